@@ -1,0 +1,95 @@
+"""Pixels, rays, rotations and similarities. Pixel (u, v) has its centre at (u + 0.5, v + 0.5); depth is camera-space z."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.types import Cameras
+
+
+def pixel_centers(width: int, height: int, like: Tensor) -> Float[Tensor, "H W 2"]:
+    """x, y of every pixel centre."""
+    y = torch.arange(height, dtype=like.dtype, device=like.device) + 0.5
+    x = torch.arange(width, dtype=like.dtype, device=like.device) + 0.5
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def camera_rays(cameras: Cameras) -> Float[Tensor, "C H W 3"]:
+    """Camera-space direction of every pixel with z = 1, so that depth times ray is the point."""
+    xy = pixel_centers(cameras.width, cameras.height, cameras.Ks)
+    focal = torch.stack([cameras.Ks[:, 0, 0], cameras.Ks[:, 1, 1]], dim=-1)[:, None, None]
+    principal = cameras.Ks[:, None, None, :2, 2]
+    return F.pad((xy - principal) / focal, (0, 1), value=1.0)
+
+
+def unproject(cameras: Cameras, depths: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W 3"]:
+    """World point of every pixel at the given depth."""
+    points = camera_rays(cameras) * depths[..., None]
+    return transform_points(cameras.world_from_camera[:, None, None], points)
+
+
+def project(cameras: Cameras, points: Float[Tensor, "*B 3"]) -> tuple[Float[Tensor, "C *B 2"], Float[Tensor, "C *B"]]:
+    """Pixel position and depth of world points in every camera."""
+    lead = (len(cameras),) + (1,) * (points.ndim - 1)
+    p = transform_points(cameras.viewmats.reshape(*lead, 4, 4), points)
+    focal = torch.stack([cameras.Ks[:, 0, 0], cameras.Ks[:, 1, 1]], dim=-1).reshape(*lead, 2)
+    return p[..., :2] / p[..., 2:] * focal + cameras.Ks[:, :2, 2].reshape(*lead, 2), p[..., 2]
+
+
+def transform_points(matrix: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    return (matrix[..., :3, :3] @ points[..., None])[..., 0] + matrix[..., :3, 3]
+
+
+def quat_to_rotmat(quats: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 3 3"]:
+    """Rotation of a quaternion (w, x, y, z), normalised inside."""
+    w, x, y, z = F.normalize(quats, dim=-1).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def rotmat_to_quat(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
+    """Unit quaternion (w, x, y, z) with w >= 0: of four algebraically equal forms, the one with the largest pivot."""
+    m = rotation
+    t = m.diagonal(dim1=-2, dim2=-1)
+    diag = torch.stack([t.sum(-1), t[..., 0] * 2 - t.sum(-1), t[..., 1] * 2 - t.sum(-1), t[..., 2] * 2 - t.sum(-1)], -1)
+    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    p, q, r = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    n0, n1, n2, n3 = (1 + diag).unbind(-1)
+    forms = [[n0, a, b, c], [a, n1, p, q], [b, p, n2, r], [c, q, r, n3]]
+    table = torch.stack([torch.stack(form, dim=-1) for form in forms], dim=-2)
+    pivot = diag.argmax(-1)[..., None, None].expand(*diag.shape[:-1], 1, 4)
+    quat = F.normalize(table.gather(-2, pivot)[..., 0, :], dim=-1)
+    return torch.where(quat[..., :1] < 0, -quat, quat)
+
+
+def quat_multiply(a: Float[Tensor, "*B 4"], b: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+    """The rotation b first, then a."""
+    aw, av, bw, bv = a[..., :1], a[..., 1:], b[..., :1], b[..., 1:]
+    return torch.cat([aw * bw - (av * bv).sum(-1, keepdim=True), aw * bv + bw * av + torch.linalg.cross(av, bv)], -1)
+
+
+def similarity_scale(matrix: Float[Tensor, "4 4"]) -> float:
+    """The scale of a similarity; raises ValueError where the matrix is none (sheared or mirrored)."""
+    linear = matrix[:3, :3].double()
+    scale = torch.linalg.det(linear).abs().pow(1 / 3)
+    if not torch.allclose(linear @ linear.T, scale**2 * torch.eye(3, dtype=linear.dtype), rtol=0, atol=1e-4 * float(scale) ** 2):
+        raise ValueError("world transform: expected a similarity (rotation, uniform scale, translation), got a shear")
+    if torch.linalg.det(linear) < 0:
+        raise ValueError("world transform: expected a rotation, got a mirroring")
+    return float(scale)
+
+
+def transform_cameras(matrix: Float[Tensor, "4 4"], cameras: Cameras) -> Cameras:
+    """The cameras after the world has been moved by a similarity; depths grow by its scale."""
+    m = matrix.double()
+    scale = similarity_scale(matrix)
+    pose = m @ torch.linalg.inv(cameras.viewmats.double())
+    pose[:, :3, :3] /= scale
+    return Cameras(torch.linalg.inv(pose).to(cameras.viewmats), cameras.Ks, cameras.width, cameras.height)
