@@ -8,7 +8,7 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(str(p) for p in Path("cuda/cpu").glob("*.cpp"))
 HEADERS = sorted(str(p) for p in Path("cuda").rglob("*.h"))
-FLAGS = ["-std=c++17", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 ISAS = {
     "x86_64": {
         "base": [],
@@ -38,7 +38,7 @@ setup(
     package_data={"gs_reg.apps": ["templates/*"]},
     ext_modules=[
         Extension(
-            f"gs_reg.native.gsr_cpu_{isa}",
+            f"gs_reg.libgsr_cpu_{isa}",
             SOURCES,
             depends=HEADERS,
             include_dirs=["cuda/include"],

@@ -1,0 +1,1 @@
+"""Synthetic scenes with exact depth, flow, masks and cameras."""
