@@ -8,7 +8,7 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(str(p) for p in Path("cuda/cpu").glob("*.cpp"))
 HEADERS = sorted(str(p) for p in Path("cuda").rglob("*.h"))
-FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized"]
 ISAS = {
     "x86_64": {
         "base": [],

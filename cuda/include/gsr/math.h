@@ -1,0 +1,85 @@
+// What the shared formulas need on host and device: nothing from the STL, no global state.
+#pragma once
+#include <math.h>
+
+#ifdef __CUDACC__
+#define GSR_HD __host__ __device__ __forceinline__
+#else
+#define GSR_HD inline __attribute__((always_inline))
+#endif
+
+namespace gsr {
+
+template <class T>
+GSR_HD T min(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T>
+GSR_HD T max(T a, T b) {
+  return a > b ? a : b;
+}
+template <class T>
+GSR_HD T clamp(T x, T lo, T hi) {
+  return min(max(x, lo), hi);
+}
+template <class T>
+GSR_HD T square(T x) {
+  return x * x;
+}
+
+// c = a(m x k) b(k x n), row major.
+template <int m, int k, int n, class T>
+GSR_HD void matmul(const T* a, const T* b, T* c) {
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < n; ++j) {
+      T sum = 0;
+      for (int l = 0; l < k; ++l) sum += a[i * k + l] * b[l * n + j];
+      c[i * n + j] = sum;
+    }
+}
+
+// c = a^T b with a(k x m), b(k x n).
+template <int m, int k, int n, class T>
+GSR_HD void matmul_tn(const T* a, const T* b, T* c) {
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < n; ++j) {
+      T sum = 0;
+      for (int l = 0; l < k; ++l) sum += a[l * m + i] * b[l * n + j];
+      c[i * n + j] = sum;
+    }
+}
+
+// c = a b^T with a(m x k), b(n x k).
+template <int m, int k, int n, class T>
+GSR_HD void matmul_nt(const T* a, const T* b, T* c) {
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < n; ++j) {
+      T sum = 0;
+      for (int l = 0; l < k; ++l) sum += a[i * k + l] * b[j * k + l];
+      c[i * n + j] = sum;
+    }
+}
+
+// Rotation (row major) of a unit quaternion w, x, y, z.
+template <class T>
+GSR_HD void rotation_from_quat(const T* q, T* R) {
+  const T w = q[0], x = q[1], y = q[2], z = q[3];
+  R[0] = 1 - 2 * (y * y + z * z), R[1] = 2 * (x * y - w * z), R[2] = 2 * (x * z + w * y);
+  R[3] = 2 * (x * y + w * z), R[4] = 1 - 2 * (x * x + z * z), R[5] = 2 * (y * z - w * x);
+  R[6] = 2 * (x * z - w * y), R[7] = 2 * (y * z + w * x), R[8] = 1 - 2 * (x * x + y * y);
+}
+
+// Gradient of a quaternion that is normalised first; `q` is the unit one, `norm` the length before.
+template <class T>
+GSR_HD void rotation_from_quat_vjp(const T* q, T norm, const T* v_R, T* v_quat) {
+  const T w = q[0], x = q[1], y = q[2], z = q[3];
+  T g[4];
+  g[0] = 2 * (x * (v_R[7] - v_R[5]) + y * (v_R[2] - v_R[6]) + z * (v_R[3] - v_R[1]));
+  g[1] = 2 * (-2 * x * (v_R[4] + v_R[8]) + y * (v_R[1] + v_R[3]) + z * (v_R[2] + v_R[6]) + w * (v_R[7] - v_R[5]));
+  g[2] = 2 * (x * (v_R[1] + v_R[3]) - 2 * y * (v_R[0] + v_R[8]) + z * (v_R[5] + v_R[7]) + w * (v_R[2] - v_R[6]));
+  g[3] = 2 * (x * (v_R[2] + v_R[6]) + y * (v_R[5] + v_R[7]) - 2 * z * (v_R[0] + v_R[4]) + w * (v_R[3] - v_R[1]));
+  const T along = g[0] * w + g[1] * x + g[2] * y + g[3] * z;
+  for (int i = 0; i < 4; ++i) v_quat[i] = (g[i] - along * q[i]) / norm;
+}
+
+}  // namespace gsr

@@ -1,0 +1,163 @@
+// One Gaussian seen by one camera: mean, 2D covariance, conic, extent, and their derivatives.
+// The camera covariance is M M^T with M = J R Rq diag(scale), a 2x3 matrix; its determinant is taken as the sum of the
+// squared 2x2 minors of M plus the low-pass terms, all positive, so thin splats lose no digits. M is divided by its
+// largest entry first, so that huge splats do not overflow.
+#pragma once
+#include "gsr/math.h"
+
+namespace gsr {
+
+template <class T>
+struct Camera {
+  T R[9], t[3], fx, fy, cx, cy;
+  T lo_x, hi_x, lo_y, hi_y;  // the slope x/z is clamped to these in the Jacobian only
+  bool orthographic;
+};
+
+template <class T>
+GSR_HD Camera<T> camera_from(const T* viewmat, const T* K, T width, T height, bool orthographic) {
+  Camera<T> cam;
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; j < 3; ++j) cam.R[3 * i + j] = viewmat[4 * i + j];
+    cam.t[i] = viewmat[4 * i + 3];
+  }
+  cam.fx = K[0], cam.fy = K[4], cam.cx = K[2], cam.cy = K[5];
+  const T margin = T(0.15);
+  cam.lo_x = -(cam.cx + margin * width) / cam.fx, cam.hi_x = (width - cam.cx + margin * width) / cam.fx;
+  cam.lo_y = -(cam.cy + margin * height) / cam.fy, cam.hi_y = (height - cam.cy + margin * height) / cam.fy;
+  cam.orthographic = orthographic;
+  return cam;
+}
+
+// What forward computes and backward reads.
+template <class T>
+struct Footprint {
+  T p[3], u, v;                // camera-space mean and its pixel
+  T slope_x, slope_y;          // clamped
+  bool inside_x, inside_y;     // not clamped
+  T quat[4], quat_norm, Rq[9];
+  T J[6], B[6], A[9], M[6];    // B = J R, A = Rq diag(scale), M = B A / unit
+  T unit;                      // of length, in pixels
+  T s00, s01, s11;             // low-passed 2D covariance, in units
+  T det, det_raw;              // with and without the low-pass
+};
+
+template <class T>
+GSR_HD Footprint<T> footprint(const Camera<T>& cam, const T* mean, const T* quat, const T* scale, T eps2d) {
+  Footprint<T> f;
+  for (int i = 0; i < 3; ++i)
+    f.p[i] = cam.R[3 * i] * mean[0] + cam.R[3 * i + 1] * mean[1] + cam.R[3 * i + 2] * mean[2] + cam.t[i];
+  const T x = f.p[0], y = f.p[1], z = f.p[2];
+  if (cam.orthographic) {
+    f.u = cam.fx * x + cam.cx, f.v = cam.fy * y + cam.cy;
+    f.slope_x = f.slope_y = 0, f.inside_x = f.inside_y = false;
+    f.J[0] = cam.fx, f.J[4] = cam.fy, f.J[1] = f.J[2] = f.J[3] = f.J[5] = 0;
+  } else {
+    const T rz = T(1) / z;
+    f.u = cam.fx * x * rz + cam.cx, f.v = cam.fy * y * rz + cam.cy;
+    f.slope_x = clamp(x * rz, cam.lo_x, cam.hi_x), f.slope_y = clamp(y * rz, cam.lo_y, cam.hi_y);
+    f.inside_x = f.slope_x == x * rz, f.inside_y = f.slope_y == y * rz;
+    f.J[0] = cam.fx * rz, f.J[1] = 0, f.J[2] = -cam.fx * f.slope_x * rz;
+    f.J[3] = 0, f.J[4] = cam.fy * rz, f.J[5] = -cam.fy * f.slope_y * rz;
+  }
+  f.quat_norm = sqrt(quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]);
+  for (int i = 0; i < 4; ++i) f.quat[i] = quat[i] / f.quat_norm;
+  rotation_from_quat(f.quat, f.Rq);
+  for (int i = 0; i < 9; ++i) f.A[i] = f.Rq[i] * scale[i % 3];
+  matmul<2, 3, 3>(f.J, cam.R, f.B);
+  matmul<2, 3, 3>(f.B, f.A, f.M);
+  f.unit = 1;
+  for (int i = 0; i < 6; ++i) f.unit = max(f.unit, T(fabs(f.M[i])));
+  for (int i = 0; i < 6; ++i) f.M[i] /= f.unit;
+  const T* M = f.M;
+  const T eps = eps2d / f.unit / f.unit;
+  const T raw00 = M[0] * M[0] + M[1] * M[1] + M[2] * M[2], raw11 = M[3] * M[3] + M[4] * M[4] + M[5] * M[5];
+  f.s01 = M[0] * M[3] + M[1] * M[4] + M[2] * M[5];
+  f.det_raw = square(M[0] * M[4] - M[1] * M[3]) + square(M[0] * M[5] - M[2] * M[3]) + square(M[1] * M[5] - M[2] * M[4]);
+  f.det = f.det_raw + eps * (raw00 + raw11) + eps * eps;
+  f.s00 = raw00 + eps, f.s11 = raw11 + eps;
+  return f;
+}
+
+// Inverse of the low-passed covariance: a, b, c of a dx^2 + 2 b dx dy + c dy^2.
+template <class T>
+GSR_HD void conic(const Footprint<T>& f, T* abc) {
+  const T scale = T(1) / f.unit / f.unit;
+  abc[0] = f.s11 / f.det * scale, abc[1] = -f.s01 / f.det * scale, abc[2] = f.s00 / f.det * scale;
+}
+
+// sqrt(det_raw / det): how much the low-pass has thinned the splat; scales opacity in antialiased mode.
+template <class T>
+GSR_HD T compensation(const Footprint<T>& f) {
+  return sqrt(max(T(0), f.det_raw / f.det));
+}
+
+template <class T>
+struct FootprintGradient {
+  T mean[3], quat[4], scale[3];
+  T R[9], t[3];
+};
+
+// Gradients of mean, quaternion, scale and viewmat from those of pixel, depth, conic and compensation.
+template <class T>
+GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<T>& f, const T* mean, const T* scale,
+                                          T v_u, T v_v, T v_z, const T* v_abc, T v_compensation) {
+  FootprintGradient<T> g;
+  // conic X = S^-1: v_S = -X V X, and X' = X unit^2 keeps the numbers small
+  const T x00 = f.s11 / f.det, x01 = -f.s01 / f.det, x11 = f.s00 / f.det;
+  const T v00 = v_abc[0], v01 = v_abc[1] / 2, v11 = v_abc[2];
+  const T y00 = x00 * v00 + x01 * v01, y01 = x00 * v01 + x01 * v11;
+  const T y10 = x01 * v00 + x11 * v01, y11 = x01 * v01 + x11 * v11;
+  const T u2 = T(1) / f.unit / f.unit;
+  T g00 = -(y00 * x00 + y01 * x01) * u2, g01 = -(y00 * x01 + y01 * x11) * u2, g11 = -(y10 * x01 + y11 * x11) * u2;
+  if (v_compensation != 0) {
+    // comp = sqrt(det_raw / det); d det = adj(S) : dS. The 1e-6 is gsplat's.
+    const T comp = compensation(f);
+    const T half = v_compensation * T(0.5) / (comp + T(1e-6)) / f.det;
+    const T eps = f.s00 - (square(f.M[0]) + square(f.M[1]) + square(f.M[2]));
+    const T ratio = comp * comp;
+    g00 += half * ((f.s11 - eps) - ratio * f.s11);
+    g11 += half * ((f.s00 - eps) - ratio * f.s00);
+    g01 += half * (-f.s01 + ratio * f.s01);
+  }
+  T v_M[6];
+  for (int k = 0; k < 3; ++k) {
+    v_M[k] = 2 * (g00 * f.M[k] + g01 * f.M[3 + k]) / f.unit;
+    v_M[3 + k] = 2 * (g01 * f.M[k] + g11 * f.M[3 + k]) / f.unit;
+  }
+  T v_A[9], v_B[6], v_J[6], v_Rq[9];
+  matmul_tn<3, 2, 3>(f.B, v_M, v_A);
+  matmul_nt<2, 3, 3>(v_M, f.A, v_B);
+  for (int k = 0; k < 3; ++k) {
+    g.scale[k] = v_A[k] * f.Rq[k] + v_A[3 + k] * f.Rq[3 + k] + v_A[6 + k] * f.Rq[6 + k];
+    for (int i = 0; i < 3; ++i) v_Rq[3 * i + k] = v_A[3 * i + k] * scale[k];
+  }
+  rotation_from_quat_vjp(f.quat, f.quat_norm, v_Rq, g.quat);
+  matmul_nt<2, 3, 3>(v_B, cam.R, v_J);
+  matmul_tn<3, 2, 3>(f.J, v_B, g.R);
+
+  if (cam.orthographic) {
+    g.t[0] = cam.fx * v_u, g.t[1] = cam.fy * v_v, g.t[2] = v_z;
+  } else {
+    const T rz = T(1) / f.p[2];
+    g.t[0] = cam.fx * rz * v_u, g.t[1] = cam.fy * rz * v_v;
+    g.t[2] = v_z - (cam.fx * f.p[0] * v_u + cam.fy * f.p[1] * v_v) * rz * rz;
+    // J(0,2) = -fx slope / z; where the slope is clamped, J depends on z alone
+    g.t[2] += (-cam.fx * v_J[0] - cam.fy * v_J[4] + cam.fx * f.slope_x * v_J[2] + cam.fy * f.slope_y * v_J[5]) * rz * rz;
+    if (f.inside_x) {
+      g.t[0] -= cam.fx * v_J[2] * rz * rz;
+      g.t[2] += cam.fx * f.slope_x * v_J[2] * rz * rz;
+    }
+    if (f.inside_y) {
+      g.t[1] -= cam.fy * v_J[5] * rz * rz;
+      g.t[2] += cam.fy * f.slope_y * v_J[5] * rz * rz;
+    }
+  }
+  for (int j = 0; j < 3; ++j) {
+    g.mean[j] = cam.R[j] * g.t[0] + cam.R[3 + j] * g.t[1] + cam.R[6 + j] * g.t[2];
+    for (int i = 0; i < 3; ++i) g.R[3 * i + j] += g.t[i] * mean[j];
+  }
+  return g;
+}
+
+}  // namespace gsr

@@ -1,0 +1,271 @@
+"""The native operators as torch.library ops with fakes and gradients. Few and large: project, rasterize."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call, cpu_library, native_info
+
+__all__ = ["native_info", "project", "rasterize"]
+
+
+def _ptr(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _contiguous(*tensors: Tensor) -> list[Tensor]:
+    return [t.contiguous() for t in tensors]
+
+
+@torch.library.custom_op("gs_reg::project", mutates_args=(), device_types="cpu")
+def project(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    near: float,
+    far: float,
+    radius_clip: float,
+    eps2d: float,
+    alpha_min: float,
+    antialiased: bool,
+    orthographic: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """means2d, depths, conics, opacities2d, shapes, radii, count of non-finite rows; see gsr.h for shapes."""
+    ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
+    outs = _project_outputs(ins[0], viewmats.shape[0])
+    args = _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic)
+    _set(args, ("means2d", "depths", "conics", "opacities2d", "shapes", "radii", "nonfinite"), outs)
+    call("gsr_project", args)
+    return outs
+
+
+def _project_outputs(means: Tensor, cameras: int) -> tuple[Tensor, ...]:
+    shape = (cameras, means.shape[0])
+    return (
+        means.new_empty(*shape, 2),
+        means.new_empty(*shape),
+        means.new_empty(*shape, 3),
+        means.new_empty(*shape),
+        means.new_empty(*shape, 6),
+        means.new_empty(*shape, 2, dtype=torch.int32),
+        means.new_empty(1, dtype=torch.int64),
+    )
+
+
+def _set(args: ctypes.Structure, names: tuple[str, ...], tensors: tuple[Tensor | None, ...] | list[Tensor]) -> None:
+    for name, tensor in zip(names, tensors, strict=True):
+        setattr(args, name, _ptr(tensor))
+
+
+def _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic) -> Projection:
+    args = Projection(
+        is_double=ins[0].dtype == torch.float64,
+        threads=torch.get_num_threads(),
+        antialiased=antialiased,
+        orthographic=orthographic,
+        width=width,
+        height=height,
+        C=ins[4].shape[0],
+        N=ins[0].shape[0],
+        near_plane=near,
+        far_plane=far,
+        radius_clip=radius_clip,
+        eps2d=eps2d,
+        alpha_min=alpha_min,
+    )
+    _set(args, ("means", "quats", "scales", "opacities", "viewmats", "Ks"), ins)
+    return args
+
+
+@project.register_fake
+def _(means, quats, scales, opacities, viewmats, *_):
+    return _project_outputs(means, viewmats.shape[0])
+
+
+@torch.library.custom_op("gs_reg::project_vjp", mutates_args=(), device_types="cpu")
+def project_vjp(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    radii: Tensor,
+    v_means2d: Tensor,
+    v_depths: Tensor,
+    v_conics: Tensor,
+    v_opacities2d: Tensor,
+    width: int,
+    height: int,
+    eps2d: float,
+    antialiased: bool,
+    orthographic: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of means, quats, scales, opacities and viewmats."""
+    ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
+    v_outs = _contiguous(v_means2d, v_depths, v_conics, v_opacities2d)
+    outs = tuple(torch.empty_like(t) for t in ins[:5])
+    args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
+    args.radii = _ptr(radii)
+    _set(args, ("v_means2d", "v_depths", "v_conics", "v_opacities2d"), v_outs)
+    _set(args, ("v_means", "v_quats", "v_scales", "v_opacities", "v_viewmats"), outs)
+    call("gsr_project_vjp", args)
+    return outs
+
+
+@project_vjp.register_fake
+def _(means, quats, scales, opacities, viewmats, *_):
+    return tuple(torch.empty_like(t) for t in (means, quats, scales, opacities, viewmats))
+
+
+def _project_setup(ctx, inputs, output):
+    *tensors, ctx.width, ctx.height, _near, _far, _clip, ctx.eps2d, _alpha_min, ctx.antialiased, ctx.orthographic = inputs
+    ctx.save_for_backward(*tensors, output[5])
+
+
+def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
+    *ins, radii = ctx.saved_tensors
+    grads = project_vjp(
+        *ins, radii, v_means2d, v_depths, v_conics, v_opacities2d, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic
+    )
+    return *grads, *[None] * 10
+
+
+project.register_autograd(_project_backward, setup_context=_project_setup)
+
+
+@torch.library.custom_op("gs_reg::rasterize", mutates_args=(), device_types="cpu")
+def rasterize(
+    means2d: Tensor,
+    conics: Tensor,
+    opacities2d: Tensor,
+    features: Tensor,
+    backgrounds: Tensor | None,
+    absolute: Tensor | None,
+    shapes: Tensor,
+    depths: Tensor,
+    radii: Tensor,
+    width: int,
+    height: int,
+    alpha_min: float,
+    alpha_max: float,
+    transmittance_min: float,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Image [C,H,W,D], alphas [C,H,W] and the state that backward reads.
+
+    `conics` and `opacities2d` carry gradients only: values come from `shapes`. `absolute` [C,N,2], when given, is a zero
+    tensor whose "gradient" is the sum over pixels of the absolute gradient of means2d (for densification).
+    """
+    ins = _contiguous(means2d, shapes, depths, features)
+    args = _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absolute is not None)
+    radii = radii.contiguous()
+    backgrounds = None if backgrounds is None else backgrounds.contiguous()
+    C, _, D = features.shape
+    image, alphas = means2d.new_empty(C, height, width, D), means2d.new_empty(C, height, width)
+    _set(args, ("radii", "backgrounds", "image", "alphas"), (radii, backgrounds, image, alphas))
+    state: list[Tensor] = [torch.empty(0, dtype=torch.uint8) for _ in range(STATE_SLOTS)]
+
+    def allocate(_context, slot, count):
+        state[slot] = torch.empty(count, dtype=torch.uint8)
+        return state[slot].data_ptr()
+
+    args.alloc = ALLOC(allocate)
+    call("gsr_rasterize", args)
+    return image, alphas, [*state, torch.tensor([args.visible, args.intersections])]
+
+
+def _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absgrad) -> Rasterization:
+    args = Rasterization(
+        is_double=ins[0].dtype == torch.float64,
+        threads=torch.get_num_threads(),
+        absgrad=absgrad,
+        width=width,
+        height=height,
+        channels=ins[3].shape[-1],
+        C=ins[0].shape[0],
+        N=ins[0].shape[1],
+        alpha_min=alpha_min,
+        alpha_max=alpha_max,
+        transmittance_min=transmittance_min,
+    )
+    _set(args, ("means2d", "shapes", "depths", "features"), ins)
+    return args
+
+
+@rasterize.register_fake
+def _(means2d, conics, opacities2d, features, backgrounds, absolute, shapes, depths, radii, width, height, *_):
+    C, _, D = features.shape
+    sizes = [torch.library.get_ctx().new_dynamic_size() for _ in range(STATE_SLOTS)]
+    state = [means2d.new_empty(size, dtype=torch.uint8) for size in sizes]
+    return (
+        means2d.new_empty(C, height, width, D),
+        means2d.new_empty(C, height, width),
+        [*state, means2d.new_empty(2, dtype=torch.int64)],
+    )
+
+
+@torch.library.custom_op("gs_reg::rasterize_vjp", mutates_args=(), device_types="cpu")
+def rasterize_vjp(
+    means2d: Tensor,
+    shapes: Tensor,
+    depths: Tensor,
+    features: Tensor,
+    image: Tensor,
+    state: list[Tensor],
+    v_image: Tensor,
+    v_alphas: Tensor,
+    alpha_min: float,
+    alpha_max: float,
+    transmittance_min: float,
+    absgrad: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of means2d, conics, opacities2d, features and the absolute ones of means2d (empty unless asked for)."""
+    ins = _contiguous(means2d, shapes, depths, features)
+    v_image, v_alphas = v_image.contiguous(), v_alphas.contiguous()
+    args = _rasterization(ins, image.shape[2], image.shape[1], alpha_min, alpha_max, transmittance_min, absgrad)
+    args.visible, args.intersections = state[STATE_SLOTS].tolist()
+    args.state = (ctypes.c_void_p * STATE_SLOTS)(*[_ptr(t) for t in state[:STATE_SLOTS]])
+    slots = torch.empty(cpu_library().gsr_slot_bytes(ctypes.byref(args)), dtype=torch.uint8)
+    outs = _rasterize_gradients(*ins, absgrad)
+    _set(args, ("image", "v_image", "v_alphas", "slots"), (image, v_image, v_alphas, slots))
+    _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
+    call("gsr_rasterize_vjp", args)
+    return outs
+
+
+def _rasterize_gradients(means2d, shapes, depths, features, absgrad):
+    C, N, _ = means2d.shape
+    absolute = torch.empty_like(means2d) if absgrad else means2d.new_empty(0)
+    return torch.empty_like(means2d), means2d.new_empty(C, N, 3), torch.empty_like(depths), torch.empty_like(features), absolute
+
+
+@rasterize_vjp.register_fake
+def _(means2d, shapes, depths, features, image, state, v_image, v_alphas, alpha_min, alpha_max, transmittance_min, absgrad):
+    return _rasterize_gradients(means2d, shapes, depths, features, absgrad)
+
+
+def _rasterize_setup(ctx, inputs, output):
+    means2d, _conics, _opacities2d, features, backgrounds, absolute, shapes, depths, _radii, _w, _h, *ctx.cutoffs = inputs
+    image, alphas, state = output
+    ctx.absgrad, ctx.has_background = absolute is not None, backgrounds is not None
+    ctx.save_for_backward(means2d, shapes, depths, features, image, alphas, *state)
+
+
+def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
+    means2d, shapes, depths, features, image, alphas, *state = ctx.saved_tensors
+    v_means2d, v_conics, v_opacities2d, v_features, v_absolute = rasterize_vjp(
+        means2d, shapes, depths, features, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad
+    )
+    v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.has_background else None
+    return v_means2d, v_conics, v_opacities2d, v_features, v_backgrounds, v_absolute if ctx.absgrad else None, *[None] * 8
+
+
+rasterize.register_autograd(_rasterize_backward, setup_context=_rasterize_setup)

@@ -1,0 +1,62 @@
+"""Real spherical harmonics of degree 0 to 4, with the order and signs of 3D Gaussian splatting (degree 1 = -y, z, -x)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+C0 = 0.28209479177387814
+
+
+def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*B K"]:
+    """Values of the (degree + 1)^2 basis functions in unit directions."""
+    x, y, z = directions.unbind(-1)
+    out = [torch.full_like(x, C0)]
+    if degree > 0:
+        out += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
+    xx, yy, zz = x * x, y * y, z * z
+    if degree > 1:
+        c = 1.0925484305920792
+        out += [c * x * y, -c * y * z, 0.31539156525252005 * (2 * zz - xx - yy), -c * x * z, 0.5462742152960396 * (xx - yy)]
+    if degree > 2:
+        a, b, c = 0.5900435899266435, 2.890611442640554, 0.4570457994644658
+        f = 4 * zz - xx - yy
+        out += [-a * y * (3 * xx - yy), b * x * y * z, -c * y * f, 0.3731763325901154 * z * (2 * zz - 3 * xx - 3 * yy)]
+        out += [-c * x * f, 1.445305721320277 * z * (xx - yy), -a * x * (xx - 3 * yy)]
+    if degree > 3:
+        g = 7 * zz - 1
+        h = 7 * zz - 3
+        out += [2.5033429417967046 * x * y * (xx - yy), -1.7701307697799304 * y * z * (3 * xx - yy)]
+        out += [0.9461746957575601 * x * y * g, -0.6690465435572892 * y * z * h]
+        out += [0.10578554691520431 * (35 * zz * zz - 30 * zz + 3), -0.6690465435572892 * x * z * h]
+        out += [0.47308734787878004 * (xx - yy) * g, -1.7701307697799304 * x * z * (xx - 3 * yy)]
+        out += [0.6258357354491761 * (xx * (xx - 3 * yy) - yy * (3 * xx - yy))]
+    return torch.stack(out, dim=-1)
+
+
+def sh_colors(
+    sh: Float[Tensor, "N K D"], means: Float[Tensor, "N 3"], centers: Float[Tensor, "C 3"], degree: int
+) -> Float[Tensor, "C N D"]:
+    """Colour of every splat towards every camera centre: max(0, 0.5 + sum Y_k sh_k). A splat at the centre keeps degree 0.
+
+    Raises:
+        ValueError: the coefficients do not reach `degree`.
+    """
+    if degree > 4 or (degree + 1) ** 2 > sh.shape[1]:
+        raise ValueError(f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}")
+    if degree == 0:
+        return (0.5 + C0 * sh[:, 0]).clamp_min(0).expand(centers.shape[0], -1, -1)
+    basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)
+    return (0.5 + torch.einsum("cnk,nkd->cnd", basis, sh[:, : basis.shape[-1]])).clamp_min(0)
+
+
+def rgb_to_sh(rgb: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    """Degree-0 coefficient of a colour."""
+    return (rgb - 0.5) / C0
+
+
+def sh_to_rgb(dc: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+    """Colour of a degree-0 coefficient, not clamped."""
+    return 0.5 + C0 * dc
