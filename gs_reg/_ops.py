@@ -129,12 +129,19 @@ def _(means, quats, scales, opacities, viewmats, *_):
 def _project_setup(ctx, inputs, output):
     *tensors, ctx.width, ctx.height, _near, _far, _clip, ctx.eps2d, _alpha_min, ctx.antialiased, ctx.orthographic = inputs
     ctx.save_for_backward(*tensors, output[5])
+    # zero gradients of the outputs that carry none would cost as much as the kernel
+    ctx.set_materialize_grads(False)
 
 
 def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
     *ins, radii = ctx.saved_tensors
+    shapes = [(*radii.shape[:2], 2), radii.shape[:2], (*radii.shape[:2], 3), radii.shape[:2]]
+    v_outs = [
+        ins[0].new_zeros(shape) if v is None else v
+        for v, shape in zip([v_means2d, v_depths, v_conics, v_opacities2d], shapes, strict=True)
+    ]
     grads = project_vjp(
-        *ins, radii, v_means2d, v_depths, v_conics, v_opacities2d, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic
+        *ins, radii, *v_outs, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic
     )
     return *grads, *[None] * 10
 
@@ -257,10 +264,13 @@ def _rasterize_setup(ctx, inputs, output):
     image, alphas, state = output
     ctx.absgrad, ctx.has_background = absolute is not None, backgrounds is not None
     ctx.save_for_backward(means2d, shapes, depths, features, image, alphas, *state)
+    ctx.set_materialize_grads(False)
 
 
 def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
     means2d, shapes, depths, features, image, alphas, *state = ctx.saved_tensors
+    v_image = torch.zeros_like(image) if v_image is None else v_image
+    v_alphas = torch.zeros_like(alphas) if v_alphas is None else v_alphas
     v_means2d, v_conics, v_opacities2d, v_features, v_absolute = rasterize_vjp(
         means2d, shapes, depths, features, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad
     )

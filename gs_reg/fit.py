@@ -1,0 +1,98 @@
+"""The training loop: a generator. Callers log, show, save or break in their own `for`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gs_reg.optim import OptimConfig, set_rates
+from gs_reg.render import RenderConfig, render
+from gs_reg.terms import Context, evaluate
+from gs_reg.types import Render, Splats, Views
+
+
+class Model(Protocol):
+    """A function of the views with parameters."""
+
+    def __call__(self, views: Views) -> Splats: ...
+    def parameter_groups(self) -> list[dict]: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    steps: int = 2000
+    """Steps of training; one view each."""
+    seed: int = 0
+    """Seed of everything random."""
+    render: RenderConfig = field(default_factory=RenderConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step was; `splats` and `image` carry no gradient history."""
+
+    number: int
+    values: Mapping[str, float]
+    splats: Splats
+    image: Render
+    views: Views
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        return sum(self.values.values())
+
+
+def fit(
+    model: Model,
+    batch: Callable[[int], Views],
+    terms: Any,
+    config: FitConfig,
+    optimizer: torch.optim.Optimizer,
+    *,
+    first: int = 0,
+    backgrounds: Callable[[int, Views], Tensor] | None = None,
+) -> Iterator[Step]:
+    """Yields a Step after each update, from step `first` to the last.
+
+    `batch(step)` and `backgrounds(step, views)` depend on the step alone: a run that is stopped and started again at
+    `first`, with model and optimizer as they were, gives the same bits on the CPU.
+
+    Raises:
+        FloatingPointError: the loss is not finite; names the step and the terms.
+    """
+    for step in range(first, config.steps):
+        start = time.perf_counter()
+        views = batch(step)
+        splats = model(views)
+        behind = backgrounds(step, views) if backgrounds else None
+        image = render(splats, views.cameras, config.render, backgrounds=behind)
+        values = evaluate(terms, Context(step, config.steps, model, splats, image, views))
+        total = torch.stack(list(values.values())).sum()
+        numbers = {name: float(value.detach()) for name, value in values.items()}
+        if not torch.isfinite(total):
+            raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        set_rates(optimizer, config.optim, step, config.steps)
+        optimizer.step()
+        yield Step(step, numbers, splats.detach(), _detached(image), views, time.perf_counter() - start)
+
+
+def _detached(image: Render) -> Render:
+    features = None if image.features is None else image.features.detach()
+    tensors = [image.colors, image.alphas, image.depths]
+    return Render(*[t.detach() for t in tensors], features, image.means2d, image.radii)
+
+
+def shuffled(count: int, step: int, seed: int) -> int:
+    """Index of the view for a step: each view once in every round, in an order that depends on seed and round alone."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + step // count)
+    return int(torch.randperm(count, generator=generator)[step % count])

@@ -1,0 +1,107 @@
+"""One Gaussian for every pixel of every training photo, bound to that pixel's viewing ray (CoherentGS)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gs_reg.geometry import camera_rays
+from gs_reg.sh import rgb_to_sh
+from gs_reg.types import Cameras, Splats, Views
+
+
+@dataclass(frozen=True)
+class PixelAlignedConfig:
+    sigma_pixels: float = 0.6
+    """Standard deviation of a Gaussian in pixels of its own photo."""
+    depth_range: float = 0.5
+    """Depth may change by at most a factor e to this power."""
+    sh_degree: int = 0
+    """Highest degree of view-dependent colour."""
+    lr_depth: float = 2e-3
+    """Step of the log-depth residual."""
+    lr_color: float = 5e-3
+    """Step of the colour coefficient of degree 0; higher degrees step at a twentieth."""
+    lr_opacity: float = 2e-2
+    """Step of the opacity logit."""
+    lr_scale: float = 2e-3
+    """Step of the log-scales."""
+
+
+def base_opacity(views: int) -> float:
+    """Opacity at which N layers over one another let 15 % through."""
+    return 1 - 0.15 ** (1 / views)
+
+
+class PixelAligned(nn.Module):
+    """Means are origin + depth * ray with depth = start * exp(range * tanh(residual)), so depth stays positive."""
+
+    def __init__(self, views: Sequence[Views], depths: Sequence[Float[Tensor, "H W"]], config: PixelAlignedConfig):
+        super().__init__()
+        self.config = config
+        origins, rays, sizes, colors, start = [], [], [], [], []
+        for view, depth in zip(views, depths, strict=True):
+            keep = _kept(view)
+            origin, ray = world_rays(view.cameras)
+            rays.append(ray[0][keep])
+            origins.append(origin[0].expand(int(keep.sum()), 3))
+            focal = float((view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2)
+            sizes.append(torch.full((int(keep.sum()),), config.sigma_pixels / focal))
+            colors.append(view.images[0][keep])
+            start.append(depth[keep])
+        self.origins: Tensor
+        self.rays: Tensor
+        self.start: Tensor
+        self.register_buffer("origins", torch.cat(origins).float())
+        self.register_buffer("rays", torch.cat(rays).float())
+        self.register_buffer("start", torch.cat(start).float())
+        N, K = len(self.start), (config.sh_degree + 1) ** 2
+        sh = torch.zeros(N, K, 3)
+        sh[:, 0] = rgb_to_sh(torch.cat(colors))
+        self.residual = nn.Parameter(torch.zeros(N))
+        self.opacity_logits = nn.Parameter(torch.full((N,), base_opacity(len(views))).logit())
+        self.log_sizes = nn.Parameter(torch.cat(sizes).log()[:, None].repeat(1, 3))
+        self.dc = nn.Parameter(sh[:, :1])
+        self.sh_rest = nn.Parameter(sh[:, 1:].contiguous())
+        self.register_buffer("quats", torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(N, 1))
+
+    def depths(self) -> Float[Tensor, "N"]:
+        """Camera-space z of every Gaussian in its own photo."""
+        return self.start * torch.exp(self.config.depth_range * torch.tanh(self.residual))
+
+    def forward(self, views: Views | None = None) -> Splats:
+        """The splats; the same for every view."""
+        depth = self.depths()
+        return Splats(
+            means=self.origins + depth[:, None] * self.rays,
+            quats=self.quats,
+            log_scales=self.log_sizes + depth.log()[:, None],
+            opacity_logits=self.opacity_logits,
+            sh=torch.cat([self.dc, self.sh_rest], dim=1),
+        )
+
+    def parameter_groups(self) -> list[dict]:
+        c = self.config
+        rates = {
+            "residual": (self.residual, c.lr_depth),
+            "opacity_logits": (self.opacity_logits, c.lr_opacity),
+            "log_sizes": (self.log_sizes, c.lr_scale),
+            "dc": (self.dc, c.lr_color),
+            "sh_rest": (self.sh_rest, c.lr_color / 20),
+        }
+        return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
+
+
+def _kept(view: Views) -> Tensor:
+    """Pixels that carry a Gaussian: all that no mask leaves out."""
+    return torch.ones_like(view.images[0, ..., 0], dtype=torch.bool) if view.masks is None else view.masks[0]
+
+
+def world_rays(cameras: Cameras) -> tuple[Float[Tensor, "C 3"], Float[Tensor, "C H W 3"]]:
+    """Camera centres, and world directions that reach camera-space z = 1."""
+    rotation = cameras.world_from_camera[:, None, None, :3, :3]
+    return cameras.centers, (rotation @ camera_rays(cameras)[..., None])[..., 0]
