@@ -1,7 +1,5 @@
 """The native operators as torch.library ops with fakes and gradients. Few and large: project, rasterize."""
 
-from __future__ import annotations
-
 import ctypes
 
 import torch

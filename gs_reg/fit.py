@@ -28,8 +28,6 @@ class Model(Protocol):
 class FitConfig:
     steps: int = 2000
     """Steps of training; one view each."""
-    seed: int = 0
-    """Seed of everything random."""
     render: RenderConfig = field(default_factory=RenderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 

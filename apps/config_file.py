@@ -1,0 +1,125 @@
+"""Configs as plain YAML, and back: only scalars, lists and maps; an unknown key is an error with the nearest known name.
+
+Order of strength: defaults < preset < file (--config) < command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gs_reg.errors import InputError
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as nested maps of scalars and lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [to_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(kind: Any, value: Any, where: str) -> Any:
+    """The inverse of to_plain for a declared type.
+
+    Raises:
+        InputError: an unknown key or a value of another type, with its place.
+    """
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected a map, got {value!r}")
+        hints = typing.get_type_hints(kind)
+        known = {f.name for f in dataclasses.fields(kind)}
+        for key in value.keys() - known:
+            close = difflib.get_close_matches(key, known, n=1)
+            raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return kind(**_required(kind, value), **{key: from_plain(hints[key], v, f"{where}.{key}") for key, v in value.items()})
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _from_union(args, value, where)
+    if origin is typing.Literal:
+        if value not in args:
+            raise InputError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        inner = [args[0]] * len(value) if len(args) == 2 and args[1] is ... else args
+        return tuple(from_plain(k, v, where) for k, v in zip(inner, value, strict=True))
+    if origin is typing.Annotated:
+        return from_plain(args[0], value, where)
+    return _scalar(kind, value, where)
+
+
+def _required(kind: Any, given: dict) -> dict:
+    """Fields without a default that the file leaves to the command line."""
+    import tyro
+
+    missing = dataclasses.MISSING
+    fields = [f for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing]
+    return {f.name: tyro.MISSING for f in fields if f.name not in given}
+
+
+def _from_union(options: tuple, value: Any, where: str) -> Any:
+    for option in options:
+        try:
+            return from_plain(option, value, where)
+        except InputError:
+            continue
+    raise InputError(f"{where}: {value!r} fits none of {', '.join(getattr(o, '__name__', str(o)) for o in options)}")
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is type(None) and value is None:
+        return None
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}, got {value!r}")
+
+
+def dump_yaml(config: Any) -> str:
+    """The config as YAML text, schema number first."""
+    import yaml
+
+    return yaml.safe_dump({"schema": SCHEMA, **to_plain(config)}, sort_keys=False)
+
+
+def load_yaml(path: Path, kind: type[T]) -> T:
+    """A config from a file that dump_yaml wrote or a person did; keys that are absent keep their defaults.
+
+    Raises:
+        InputError: the file is missing, no YAML, of another schema, or has an unknown key.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such config file")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict) or data.pop("schema", SCHEMA) != SCHEMA:
+        raise InputError(f"{path}: expected a map with schema: {SCHEMA}")
+    return from_plain(kind, data, str(path))
+
+
+def default_from(config: type, argv: list[str]) -> Any:
+    """The default for the command line: what the file named by --config says, where one is named; else tyro.MISSING_NONPROP."""
+    import tyro
+
+    names = {f.name for f in dataclasses.fields(config)}
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, _, inline = word.partition("=")
+        if flag == "--config" and "config" in names:
+            return load_yaml(Path(inline or following), config)
+    return tyro.MISSING_NONPROP

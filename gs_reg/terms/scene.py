@@ -1,0 +1,17 @@
+"""The terms that hold a sparse scene together; field name = flag, log key and key of the total."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gs_reg.terms.anchor import DepthAnchor
+from gs_reg.terms.photometric import L1, Ssim
+from gs_reg.terms.smoothness import DisparityTV
+
+
+@dataclass(frozen=True)
+class SceneTerms:
+    l1: L1 = L1()
+    ssim: Ssim = Ssim()
+    smooth: DisparityTV = DisparityTV()
+    anchor: DepthAnchor = DepthAnchor()
