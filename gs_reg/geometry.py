@@ -39,7 +39,7 @@ def project(cameras: Cameras, points: Float[Tensor, "*B 3"]) -> tuple[Float[Tens
     return p[..., :2] / p[..., 2:] * focal + cameras.Ks[:, :2, 2].reshape(*lead, 2), p[..., 2]
 
 
-def transform_points(matrix: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+def transform_points(matrix: Float[Tensor, "*#B 4 4"], points: Float[Tensor, "*#B 3"]) -> Float[Tensor, "*#B 3"]:
     return (matrix[..., :3, :3] @ points[..., None])[..., 0] + matrix[..., :3, 3]
 
 
@@ -79,7 +79,9 @@ def similarity_scale(matrix: Float[Tensor, "4 4"]) -> float:
     """The scale of a similarity; raises ValueError where the matrix is none (sheared or mirrored)."""
     linear = matrix[:3, :3].double()
     scale = torch.linalg.det(linear).abs().pow(1 / 3)
-    if not torch.allclose(linear @ linear.T, scale**2 * torch.eye(3, dtype=linear.dtype), rtol=0, atol=1e-4 * float(scale) ** 2):
+    if not torch.allclose(
+        linear @ linear.T, scale**2 * torch.eye(3, dtype=linear.dtype), rtol=0, atol=1e-4 * float(scale) ** 2
+    ):
         raise ValueError("world transform: expected a similarity (rotation, uniform scale, translation), got a shear")
     if torch.linalg.det(linear) < 0:
         raise ValueError("world transform: expected a rotation, got a mirroring")

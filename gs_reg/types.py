@@ -92,7 +92,8 @@ class Cameras(_Record):
 
     def __getitem__(self, index: int | slice | Tensor) -> Cameras:
         if isinstance(index, int):
-            index = slice(index, index + 1)
+            start = range(len(self))[index]
+            index = slice(start, start + 1)
         return Cameras(self.viewmats[index], self.Ks[index], self.width, self.height)
 
     @property
@@ -106,7 +107,9 @@ class Cameras(_Record):
 
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras for images of another size; the image corner stays at 0, so K scales by the true size ratios."""
-        ratio = torch.tensor([width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device)
+        ratio = torch.tensor(
+            [width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device
+        )
         return Cameras(self.viewmats, self.Ks * ratio[:, None], width, height)
 
 
@@ -128,7 +131,8 @@ class Views(_Record):
 
     def __getitem__(self, index: int | slice) -> Views:
         if isinstance(index, int):
-            index = slice(index, index + 1)
+            start = range(len(self))[index]
+            index = slice(start, start + 1)
         return Views(
             self.cameras[index],
             self.images[index],

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import typechecker
+
+typechecker.install()
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

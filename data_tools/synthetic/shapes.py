@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ Vector = tuple[float, float, float]
 NEAR = 1e-9
 
 
+@runtime_checkable
 class Shape(Protocol):
     """Anything a ray can meet."""
 

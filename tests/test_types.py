@@ -1,0 +1,116 @@
+"""The nouns: rows, moves and resizes keep everything that belongs together."""
+
+import pytest
+import torch
+
+from gs_reg.types import Cameras, Render, Scene, Splats, Views
+
+
+def splats(n: int = 5) -> Splats:
+    g = torch.Generator().manual_seed(0)
+    rand = [torch.randn(*shape, generator=g) for shape in ((n, 3), (n, 4), (n, 3), (n,), (n, 4, 3))]
+    return Splats(*rand, extra={"label": torch.arange(n), "latent": torch.randn(n, 2, generator=g)})
+
+
+def cameras(n: int = 3) -> Cameras:
+    K = torch.tensor([[50.0, 0, 33], [0, 60, 21], [0, 0, 1]])
+    viewmats = torch.eye(4).repeat(n, 1, 1)
+    viewmats[:, 0, 3] = torch.arange(n)
+    return Cameras(viewmats, K.repeat(n, 1, 1), 64, 40)
+
+
+def views(n: int = 3) -> Views:
+    names = tuple(f"{i}.png" for i in range(n))
+    images = torch.arange(n)[:, None, None, None].expand(n, 40, 64, 3) / 10
+    return Views(cameras(n), images, names, masks=torch.ones(n, 40, 64, dtype=torch.bool), depths=images[..., 0] + 1)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [torch.tensor([4, 0, 0]), torch.tensor([True, False, False, True, True]), slice(1, 4)],
+    ids=["rows", "mask", "slice"],
+)
+def test_rows_take_every_tensor_and_extra_along(index):
+    before = splats()
+    after = before.rows(index)
+    assert len(after) == 3
+    for name in ("means", "quats", "log_scales", "opacity_logits", "sh"):
+        assert torch.equal(getattr(after, name), getattr(before, name)[index])
+    assert set(after.extra) == {"label", "latent"}
+    assert torch.equal(after.extra["label"], torch.arange(5)[index])
+    assert torch.equal(after.extra["latent"], before.extra["latent"][index])
+
+
+def test_no_rows_is_a_value_too():
+    empty = splats().rows(torch.zeros(5, dtype=torch.bool))
+    assert len(empty) == 0 and empty.extra["latent"].shape == (0, 2) and empty.sh_degree == 1
+
+
+def test_activations_and_degree():
+    s = splats()
+    torch.testing.assert_close(s.scales.log(), s.log_scales)
+    torch.testing.assert_close(s.opacities, 1 / (1 + (-s.opacity_logits).exp()))
+    assert [
+        Splats(s.means, s.quats, s.log_scales, s.opacity_logits, torch.zeros(5, k, 3)).sh_degree for k in (1, 4, 9, 16)
+    ] == [0, 1, 2, 3]
+
+
+def test_detach_cuts_extras_as_well():
+    s = splats()
+    grown = Splats(s.means.requires_grad_(), s.quats, s.log_scales, s.opacity_logits, s.sh, {"a": s.means * 2})
+    cut = grown.detach()
+    assert not cut.means.requires_grad and not cut.extra["a"].requires_grad
+
+
+def test_to_moves_nested_records_and_leaves_integers_alone():
+    v = views().to(dtype=torch.float64)
+    assert v.images.dtype == v.depths.dtype == v.cameras.viewmats.dtype == v.cameras.Ks.dtype == torch.float64
+    assert v.masks.dtype == torch.bool and v.names == ("0.png", "1.png", "2.png") and v.cameras.width == 64
+    s = splats().to(torch.device("meta"), torch.float64)
+    assert s.means.device.type == s.extra["label"].device.type == "meta"
+    assert s.extra["latent"].dtype == torch.float64 and s.extra["label"].dtype == torch.int64
+
+
+def test_indexing_keeps_the_leading_axis():
+    v = views()
+    assert len(v[1]) == 1 and v[1].names == ("1.png",) and v[1].images[0, 0, 0, 0] == v.images[1, 0, 0, 0]
+    assert v[1].cameras.viewmats[0, 0, 3] == 1 and v[1].depths.shape == v[1].masks.shape == (1, 40, 64)
+    assert v[1:].names == ("1.png", "2.png") and len(v[1:].cameras) == 2
+    assert len(cameras()[torch.tensor([2, 0])]) == 2
+    assert v[-1].names == ("2.png",)
+    assert [one.names for one in v] == [("0.png",), ("1.png",), ("2.png",)]
+    with pytest.raises(IndexError):
+        v[3]
+    assert v.cameras[-1].viewmats.shape == (1, 4, 4) and v.cameras[-1].viewmats[0, 0, 3] == 2
+
+
+def test_resized_scales_K_by_the_true_ratios():
+    small = cameras().resized(33, 10)
+    K = small.Ks[1]
+    expected = torch.tensor([[50 * 33 / 64, 0, 33 * 33 / 64], [0, 60 / 4, 21 / 4], [0, 0, 1]])
+    torch.testing.assert_close(K, expected)
+    assert (small.width, small.height) == (33, 10) and torch.equal(small.viewmats, cameras().viewmats)
+    torch.testing.assert_close(small.resized(64, 40).Ks, cameras().Ks)
+
+
+def test_centers_are_where_the_cameras_stand():
+    torch.testing.assert_close(cameras().centers, torch.tensor([[0.0, 0, 0], [-1.0, 0, 0], [-2.0, 0, 0]]))
+
+
+def test_expected_depth_is_the_mean_and_zero_where_nothing_is_seen():
+    alphas = torch.tensor([0.5, 0.0]).reshape(1, 1, 2, 1)
+    radii = torch.tensor([[[3, 2], [0, 4], [0, 0]]], dtype=torch.int32)
+    r = Render(torch.zeros(1, 1, 2, 3), alphas, alphas * 6, None, torch.zeros(1, 3, 2), radii)
+    assert r.expected_depths.flatten().tolist() == [6.0, 0.0]
+    assert r.visible.tolist() == [[True, False, False]]
+
+
+def test_scene_names_follow_its_views():
+    scene = Scene((views(1), views(2)), None, torch.eye(4, dtype=torch.float64))
+    assert len(scene) == 2 and scene.names == ("0.png", "0.png", "1.png")
+
+
+def test_shapes_are_checked_in_tests():
+    s = splats()
+    with pytest.raises(Exception, match="quats"):
+        Splats(s.means, s.quats[:4], s.log_scales, s.opacity_logits, s.sh)
