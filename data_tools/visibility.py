@@ -1,0 +1,79 @@
+"""Which pixels of a held-out photo some training photo has seen, from photos and cameras alone.
+
+The mask of the published few-view tables is not public; ours is a rule of its own and says so: dense flow to a training
+photo and back ends within 1.4 px, and the match lies within 1.5 px of its epipolar line; then a 5x5 closing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gs_reg.types import Cameras, Views
+
+ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS, CLOSING = 1.4, 1.5, 5
+
+
+def seen_mask(view: Views, training: Sequence[Views]) -> Bool[Tensor, "H W"]:
+    """True where at least one of the training views matches the pixel."""
+    import cv2
+
+    seen = torch.zeros(view.images.shape[1:3], dtype=torch.bool)
+    for other in training:
+        seen |= matched(view, other)
+    kernel = np.ones((CLOSING, CLOSING), np.uint8)
+    return torch.from_numpy(cv2.morphologyEx(seen.numpy().astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0)
+
+
+def matched(view: Views, other: Views) -> Bool[Tensor, "H W"]:
+    """Pixels of `view` whose flow to `other` comes back and obeys the cameras."""
+    there, back = dense_flow(view.images[0], other.images[0]), dense_flow(other.images[0], view.images[0])
+    size = torch.tensor([there.shape[1], there.shape[0]])
+    pixels = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1) + 0.5
+    landed = pixels + there
+    returned = sample(back, landed)
+    inside = ((landed > 0) & (landed < torch.tensor([back.shape[1], back.shape[0]]))).all(-1)
+    closed = (there + returned).norm(dim=-1) < ROUND_TRIP_PIXELS
+    return inside & closed & (epipolar_distance(view.cameras, other.cameras, pixels, landed) < EPIPOLAR_PIXELS)
+
+
+def dense_flow(a: Float[Tensor, "H W 3"], b: Float[Tensor, "h w 3"]) -> Float[Tensor, "H W 2"]:
+    """Displacement in pixels of every pixel of `a` towards `b` (OpenCV DIS, medium preset, full resolution)."""
+    import cv2
+
+    solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    solver.setFinestScale(0)
+    gray = [cv2.cvtColor((x.clamp(0, 1) * 255).byte().numpy(), cv2.COLOR_RGB2GRAY) for x in (a, b)]
+    resized = cv2.resize(gray[1], gray[0].shape[::-1], interpolation=cv2.INTER_AREA)
+    flow = torch.from_numpy(solver.calc(gray[0], resized, None))
+    if resized.shape == gray[1].shape:
+        return flow
+    ratio = torch.tensor([b.shape[1] / a.shape[1], b.shape[0] / a.shape[0]])
+    pixels = torch.stack(torch.meshgrid(torch.arange(a.shape[1]), torch.arange(a.shape[0]), indexing="xy"), -1) + 0.5
+    return (pixels + flow) * ratio - pixels
+
+
+def sample(field: Float[Tensor, "H W D"], points: Float[Tensor, "h w 2"]) -> Float[Tensor, "h w D"]:
+    """Bilinear values at pixel positions (centres at +0.5), clamped at the border."""
+    size = torch.tensor([field.shape[1], field.shape[0]])
+    grid = (2 * points / size - 1)[None]
+    out = torch.nn.functional.grid_sample(field.movedim(-1, 0)[None], grid, padding_mode="border", align_corners=False)
+    return out[0].movedim(0, -1)
+
+
+def epipolar_distance(
+    a: Cameras, b: Cameras, points: Float[Tensor, "*B 2"], matches: Float[Tensor, "*B 2"]
+) -> Float[Tensor, "*B"]:
+    """Pixels between each match in `b` and the epipolar line of its point in `a`."""
+    b_from_a = b.viewmats[0].double() @ torch.linalg.inv(a.viewmats[0].double())
+    tx, ty, tz = b_from_a[:3, 3].tolist()
+    cross = torch.tensor([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]], dtype=torch.float64)
+    F = torch.linalg.inv(b.Ks[0].double()).T @ cross @ b_from_a[:3, :3] @ torch.linalg.inv(a.Ks[0].double())
+    homogeneous = torch.nn.functional.pad(points.double(), (0, 1), value=1.0)
+    lines = homogeneous @ F.T
+    distance = (torch.nn.functional.pad(matches.double(), (0, 1), value=1.0) * lines).sum(-1).abs()
+    return (distance / lines[..., :2].norm(dim=-1).clamp_min(1e-12)).to(points)
