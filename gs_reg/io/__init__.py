@@ -1,0 +1,84 @@
+"""Splat files: PLY, compressed PLY, SPZ and .splat, chosen by suffix."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.io.frames import transform_splats
+from gs_reg.io.packed import SpzFrame, load_compressed_ply, load_spz, save_compressed_ply, save_spz
+from gs_reg.io.ply import load_ply, read_header, save_ply
+from gs_reg.io.splat import load_splat, save_splat
+from gs_reg.types import Splats
+
+__all__ = ["SUFFIXES", "load_splats", "save_splats", "splat_suffix"]
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".compressed.ply", ".ply", ".spz", ".splat")
+
+
+def splat_suffix(path: str | Path) -> str:
+    """Which of SUFFIXES the file name ends with; raises InputError for any other."""
+    name = Path(path).name.lower()
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return suffix
+    raise InputError(f"{path}: expected a splat file ending with {', '.join(SUFFIXES)}")
+
+
+def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
+    """Splats of a file in float32 on the CPU; rows that are not finite are dropped with a logged count.
+
+    Raises:
+        InputError: unknown suffix, missing, truncated or broken file.
+    """
+    path = Path(path)
+    suffix = splat_suffix(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if suffix == ".spz":
+        return load_spz(path, spz_frame)
+    if suffix == ".splat":
+        return load_splat(path)
+    return load_compressed_ply(path) if read_header(path).compressed else load_ply(path)
+
+
+def save_splats(
+    path: str | Path,
+    splats: Splats,
+    *,
+    source_from_world: Float[Tensor, "4 4"] | None = None,
+    render_mode: Literal["default", "mip", "2dgs"] = "default",
+    spz_frame: SpzFrame = "rub",
+    spz_version: Literal[3, 4] = 4,
+) -> None:
+    """Writes splats as one complete file or none, after moving them by `source_from_world` (a similarity).
+
+    PLY keeps every float32 bit; the others round. Extras are not written. `spz_frame="raw"` skips the turn of axes.
+
+    Raises:
+        InputError: unknown suffix, a degree above 3, or what the format cannot hold.
+        ValueError: `source_from_world` is sheared or mirrored.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    suffix = splat_suffix(path)
+    if source_from_world is not None:
+        splats = transform_splats(source_from_world, splats)
+    if suffix != ".ply" and render_mode != "default":
+        log.warning(
+            "%s: this format cannot say that the splats are '%s'; viewers will draw them as default", path, render_mode
+        )
+    if suffix == ".ply":
+        save_ply(path, splats, render_mode)
+    elif suffix == ".compressed.ply":
+        save_compressed_ply(path, splats)
+    elif suffix == ".spz":
+        save_spz(path, splats, spz_frame, spz_version)
+    else:
+        save_splat(path, splats)

@@ -1,0 +1,165 @@
+"""Training states on disk: step_000007000/{model.safetensors, optim.safetensors, state.json}. Nothing is pickled."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.io.atomic import atomic_folder
+
+SCHEMA = 1
+FILES = ("model.safetensors", "optim.safetensors", "state.json")
+_NAME = re.compile(r"step_(\d{9,})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    step: int
+    model: Any
+    """As given to `save_checkpoint`: nested mappings and lists, tensors on the CPU."""
+    optim: Any
+    state: Any
+
+
+def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
+    """The JSON form of a nested value; tensors go into `tensors` under their place in the nest."""
+    if isinstance(value, Tensor):
+        if where in tensors:
+            raise ValueError(f"checkpoint: two tensors named '{where}'")
+        tensors[where] = value
+        return {"$tensor": where}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, list | tuple):
+        items = [_encode(item, f"{where}.{i}".lstrip("."), tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, Mapping):
+        pairs = [(key, _encode(item, f"{where}.{key}".lstrip("."), tensors)) for key, item in value.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
+            return dict(pairs)
+        if all(isinstance(key, int | str) for key, _ in pairs):
+            return {"$pairs": pairs}
+    kind = type(value).__name__
+    raise TypeError(f"checkpoint: {where or 'value'}: expected tensors, plain values, lists or mappings, got {kind}")
+
+
+def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"$tensor": name}:
+            return tensors[name]
+        case {"$float": text}:
+            return float(text)
+        case {"$tuple": items}:
+            return tuple(_decode(item, tensors) for item in items)
+        case {"$pairs": pairs}:
+            return {key: _decode(item, tensors) for key, item in pairs}
+    return {key: _decode(item, tensors) for key, item in value.items()}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # A clone each: the format refuses tensors that share memory.
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:
+        code = errno.ENOSPC if "os error 28" in str(error) else errno.EIO
+        raise OSError(code, str(error), str(path)) from error
+
+
+def save_checkpoint(
+    folder: str | Path,
+    step: int,
+    *,
+    model: Mapping[str, Any],
+    optim: Mapping[str, Any],
+    state: Mapping[str, Any],
+    keep: int = 2,
+    keep_every: int | None = None,
+) -> Path:
+    """Writes one training state as a complete folder or not at all, then deletes old ones.
+
+    The `keep` newest stay, and every one whose step is a multiple of `keep_every`. Types survive: tensors of any dtype,
+    integers as keys (optimisers have them), tuples, infinities. `state` holds no tensors.
+
+    Raises:
+        TypeError: a value that is neither tensor nor plain; names its place.
+        OSError: the disk is full.
+    """
+    tensors: dict[str, dict[str, Tensor]] = {"model": {}, "optim": {}, "state": {}}
+    parts = {"model": model, "optim": optim, "state": state}
+    encoded = {name: _encode(part, "", tensors[name]) for name, part in parts.items()}
+    if tensors["state"]:
+        raise TypeError(
+            f"checkpoint: state.{next(iter(tensors['state']))} is a tensor; put it into the model or make it a list"
+        )
+    path = Path(folder) / f"step_{step:09d}"
+    with atomic_folder(path) as temporary:
+        _write_tensors(temporary / FILES[0], tensors["model"])
+        _write_tensors(temporary / FILES[1], tensors["optim"])
+        text = json.dumps({"schema": SCHEMA, "step": step, **encoded}, indent=1, allow_nan=False)
+        (temporary / FILES[2]).write_text(text + "\n", encoding="utf-8")
+    _prune(Path(folder), keep, keep_every)
+    return path
+
+
+def _complete(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and folders of all complete checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return sorted((int(match[1]), path) for match, path in found if all((path / name).is_file() for name in FILES))
+
+
+def _prune(folder: Path, keep: int, keep_every: int | None) -> None:
+    for step, path in _complete(folder)[: -max(keep, 1)]:
+        if not keep_every or step % keep_every:
+            shutil.rmtree(path)
+    # What a killed run left half-written; a folder of checkpoints has one writer, which has just finished.
+    for path in folder.glob(".step_*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def latest(folder: str | Path) -> Path | None:
+    """The complete checkpoint of the highest step, None when there is none."""
+    found = _complete(Path(folder))
+    return found[-1][1] if found else None
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """A training state as it was saved, tensors on the CPU.
+
+    Raises:
+        InputError: a file is missing, broken or of another schema.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    try:
+        content = json.loads((path / FILES[2]).read_text(encoding="utf-8"))
+        if content.get("schema") != SCHEMA:
+            raise InputError(f"{path / FILES[2]}: expected schema {SCHEMA}, got {content.get('schema')}")
+        model = _decode(content["model"], load_file(path / FILES[0]))
+        optim = _decode(content["optim"], load_file(path / FILES[1]))
+        return Checkpoint(content["step"], model, optim, _decode(content["state"], {}))
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a complete checkpoint ({', '.join(FILES)}): {error}") from error
