@@ -26,7 +26,7 @@ _NAME = re.compile(r"step_(\d{9,})")
 class Checkpoint:
     step: int
     model: Any
-    """As given to `save_checkpoint`: nested mappings and lists, tensors on the CPU."""
+    """As given to `save`: nested mappings and lists, tensors on the CPU."""
     optim: Any
     state: Any
 
@@ -85,7 +85,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(code, str(error), str(path)) from error
 
 
-def save_checkpoint(
+def save(
     folder: str | Path,
     step: int,
     *,
@@ -144,7 +144,7 @@ def latest(folder: str | Path) -> Path | None:
     return found[-1][1] if found else None
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load(path: str | Path) -> Checkpoint:
     """A training state as it was saved, tensors on the CPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Small quantised files through gsply: compressed PLY (PlayCanvas), and SPZ (Niantic) with the axes that it asks for."""
+"""Small quantised files through gsply: compressed PLY (PlayCanvas), and SPZ (Niantic) with the axes it asks for."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gs_reg.errors import InputError
+from gs_reg.io import checkpoint
 from gs_reg.io.atomic import atomic_folder, atomic_path
-from gs_reg.io.checkpoint import latest, load_checkpoint, save_checkpoint
 
 
 def test_a_file_appears_complete(tmp_path):
@@ -62,10 +62,10 @@ def test_resumed_training_equals_unbroken_training(tmp_path):
     train(whole, whole_optimizer, 7)
     model, optimizer = fresh()
     train(model, optimizer, 4)
-    save_checkpoint(tmp_path, 4, model=model.state_dict(), optim=optimizer.state_dict(), state={"order": [3, 1, 2]})
+    checkpoint.save(tmp_path, 4, model=model.state_dict(), optim=optimizer.state_dict(), state={"order": [3, 1, 2]})
     model, optimizer = torch.nn.Linear(3, 2), fresh()[1]
     optimizer = torch.optim.Adam([{"params": [model.weight], "name": "weight"}, {"params": [model.bias]}])
-    saved = load_checkpoint(latest(tmp_path))
+    saved = checkpoint.load(checkpoint.latest(tmp_path))
     model.load_state_dict(saved.model)
     optimizer.load_state_dict(saved.optim)
     train(model, optimizer, 3)
@@ -87,8 +87,8 @@ def test_every_type_survives(tmp_path):
         "yes": True,
     }
     state |= {"ints": {0: "zero", "0": "text zero"}, "big": 2**63, "$odd": {"$tensor": "no"}, "nested": [[1], []]}
-    path = save_checkpoint(tmp_path, 1, model=model, optim={"state": {0: {"step": torch.tensor(2.0)}}}, state=state)
-    saved = load_checkpoint(path)
+    path = checkpoint.save(tmp_path, 1, model=model, optim={"state": {0: {"step": torch.tensor(2.0)}}}, state=state)
+    saved = checkpoint.load(path)
     assert math.isnan(saved.state.pop("nan")) and math.isnan(state.pop("nan"))
     assert saved.state == state and type(saved.state["yes"]) is bool
     assert torch.equal(saved.model["b"]["c"][1], shared.reshape(2, 3).T) and torch.equal(saved.model["a"], shared[:3])
@@ -100,32 +100,32 @@ def test_every_type_survives(tmp_path):
 def test_old_ones_go(tmp_path):
     (tmp_path / ".step_000000001.999-dead").mkdir()
     for step in [100, 200, 300, 400, 500]:
-        save_checkpoint(tmp_path, step, model={}, optim={}, state={}, keep_every=200)
-    save_checkpoint(tmp_path, 500, model={"again": torch.ones(1)}, optim={}, state={}, keep_every=200)
+        checkpoint.save(tmp_path, step, model={}, optim={}, state={}, keep_every=200)
+    checkpoint.save(tmp_path, 500, model={"again": torch.ones(1)}, optim={}, state={}, keep_every=200)
     assert sorted(os.listdir(tmp_path)) == ["step_000000200", "step_000000400", "step_000000500"]
-    assert load_checkpoint(latest(tmp_path)).model == {"again": torch.ones(1)}
+    assert checkpoint.load(checkpoint.latest(tmp_path)).model == {"again": torch.ones(1)}
 
 
 def test_incomplete_ones_are_not_the_latest(tmp_path):
-    assert latest(tmp_path / "none") is None
-    good = save_checkpoint(tmp_path, 1, model={}, optim={}, state={})
+    assert checkpoint.latest(tmp_path / "none") is None
+    good = checkpoint.save(tmp_path, 1, model={}, optim={}, state={})
     (tmp_path / "step_000000002").mkdir()
-    assert latest(tmp_path) == good
+    assert checkpoint.latest(tmp_path) == good
 
 
 def test_broken_files_and_values_are_named(tmp_path):
     with pytest.raises(TypeError, match=r"a\.1: expected tensors.*object"):
-        save_checkpoint(tmp_path, 1, model={}, optim={}, state={"a": [0, object()]})
+        checkpoint.save(tmp_path, 1, model={}, optim={}, state={"a": [0, object()]})
     with pytest.raises(TypeError, match=r"state\.rng is a tensor"):
-        save_checkpoint(tmp_path, 1, model={}, optim={}, state={"rng": torch.get_rng_state()})
+        checkpoint.save(tmp_path, 1, model={}, optim={}, state={"rng": torch.get_rng_state()})
     with pytest.raises(ValueError, match=r"two tensors named 'a\.b'"):
-        save_checkpoint(tmp_path, 1, model={"a": {"b": torch.ones(1)}, "a.b": torch.ones(1)}, optim={}, state={})
+        checkpoint.save(tmp_path, 1, model={"a": {"b": torch.ones(1)}, "a.b": torch.ones(1)}, optim={}, state={})
     assert os.listdir(tmp_path) == []
-    path = save_checkpoint(tmp_path, 1, model={"x": torch.ones(99)}, optim={}, state={})
+    path = checkpoint.save(tmp_path, 1, model={"x": torch.ones(99)}, optim={}, state={})
     raw = (path / "model.safetensors").read_bytes()
     (path / "model.safetensors").write_bytes(raw[:-8])
     with pytest.raises(InputError, match="step_000000001"):
-        load_checkpoint(path)
+        checkpoint.load(path)
     (path / "state.json").write_text('{"schema": 99}')
     with pytest.raises(InputError, match="expected schema 1, got 99"):
-        load_checkpoint(path)
+        checkpoint.load(path)
