@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from gs_reg.terms import Context, evaluate
 from gs_reg.types import Render, Splats, Views
 
 
+@runtime_checkable
 class Model(Protocol):
     """A function of the views with parameters."""
 

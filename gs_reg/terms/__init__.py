@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -32,6 +32,7 @@ class Context:
         return self.step / max(self.steps - 1, 1)
 
 
+@runtime_checkable
 class Term(Protocol):
     """Unweighted cost of a step; a `weight` of 0 is the only switch."""
 
