@@ -1,5 +1,6 @@
-"""Builds the native CPU library (one shared object an instruction set) with the system's C++ compiler; no torch needed."""
+"""Builds the native CPU library, one file an instruction set, with the system's C++ compiler; no torch needed."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -8,12 +9,33 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(str(p) for p in Path("cuda/cpu").glob("*.cpp"))
 HEADERS = sorted(str(p) for p in Path("cuda").rglob("*.h"))
-FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized"]
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Wno-psabi",
+    "-Wno-maybe-uninitialized",
+]
 ISAS = {
     "x86_64": {
         "base": [],
         "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2"],
-        "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mbmi", "-mbmi2", "-mprefer-vector-width=512"],
+        "avx512": [
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mfma",
+            "-mbmi",
+            "-mbmi2",
+            "-mprefer-vector-width=512",
+        ],
     },
 }.get(platform.machine(), {"base": []})
 
@@ -27,12 +49,16 @@ class BuildNative(build_ext):
     def get_export_symbols(self, ext: Extension) -> list[str]:
         return []
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
 
 setup(
     packages=[
-        "gs_reg",
-        *(f"gs_reg.{p}" for p in ("render", "terms", "models", "io")),
-        *(f"gs_reg.{p.parent.as_posix().replace('/', '.')}" for r in ("apps", "data_tools") for p in sorted(Path(r).rglob("__init__.py"))),
+        f"{prefix}{p.parent.as_posix().replace('/', '.')}"
+        for prefix, root in (("", "gs_reg"), ("gs_reg.", "apps"), ("gs_reg.", "data_tools"))
+        for p in sorted(Path(root).rglob("__init__.py"))
     ],
     package_dir={"gs_reg": "gs_reg", "gs_reg.apps": "apps", "gs_reg.data_tools": "data_tools"},
     package_data={"gs_reg.apps": ["templates/*"]},

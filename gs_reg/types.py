@@ -1,4 +1,4 @@
-"""The nouns of the library: splats, cameras, views, renders and scenes. Frozen; whoever changes rows returns a new value."""
+"""The nouns of the library: splats, cameras, views, renders and scenes. Frozen: changed rows are a new value."""
 
 from __future__ import annotations
 
@@ -72,8 +72,14 @@ class Splats(_Record):
         )
 
     def detach(self) -> Splats:
-        fields = [self.means, self.quats, self.log_scales, self.opacity_logits, self.sh]
-        return Splats(*[x.detach() for x in fields], {k: v.detach() for k, v in self.extra.items()})
+        return Splats(
+            self.means.detach(),
+            self.quats.detach(),
+            self.log_scales.detach(),
+            self.opacity_logits.detach(),
+            self.sh.detach(),
+            {name: value.detach() for name, value in self.extra.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Cameras(_Record):
         return self.world_from_camera[:, :3, 3]
 
     def resized(self, width: int, height: int) -> Cameras:
-        """The same cameras for images of another size; the image corner stays at 0, so K scales by the true size ratios."""
+        """The same cameras for images of another size; the corner stays at 0, so K scales by the true size ratios."""
         ratio = torch.tensor(
             [width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device
         )
@@ -176,7 +182,7 @@ class Scene:
     points: Float[Tensor, "P 3"] | None
     """Sparse points of the source (COLMAP), in the world of the cameras; None when the source has none."""
     source_from_world: Float[Tensor, "4 4"]
-    """Similarity (float64) from the normalised world back to the frame of the given cameras: exports are written in that."""
+    """Similarity (float64) from the normalised world back to the frame of the given cameras, which exports are in."""
 
     def __len__(self) -> int:
         return len(self.views)

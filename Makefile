@@ -1,0 +1,62 @@
+# `make demo` and `make test` set everything up by themselves in .venv; a second run does nothing twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LINT := build/lint
+NATIVE := $(shell find cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+CUDA := $(wildcard cuda/gpu/*.cu)
+ARCHS := 80 90 120
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test trials lint format gpu-compile clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+venv: $(READY) ## set up .venv: dependencies, gs-reg itself (editable), its native library
+
+$(READY): setup.py pyproject.toml constraints.txt $(NATIVE)
+	@$(PYTHON) -c 'import sys; sys.exit("gs-reg needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@command -v c++ >/dev/null || { echo "gs-reg builds its kernels with a C++17 compiler: install g++ or clang++" >&2; exit 1; }
+	@test -x $(BIN)/pip || echo "Setting up $(VENV); the first time downloads about 3 GB, most of it PyTorch"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## reconstruct a real photo pair, without any download or option
+	$(BIN)/gs-reg demo
+
+test: $(READY) ## the fast tests; PYTEST_ARGS="-k name" narrows them
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+trials: $(READY) ## the slow tests: real data, minutes each
+	$(BIN)/python -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
+
+# apps/ and data_tools/ are installed as gs_reg.apps and gs_reg.data_tools; import-linter gets that view of the tree
+lint: $(READY) ## ruff, clang-format, import-linter, pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	@rm -rf $(LINT) && mkdir -p $(LINT)/gs_reg
+	@ln -s $(CURDIR)/gs_reg/*.py $(patsubst %,$(CURDIR)/%,$(wildcard gs_reg/*/) apps data_tools) $(LINT)/gs_reg/
+	@ln -s $(CURDIR)/pyproject.toml $(LINT)/
+	cd $(LINT) && $(CURDIR)/$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(READY) ## what lint would ask for, where a tool can do it
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
+
+gpu-compile: $(CUDA:cuda/gpu/%.cu=build/gpu/%.o) ## compile every CUDA kernel (needs nvcc, no GPU)
+
+build/gpu/%.o: cuda/gpu/%.cu $(filter %.h,$(NATIVE)) Makefile
+	@mkdir -p $(@D)
+	nvcc -c $< -o $@ -std=c++17 -O3 -Icuda/include -Xcompiler -fPIC \
+	  $(foreach arch,$(ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch))
+
+clean: ## remove what was built; .venv and runs/ stay
+	rm -rf build dist *.egg-info gs_reg/*.so .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(READY)
