@@ -35,7 +35,7 @@ def depth_range(depth: Float[Tensor, "*B H W"]) -> tuple[float, float]:
 
 
 def colorize(depth: Float[Tensor, "*B H W"], lo: float, hi: float) -> Float[Tensor, "*B H W 3"]:
-    """Colours in [0, 1] of camera-space depths from `lo` (warm) to `hi` (cool), linear in 1/depth; 0 and NaN are grey."""
+    """Colours in [0, 1] of depths from `lo` (warm) to `hi` (cool), even in 1/depth; 0 and NaN are grey."""
     known = torch.isfinite(depth) & (depth > 0)
     inverse = torch.where(known, depth, torch.ones_like(depth)).clamp_min(1e-12).reciprocal()
     span = max(1 / max(lo, 1e-12) - 1 / max(hi, 1e-12), 1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,9 @@ PathKind = Literal["auto", "interpolate", "spiral", "orbit"]
 def camera_path(kind: PathKind, cameras: Cameras, count: int, *, focus_depth: float) -> Cameras:
     """`count` poses with the size and mean intrinsics of the cameras; spiral and orbit end where they start.
 
-    `focus_depth` is about how far the scene lies in front of the cameras, in world units: the spiral looks at it. `auto`
-    takes the orbit where the cameras look at a common point from directions more than 30 degrees apart, else the spiral.
+    `focus_depth` is about how far the scene lies in front of the cameras, in world units: the spiral looks at it.
+    `auto` takes the orbit where the cameras look at a common point from directions more than 30 degrees apart, else the
+    spiral.
 
     Raises:
         InputError: no cameras or fewer than 2 poses asked for.
@@ -67,7 +69,7 @@ def interpolate(cameras: Cameras, count: int, *, reorder: bool = True) -> Camera
     steps = _distances(poses)
     order = _shortest_walk(steps) if reorder else list(range(len(poses)))
     poses, Ks = poses[order], Ks[order]
-    times = np.concatenate([[0], np.cumsum([max(steps[a, b], 1e-6) for a, b in zip(order, order[1:], strict=False)])])
+    times = np.concatenate([[0], np.cumsum([max(steps[a, b], 1e-6) for a, b in pairwise(order)])])
     at = np.linspace(0, times[-1], count)
     out = np.tile(np.eye(4), (count, 1, 1))
     out[:, :3, :3] = RotationSpline(times, Rotation.from_matrix(poses[:, :3, :3]))(at).as_matrix()
@@ -167,7 +169,7 @@ def _meeting_point(poses: ndarray) -> ndarray:
 
 
 def _plane_normal(poses: ndarray) -> ndarray:
-    """Down: the normal of the plane through the centres where they spread over one, else the mean of the cameras' down."""
+    """Down: normal of the plane of the centres where they spread over one, else the mean of the cameras' down."""
     centers, down = poses[:, :3, 3], poses[:, :3, 1].mean(0)
     down = down / max(np.linalg.norm(down), 1e-12)
     _, sizes, axes = np.linalg.svd(centers - centers.mean(0))
