@@ -12,7 +12,6 @@ HEAVY = {
     *("cv2", "scipy", "skimage", "pycolmap", "gsply", "rich", "tyro", "trimesh", "open3d", "viser", "imageio", "PIL"),
     *("gsplat", "diffusers", "transformers"),
 }
-)
 
 
 def run_python(code: str) -> str:
