@@ -25,7 +25,7 @@ def test_one_page_that_asks_for_nothing(tmp_path, capsys):
     assert not re.search(r'(?:src|href)="(?!data:)[^"]*//', page)
     assert capsys.readouterr().out == ""
     save_html(tmp_path / "b.html", some(5000))
-    assert 5000 * 32 < len((tmp_path / "b.html").read_text()) - len(page) < 5000 * 80
+    assert 5000 * 12 < len((tmp_path / "b.html").read_text()) - len(page) < 5000 * 80
 
 
 def test_it_opens_at_the_camera():
