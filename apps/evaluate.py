@@ -13,10 +13,8 @@ import tyro
 from torch import Tensor
 
 from gs_reg import metrics
-from gs_reg.data_tools.dataset import Dataset, load_views, read_dataset
+from gs_reg.data_tools.dataset import load_views, read_dataset
 from gs_reg.data_tools.visibility import seen_mask
-from gs_reg.io import load_splats
-from gs_reg.io.frames import transform_splats
 from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
@@ -24,6 +22,7 @@ from .pictures import save_picture
 from .progress import say
 from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run, open_run
+from .scene_file import read_scene, stored_splats
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,17 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     """Draws every held-out view from splats.ply, saves it as 8-bit PNG, and measures what was saved."""
     asked = run.config(ReconstructConfig)
     dataset = read_dataset(asked.data, asked.read)
-    splats, background = run_splats(run, dataset)
+    splats, background = stored_splats(run), read_scene(run).background
     training = load_views(dataset, dataset.train)
     lpips, reason = metrics.find_lpips(lpips_paths)
     views = {}
     for view in load_views(dataset, dataset.test):
         drawn = draw_8bit(splats, view, background, asked)
-        stem = Path(view.names[0]).stem
-        folder = run.path / "renders" / "test"
-        save_picture(folder / f"{stem}.png", drawn[0])
-        save_picture(folder / f"{stem}_photo.png", view.images[0])
+        save_pair(run.path / "renders" / "test", view, drawn)
         seen = stored_mask(run, view, training)
         views[view.names[0]] = figures(drawn, view, seen, lpips)
     for view in training:
-        save_picture(run.path / "renders" / "train" / f"{Path(view.names[0]).stem}.png", draw_8bit(splats, view, background, asked)[0])
-        save_picture(run.path / "renders" / "train" / f"{Path(view.names[0]).stem}_photo.png", view.images[0])
+        save_pair(run.path / "renders" / "train", view, draw_8bit(splats, view, background, asked))
     timing = run.read_json("timing.json")
     return {
         "mean": mean_of(list(views.values())),
@@ -78,11 +73,10 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     }
 
 
-def run_splats(run: Run, dataset: Dataset) -> tuple[Splats, Tensor]:
-    """The exported splats, back in the world of the dataset's cameras, and the colour behind them."""
-    world_from_source = torch.linalg.inv(dataset.source_from_world)
-    splats = transform_splats(world_from_source, load_splats(run.splats))
-    return splats, torch.tensor(run.read_json("scene.json")["background"])
+def save_pair(folder: Path, view: Views, drawn: Tensor) -> None:
+    stem = Path(view.names[0]).stem
+    save_picture(folder / f"{stem}.png", drawn[0])
+    save_picture(folder / f"{stem}_photo.png", view.images[0])
 
 
 def draw_8bit(splats: Splats, view: Views, background: Tensor, asked: ReconstructConfig) -> Tensor:

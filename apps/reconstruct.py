@@ -26,8 +26,10 @@ from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
+from .pictures import save_depth
 from .progress import say, training_bar
 from .run_folder import Run, describe, new_run, open_run
+from .scene_file import write_scene
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def main(config: Config) -> int:
         run = new_run(config.out, run_name(config))
         describe(run, config)
         run.write_json("dataset.json", dataset.summary())
+        write_scene(run, dataset, mean_color(scene_views))
         save_depths(run, scene_views, depths)
         model = PixelAligned(scene_views, [d.depth for d in depths], config.model).to(device)
         optimizer, first = make_optimizer(model.parameter_groups()), 0
@@ -129,11 +132,9 @@ def measure_depths(views: Sequence[Views], config: Config) -> tuple[DepthMap, ..
 
 
 def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
-    """One depth picture a view, near = warm."""
-    from .colormap import save_depth_picture
-
+    """What was measured before training, one a view."""
     for view, depth in zip(views, depths, strict=True):
-        save_depth_picture(run.path / "depths" / f"{Path(view.names[0]).stem}.png", depth.depth)
+        save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 
 
 def train(
