@@ -84,7 +84,7 @@ def main(config: Config) -> int:
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(scene_views))
         save_depths(run, scene_views, depths)
-        model = PixelAligned(scene_views, [d.depth for d in depths], config.model).to(device)
+        model = PixelAligned.from_views(scene_views, [d.depth for d in depths], config.model).to(device)
         optimizer, first = make_optimizer(model.parameter_groups()), 0
     steps = 0 if config.stop_after == "init" else config.train.steps
     seconds = train(run, model, optimizer, [v.to(device) for v in scene_views], config, first, steps)
@@ -212,7 +212,7 @@ def restore(run: Run, config: Config, device: torch.device):
     if newest is None:
         raise InputError(f"{run.path}: no checkpoint to resume from; start it again without --resume")
     saved = checkpoint.load(newest)
-    model = PixelAligned.from_state(saved.model, config.model).to(device)
+    model = PixelAligned(saved.model, config.model).to(device)
     optimizer = make_optimizer(model.parameter_groups())
     load_optimizer(optimizer, saved.optim)
     return model, optimizer, int(saved.state["step"])

@@ -17,7 +17,7 @@ def views():
 
 
 def start(views):
-    model = PixelAligned(views, [v.depths[0] for v in views], PixelAlignedConfig())
+    model = PixelAligned.from_views(views, [v.depths[0] for v in views], PixelAlignedConfig())
     return model, make_optimizer(model.parameter_groups())
 
 

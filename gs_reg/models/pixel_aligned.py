@@ -40,34 +40,40 @@ def base_opacity(views: int) -> float:
 class PixelAligned(nn.Module):
     """Means are origin + depth * ray with depth = start * exp(range * tanh(residual)), so depth stays positive."""
 
-    def __init__(self, views: Sequence[Views], depths: Sequence[Float[Tensor, "H W"]], config: PixelAlignedConfig):
+    def __init__(self, tensors: dict[str, Tensor], config: PixelAlignedConfig):
+        """From the tensors of a state dict; see `from_views` for a fresh one."""
         super().__init__()
         self.config = config
-        origins, rays, sizes, colors, start = [], [], [], [], []
-        for view, depth in zip(views, depths, strict=True):
-            keep = _kept(view)
-            origin, ray = world_rays(view.cameras)
-            rays.append(ray[0][keep])
-            origins.append(origin[0].expand(int(keep.sum()), 3))
-            focal = float((view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2)
-            sizes.append(torch.full((int(keep.sum()),), config.sigma_pixels / focal))
-            colors.append(view.images[0][keep])
-            start.append(depth[keep])
         self.origins: Tensor
         self.rays: Tensor
         self.start: Tensor
-        self.register_buffer("origins", torch.cat(origins).float())
-        self.register_buffer("rays", torch.cat(rays).float())
-        self.register_buffer("start", torch.cat(start).float())
-        N, K = len(self.start), (config.sh_degree + 1) ** 2
-        sh = torch.zeros(N, K, 3)
-        sh[:, 0] = rgb_to_sh(torch.cat(colors))
-        self.residual = nn.Parameter(torch.zeros(N))
-        self.opacity_logits = nn.Parameter(torch.full((N,), base_opacity(len(views))).logit())
-        self.log_sizes = nn.Parameter(torch.cat(sizes).log()[:, None].repeat(1, 3))
-        self.dc = nn.Parameter(sh[:, :1])
-        self.sh_rest = nn.Parameter(sh[:, 1:].contiguous())
-        self.register_buffer("quats", torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(N, 1))
+        self.quats: Tensor
+        for name in ("origins", "rays", "start", "quats"):
+            self.register_buffer(name, tensors[name])
+        self.residual = nn.Parameter(tensors["residual"])
+        self.opacity_logits = nn.Parameter(tensors["opacity_logits"])
+        self.log_sizes = nn.Parameter(tensors["log_sizes"])
+        self.dc = nn.Parameter(tensors["dc"])
+        self.sh_rest = nn.Parameter(tensors["sh_rest"])
+
+    @classmethod
+    def from_views(
+        cls, views: Sequence[Views], depths: Sequence[Float[Tensor, "H W"]], config: PixelAlignedConfig
+    ) -> PixelAligned:
+        """A Gaussian for every pixel that no mask leaves out, at the given camera-space depth and in the pixel's colour."""
+        rows = [_rows(view, depth, config) for view, depth in zip(views, depths, strict=True)]
+        tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        N, K = len(tensors["start"]), (config.sh_degree + 1) ** 2
+        return cls(
+            tensors
+            | {
+                "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(N, 1),
+                "residual": torch.zeros(N),
+                "opacity_logits": torch.full((N,), base_opacity(len(views))).logit(),
+                "sh_rest": torch.zeros(N, K - 1, 3),
+            },
+            config,
+        )
 
     def depths(self) -> Float[Tensor, "N"]:
         """Camera-space z of every Gaussian in its own photo."""
@@ -96,9 +102,19 @@ class PixelAligned(nn.Module):
         return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
 
 
-def _kept(view: Views) -> Tensor:
-    """Pixels that carry a Gaussian: all that no mask leaves out."""
-    return torch.ones_like(view.images[0, ..., 0], dtype=torch.bool) if view.masks is None else view.masks[0]
+def _rows(view: Views, depth: Float[Tensor, "H W"], config: PixelAlignedConfig) -> dict[str, Tensor]:
+    """The tensors that differ from pixel to pixel, for the pixels of one view that carry a Gaussian."""
+    keep = torch.ones_like(depth, dtype=torch.bool) if view.masks is None else view.masks[0]
+    origin, ray = world_rays(view.cameras)
+    focal = (view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2
+    count = int(keep.sum())
+    return {
+        "origins": origin.float().expand(count, 3),
+        "rays": ray[0][keep].float(),
+        "start": depth[keep].float(),
+        "log_sizes": torch.full((count, 3), float(torch.log(config.sigma_pixels / focal))),
+        "dc": rgb_to_sh(view.images[0][keep].float())[:, None],
+    }
 
 
 def world_rays(cameras: Cameras) -> tuple[Float[Tensor, "C 3"], Float[Tensor, "C H W 3"]]:

@@ -17,7 +17,7 @@ def photo_view(width=12, height=8, mask=None):
 
 
 def model_of(view, depth=2.0, **options):
-    return PixelAligned([view], [torch.full(view.images.shape[1:3], depth)], PixelAlignedConfig(**options))
+    return PixelAligned.from_views([view], [torch.full(view.images.shape[1:3], depth)], PixelAlignedConfig(**options))
 
 
 def test_means_project_to_their_pixel_centres_at_any_residual():
