@@ -1,4 +1,4 @@
-"""Pixels, rays, rotations and similarities. Pixel (u, v) has its centre at (u + 0.5, v + 0.5); depth is camera-space z."""
+"""Pixels, rays, rotations and similarities. Pixel (u, v) has its centre at +0.5; depth is camera-space z."""
 
 from __future__ import annotations
 
