@@ -1,0 +1,68 @@
+"""A photo reduced to the size of the search, and how its pixels move in another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int16
+from numpy import ndarray
+
+from gs_reg.types import Cameras, Views
+
+
+@dataclass(frozen=True)
+class Frame:
+    rgb: Int16[ndarray, "H W 3"]
+    grey: Float[ndarray, "H W"]
+    """0 to 255."""
+    mask: Bool[ndarray, "H W"]
+    cameras: Cameras
+
+
+def make_frame(view: Views, max_pixels: float) -> Frame:
+    """The photo with at most `max_pixels`, and its camera at that size."""
+    import cv2
+
+    image = view.images[0].clamp(0, 1).float().numpy()
+    height, width = image.shape[:2]
+    mask = np.ones((height, width), np.uint8) if view.masks is None else view.masks[0].numpy().astype(np.uint8)
+    ratio = min(1.0, (max_pixels / (height * width)) ** 0.5)
+    cameras = view.cameras
+    if ratio < 1:
+        size = max(2, round(width * ratio)), max(2, round(height * ratio))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+        cameras = cameras.resized(*size)
+    grey = np.ascontiguousarray(image @ np.array([0.299, 0.587, 0.114], np.float32) * 255)
+    return Frame(np.round(image * 255).astype(np.int16), grey, mask.astype(bool), cameras)
+
+
+def pair_motion(frame: Frame, other: Frame) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]]:
+    """M and b: pixel p (homogeneous, centres at +0.5) at inverse depth w is seen in `other` at M p + b w."""
+    relative = other.cameras.viewmats[0].double().numpy() @ np.linalg.inv(frame.cameras.viewmats[0].double().numpy())
+    k, k_other = frame.cameras.Ks[0].double().numpy(), other.cameras.Ks[0].double().numpy()
+    return k_other @ relative[:3, :3] @ np.linalg.inv(k), k_other @ relative[:3, 3]
+
+
+def plane_homography(motion: tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]], w: float) -> Float[ndarray, "3 3"]:
+    """Pixels of a view to pixels of the other over the plane 1/z = w."""
+    h = motion[0].copy()
+    h[:, 2] += motion[1] * w
+    return h.astype(np.float32)
+
+
+def seen_at(
+    frame: Frame, other: Frame, w: Float[ndarray, "H W"]
+) -> tuple[Float[ndarray, "H W 2"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """Where every pixel at inverse depth w lies in `other`: pixel position, inverse depth there, and whether it is in the picture."""
+    m, b = pair_motion(frame, other)
+    height, width = w.shape
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    p = m[:, 0] * x[None, :, None] + m[:, 1] * y[:, None, None] + m[:, 2] + b * w[..., None]
+    front = p[..., 2] > 1e-9
+    z = np.where(front, p[..., 2], 1.0)
+    q = p[..., :2] / z[..., None]
+    rows, columns = other.grey.shape
+    inside = front & (q >= 0).all(-1) & (q[..., 0] < columns) & (q[..., 1] < rows)
+    return q, w / z, inside

@@ -1,0 +1,143 @@
+"""Sparse matches of posed photos: which views see the same surface, and between which inverse depths it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.geometry import project
+from gs_reg.types import Cameras, Views
+
+from .triangulate import ray_in_other, triangulate
+
+LONG_SIDE = 1000
+"""Keypoints are sought in photos reduced to this many pixels."""
+EPIPOLAR_PX = 1.5
+RATIO = 0.85
+MATCH_SD_PX = 0.7
+FEWEST = 8
+"""Fewer triangulated points than this are taken for chance."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What one view shares with the others."""
+
+    sources: tuple[int, ...]
+    """The views to match with, best first."""
+    bounds: tuple[float, float]
+    """Smallest and largest inverse depth to search, with a margin."""
+
+
+@dataclass(frozen=True)
+class _Keypoints:
+    xy: Float[Tensor, "P 2"]
+    descriptors: Float[Tensor, "P 128"]
+
+
+def find_overlaps(views: Sequence[Views], max_sources: int) -> tuple[Overlap, ...]:
+    """Match keypoints of every pair, triangulate them under the given cameras and choose each view's partners and range.
+
+    Raises InputError, naming the pair, where a view has no triangulated points with any other.
+    """
+    keypoints = [_keypoints(view) for view in views]
+    points: dict[tuple[int, int], Tensor] = {}
+    for i in range(len(views)):
+        for j in range(i + 1, len(views)):
+            points[i, j] = points[j, i] = _triangulated(views[i].cameras, views[j].cameras, keypoints[i], keypoints[j])
+    return tuple(_overlap(views, points, i, max_sources) for i in range(len(views)))
+
+
+def _keypoints(view: Views) -> _Keypoints:
+    import cv2
+
+    image = (view.images[0] * 255).round().byte().numpy()
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    ratio = min(1.0, LONG_SIDE / max(grey.shape))
+    small = cv2.resize(grey, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA) if ratio < 1 else grey
+    mask = None
+    if view.masks is not None:
+        mask = cv2.resize(view.masks[0].numpy().astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    found, descriptors = cv2.SIFT_create(nfeatures=4000, contrastThreshold=0.01).detectAndCompute(small, mask)
+    if descriptors is None:
+        return _Keypoints(torch.zeros(0, 2), torch.zeros(0, 128))
+    # Key points count pixel centres from 0; ours lie at +0.5.
+    xy = (torch.tensor([k.pt for k in found]) + 0.5) * torch.tensor(
+        [grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0]]
+    )
+    root = torch.from_numpy(descriptors)
+    root = (
+        root / root.sum(-1, keepdim=True).clamp_min(1e-6)
+    ).sqrt()  # Hellinger kernel: Arandjelovic and Zisserman 2012
+    return _Keypoints(xy, root)
+
+
+def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints) -> Float[Tensor, "P 3"]:
+    """World points of the mutual best matches that agree with the epipolar geometry and lie in front of both cameras."""
+    none = torch.zeros(0, 3, dtype=torch.float64)
+    if len(a.xy) < 2 or len(b.xy) < 2:
+        return none
+    similarity = a.descriptors @ b.descriptors.T
+    best, index = similarity.topk(2, dim=1)
+    distance = (2 - 2 * best).clamp_min(0).sqrt()
+    mutual = similarity.argmax(0)[index[:, 0]] == torch.arange(len(a.xy))
+    keep = mutual & (distance[:, 0] < RATIO * distance[:, 1])
+    pa, pb = a.xy[keep].double(), b.xy[index[keep, 0]].double()
+    rays, shift = ray_in_other(camera, other, pa)
+    result = triangulate(
+        rays[:, None],
+        shift.expand_as(rays)[:, None],
+        pb[:, None],
+        torch.ones(len(pa), 1, dtype=torch.float64),
+        MATCH_SD_PX,
+    )
+    scale = max(camera.width, camera.height) / LONG_SIDE
+    w = result.inverse_depth.clamp_min(1e-6 * result.sd)
+    good = (result.residual < EPIPOLAR_PX * max(1.0, scale)) & result.front
+    good &= (result.inverse_depth > -2 * result.sd) & torch.isfinite(result.sd)
+    median = w[good].median() if good.any() else 0.0
+    good &= (result.sd < 0.1 * median) & (w > 0)
+    if int(good.sum()) < FEWEST:
+        return none
+    rays = torch.nn.functional.pad(pa, (0, 1), value=1.0) @ torch.linalg.inv(camera.Ks[0].double()).T
+    pose = torch.linalg.inv(camera.viewmats[0].double())
+    return (rays / w[:, None])[good] @ pose[:3, :3].T + pose[:3, 3]
+
+
+def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: int, max_sources: int) -> Overlap:
+    others = [j for j in range(len(views)) if j != i]
+    counts = {j: len(points[i, j]) for j in others}
+    best = max(others, key=lambda j: counts[j])
+    if counts[best] == 0:
+        raise InputError(
+            f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no visible "
+            "surface; expected overlapping photos taken from different places, with cameras that fit them"
+        )
+    score = {j: counts[j] * _angle_weight(views[i].cameras, views[j].cameras, points[i, j]) for j in others}
+    sources = sorted((j for j in others if counts[j]), key=lambda j: -score[j])[:max_sources]
+    camera = views[i].cameras.to(dtype=torch.float64)
+    xy, z = project(camera, torch.cat([p for (a, b), p in points.items() if a < b]))
+    size = torch.tensor([camera.width, camera.height])
+    inside = (z[0] > 0) & (xy[0] >= 0).all(-1) & (xy[0] < size).all(-1)
+    low, high = np.quantile((1 / z[0][inside]).numpy(), [0.01, 0.99])
+    margin = 0.2 * (high - low) + 0.02 * high
+    return Overlap(tuple(sources), (max(float(low - margin), 0.02 * float(low)), float(high + margin)))
+
+
+def _angle_weight(camera: Cameras, other: Cameras, points: Tensor) -> float:
+    """Favours parallaxes that are neither too small to measure nor too large to match."""
+    if len(points) == 0:
+        return 0.0
+    a, b = points - camera.centers[0].double(), points - other.centers[0].double()
+    angle = torch.rad2deg(torch.acos((torch.cosine_similarity(a, b, dim=-1)).clamp(-1, 1)).median())
+    return float(min(1.0, angle / 4.0) * min(1.0, 15.0 / max(float(angle), 1e-6)))
+
+
+def _name(views: Sequence[Views], i: int) -> str:
+    return views[i].names[0] if views[i].names else f"#{i}"
