@@ -18,7 +18,9 @@ class Command:
 
 GROUPS = {
     "scenes": {
-        "reconstruct": Command("reconstruct", "Gaussians from 2 to 9 photos: poses, depth, training, evaluation, report."),
+        "reconstruct": Command(
+            "reconstruct", "Gaussians from 2 to 9 photos: poses, depth, training, evaluation, report."
+        ),
         "eval": Command("evaluate", "Measure a run again from its splats.ply and the held-out photos."),
         "demo": Command("demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
@@ -98,7 +100,10 @@ def _unknown(name: str) -> int:
 
 def print_help() -> None:
     """One screen: every command with one line; each has its own --help."""
-    print("gs-reg: regularised 3D Gaussian splatting, on the CPU or a GPU.\n\nusage: gs-reg COMMAND [flags]   (gs-reg COMMAND --help for its flags)")
+    print(
+        "gs-reg: regularised 3D Gaussian splatting, on the CPU or a GPU.\n\n"
+        "usage: gs-reg COMMAND [flags]   (gs-reg COMMAND --help for its flags)"
+    )
     width = max(map(len, COMMANDS))
     for group, commands in GROUPS.items():
         print(f"\n{group}")

@@ -1,4 +1,4 @@
-"""Configs as plain YAML, and back: only scalars, lists and maps; an unknown key is an error with the nearest known name.
+"""Configs as plain YAML, and back: only scalars, lists and maps; an unknown key is an error with the nearest known.
 
 Order of strength: defaults < preset < file (--config) < command line.
 """
@@ -41,7 +41,9 @@ def from_plain(kind: Any, value: Any, where: str) -> Any:
         for key in value.keys() - known:
             close = difflib.get_close_matches(key, known, n=1)
             raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        return kind(**_required(kind, value), **{key: from_plain(hints[key], v, f"{where}.{key}") for key, v in value.items()})
+        return kind(
+            **_required(kind, value), **{key: from_plain(hints[key], v, f"{where}.{key}") for key, v in value.items()}
+        )
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _from_union(args, value, where)
@@ -114,7 +116,7 @@ def load_yaml(path: Path, kind: type[T]) -> T:
 
 
 def default_from(config: type, argv: list[str]) -> Any:
-    """The default for the command line: what the file named by --config says, where one is named; else tyro.MISSING_NONPROP."""
+    """The default for the command line: what the file named by --config says, if one is named; else nothing."""
     import tyro
 
     names = {f.name for f in dataclasses.fields(config)}

@@ -43,10 +43,7 @@ class Config:
 
 def main(config: Config) -> int:
     run = open_run(config.run)
-    if config.what == "path":
-        written = camera_path_video(run, config)
-    else:
-        written = pictures(run, config)
+    written = camera_path_video(run, config) if config.what == "path" else pictures(run, config)
     say(f"wrote {written}")
     return 0
 

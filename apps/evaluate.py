@@ -1,4 +1,4 @@
-"""`gs-reg eval`: figures of a run from its exported splats and the held-out photos, in a process that trains nothing."""
+"""`gs-reg eval`: figures of a run from its exported splats and the held-out photos; it trains nothing."""
 
 from __future__ import annotations
 
@@ -122,5 +122,9 @@ def summary(result: dict) -> str:
     mean = result["mean"]
     if mean["psnr"] is None:
         return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
-    seen = f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}" if mean["psnr_visible"] is not None else ""
+    seen = (
+        f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
+        if mean["psnr_visible"] is not None
+        else ""
+    )
     return f"held-out views: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}{seen} ({len(result['views'])} views)"

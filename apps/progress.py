@@ -26,10 +26,25 @@ def training_bar(steps: int, first: int, quiet: bool) -> Iterator[Report]:
 
 def _rich_bar(steps: int, first: int) -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    text = "loss {task.fields[loss]:.4f}  PSNR {task.fields[psnr]:.2f} dB  {task.fields[gaussians]:,} Gaussians  {task.fields[ms]:.0f} ms"
-    columns = [TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn(text), TimeElapsedColumn(), TimeRemainingColumn()]
+    fields = ["loss {0[loss]:.4f}", "PSNR {0[psnr]:.2f} dB", "{0[gaussians]:,} Gaussians", "{0[ms]:.0f} ms"]
+    text = "  ".join(fields).replace("{0[", "{task.fields[")
+    columns = [
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(text),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=steps, completed=first, loss=0.0, psnr=0.0, gaussians=0, ms=0.0)
 

@@ -1,4 +1,4 @@
-"""`gs-reg reconstruct`: photos -> cameras -> depth -> one Gaussian a pixel -> training -> splats, figures and a report."""
+"""`gs-reg reconstruct`: photos -> cameras -> depth -> one Gaussian a pixel -> training -> splats, figures, report."""
 
 from __future__ import annotations
 
@@ -117,7 +117,10 @@ def run_name(config: Config) -> str:
 def announce(dataset: Dataset, config: Config) -> None:
     """Names the photos in use before anything long starts."""
     width, height = dataset.frames[0].camera.width, dataset.frames[0].camera.height
-    say(f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})", config.quiet)
+    say(
+        f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})",
+        config.quiet,
+    )
     for name, reason in dataset.skipped:
         say(f"  left out {name}: {reason}", config.quiet)
     say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}", config.quiet)
@@ -232,7 +235,9 @@ def finish(run: Run, config: Config) -> None:
 
     done = subprocess.run([sys.executable, "-m", "gs_reg", "eval", str(run.path)], capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"evaluation failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+        raise InputError(
+            f"evaluation failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+        )
     say(done.stderr.rstrip(), config.quiet)
     camera_path_video(run)
     report = write_report(run.path)

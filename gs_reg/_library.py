@@ -91,7 +91,9 @@ def cpu_library() -> ctypes.CDLL:
     folder = Path(__file__).parent
     base = folder / "libgsr_cpu_base.so"
     if not base.exists():
-        raise RuntimeError(f"native library not built ({base.name} is missing beside gs_reg): run `pip install .`, which needs a C++ compiler")
+        raise RuntimeError(
+            f"native library not built ({base.name} is missing in gs_reg): run `pip install .`; it needs a C++ compiler"
+        )
     wanted = os.environ.get("GS_REG_ISA") or _open(base).gsr_best_isa().decode()
     if wanted not in ISAS:
         raise RuntimeError(f"GS_REG_ISA={wanted}: expected one of {', '.join(ISAS)}")

@@ -45,7 +45,7 @@ def project(
     return outs
 
 
-def _project_outputs(means: Tensor, cameras: int) -> tuple[Tensor, ...]:
+def _project_outputs(means: Tensor, cameras: int):
     shape = (cameras, means.shape[0])
     return (
         means.new_empty(*shape, 2),
@@ -110,7 +110,7 @@ def project_vjp(
     """Gradients of means, quats, scales, opacities and viewmats."""
     ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
     v_outs = _contiguous(v_means2d, v_depths, v_conics, v_opacities2d)
-    outs = tuple(torch.empty_like(t) for t in ins[:5])
+    outs = _project_gradients(*ins)
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = _ptr(radii)
     _set(args, ("v_means2d", "v_depths", "v_conics", "v_opacities2d"), v_outs)
@@ -121,11 +121,18 @@ def project_vjp(
 
 @project_vjp.register_fake
 def _(means, quats, scales, opacities, viewmats, *_):
-    return tuple(torch.empty_like(t) for t in (means, quats, scales, opacities, viewmats))
+    return _project_gradients(means, quats, scales, opacities, viewmats)
+
+
+def _project_gradients(means, quats, scales, opacities, viewmats, *_):
+    e = torch.empty_like
+    return e(means), e(quats), e(scales), e(opacities), e(viewmats)
 
 
 def _project_setup(ctx, inputs, output):
-    *tensors, ctx.width, ctx.height, _near, _far, _clip, ctx.eps2d, _alpha_min, ctx.antialiased, ctx.orthographic = inputs
+    *tensors, ctx.width, ctx.height, _near, _far, _clip, ctx.eps2d, _alpha_min, ctx.antialiased, ctx.orthographic = (
+        inputs
+    )
     ctx.save_for_backward(*tensors, output[5])
     # zero gradients of the outputs that carry none would cost as much as the kernel
     ctx.set_materialize_grads(False)
@@ -138,9 +145,7 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
         ins[0].new_zeros(shape) if v is None else v
         for v, shape in zip([v_means2d, v_depths, v_conics, v_opacities2d], shapes, strict=True)
     ]
-    grads = project_vjp(
-        *ins, radii, *v_outs, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic
-    )
+    grads = project_vjp(*ins, radii, *v_outs, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic)
     return *grads, *[None] * 10
 
 
@@ -166,8 +171,8 @@ def rasterize(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Image [C,H,W,D], alphas [C,H,W] and the state that backward reads.
 
-    `conics` and `opacities2d` carry gradients only: values come from `shapes`. `absolute` [C,N,2], when given, is a zero
-    tensor whose "gradient" is the sum over pixels of the absolute gradient of means2d (for densification).
+    `conics` and `opacities2d` carry gradients only: values come from `shapes`. `absolute` [C,N,2], when given, is a
+    zero tensor whose "gradient" is the sum over pixels of the absolute gradient of means2d (for densification).
     """
     ins = _contiguous(means2d, shapes, depths, features)
     args = _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absolute is not None)
@@ -239,7 +244,8 @@ def rasterize_vjp(
     args.visible, args.intersections = state[STATE_SLOTS].tolist()
     args.state = (ctypes.c_void_p * STATE_SLOTS)(*[_ptr(t) for t in state[:STATE_SLOTS]])
     slots = torch.empty(cpu_library().gsr_slot_bytes(ctypes.byref(args)), dtype=torch.uint8)
-    outs = _rasterize_gradients(*ins, absgrad)
+    means2d, shapes, depths, features = ins
+    outs = _rasterize_gradients(means2d, shapes, depths, features, absgrad)
     _set(args, ("image", "v_image", "v_alphas", "slots"), (image, v_image, v_alphas, slots))
     _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
     call("gsr_rasterize_vjp", args)
@@ -249,16 +255,26 @@ def rasterize_vjp(
 def _rasterize_gradients(means2d, shapes, depths, features, absgrad):
     C, N, _ = means2d.shape
     absolute = torch.empty_like(means2d) if absgrad else means2d.new_empty(0)
-    return torch.empty_like(means2d), means2d.new_empty(C, N, 3), torch.empty_like(depths), torch.empty_like(features), absolute
+    return (
+        torch.empty_like(means2d),
+        means2d.new_empty(C, N, 3),
+        torch.empty_like(depths),
+        torch.empty_like(features),
+        absolute,
+    )
 
 
 @rasterize_vjp.register_fake
-def _(means2d, shapes, depths, features, image, state, v_image, v_alphas, alpha_min, alpha_max, transmittance_min, absgrad):
+def _(
+    means2d, shapes, depths, features, image, state, v_image, v_alphas, alpha_min, alpha_max, transmittance_min, absgrad
+):
     return _rasterize_gradients(means2d, shapes, depths, features, absgrad)
 
 
 def _rasterize_setup(ctx, inputs, output):
-    means2d, _conics, _opacities2d, features, backgrounds, absolute, shapes, depths, _radii, _w, _h, *ctx.cutoffs = inputs
+    means2d, _conics, _opacities2d, features, backgrounds, absolute, shapes, depths, _radii, _w, _h, *ctx.cutoffs = (
+        inputs
+    )
     image, alphas, state = output
     ctx.absgrad, ctx.has_background = absolute is not None, backgrounds is not None
     ctx.save_for_backward(means2d, shapes, depths, features, image, alphas, *state)
@@ -273,7 +289,15 @@ def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
         means2d, shapes, depths, features, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad
     )
     v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.has_background else None
-    return v_means2d, v_conics, v_opacities2d, v_features, v_backgrounds, v_absolute if ctx.absgrad else None, *[None] * 8
+    return (
+        v_means2d,
+        v_conics,
+        v_opacities2d,
+        v_features,
+        v_backgrounds,
+        v_absolute if ctx.absgrad else None,
+        *[None] * 8,
+    )
 
 
 rasterize.register_autograd(_rasterize_backward, setup_context=_rasterize_setup)

@@ -87,8 +87,8 @@ def fit(
 
 def _detached(image: Render) -> Render:
     features = None if image.features is None else image.features.detach()
-    tensors = [image.colors, image.alphas, image.depths]
-    return Render(*[t.detach() for t in tensors], features, image.means2d, image.radii)
+    colors, alphas, depths = image.colors.detach(), image.alphas.detach(), image.depths.detach()
+    return Render(colors, alphas, depths, features, image.means2d, image.radii)
 
 
 def shuffled(count: int, step: int, seed: int) -> int:

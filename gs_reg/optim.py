@@ -1,4 +1,4 @@
-"""Adam over named groups, with a rate that decays as a function of the step alone, so that resuming needs no history."""
+"""Adam over named groups, with rates that depend on the step alone, so that resuming needs no history."""
 
 from __future__ import annotations
 

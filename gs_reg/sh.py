@@ -1,4 +1,4 @@
-"""Real spherical harmonics of degree 0 to 4, with the order and signs of 3D Gaussian splatting (degree 1 = -y, z, -x)."""
+"""Real spherical harmonics of degree 0 to 4, order and signs of 3D Gaussian splatting (degree 1 = -y, z, -x)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*
     xx, yy, zz = x * x, y * y, z * z
     if degree > 1:
         c = 1.0925484305920792
-        out += [c * x * y, -c * y * z, 0.31539156525252005 * (2 * zz - xx - yy), -c * x * z, 0.5462742152960396 * (xx - yy)]
+        out += [
+            c * x * y,
+            -c * y * z,
+            0.31539156525252005 * (2 * zz - xx - yy),
+            -c * x * z,
+            0.5462742152960396 * (xx - yy),
+        ]
     if degree > 2:
         a, b, c = 0.5900435899266435, 2.890611442640554, 0.4570457994644658
         f = 4 * zz - xx - yy
@@ -39,13 +45,15 @@ def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*
 def sh_colors(
     sh: Float[Tensor, "N K D"], means: Float[Tensor, "N 3"], centers: Float[Tensor, "C 3"], degree: int
 ) -> Float[Tensor, "C N D"]:
-    """Colour of every splat towards every camera centre: max(0, 0.5 + sum Y_k sh_k). A splat at the centre keeps degree 0.
+    """Colour of every splat towards every camera centre: max(0, 0.5 + sum Y_k sh_k); at the centre, of degree 0 alone.
 
     Raises:
         ValueError: the coefficients do not reach `degree`.
     """
     if degree > 4 or (degree + 1) ** 2 > sh.shape[1]:
-        raise ValueError(f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}")
+        raise ValueError(
+            f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}"
+        )
     if degree == 0:
         return (0.5 + C0 * sh[:, 0]).clamp_min(0).expand(centers.shape[0], -1, -1)
     basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)

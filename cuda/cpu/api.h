@@ -11,7 +11,8 @@ namespace gsr {
 
 void set_error(const char* text);
 
-// Runs call(float()) or call(double()); checks that caller and library agree on the struct; turns exceptions into codes.
+// Runs call(float()) or call(double()); checks that caller and library agree on the struct; turns exceptions into
+// codes.
 template <class Args, class Call>
 int32_t dispatch(const Args* args, Call call) {
   if (args->struct_size != sizeof(Args)) return set_error("library and caller disagree on the size of a struct"), 1;

@@ -90,9 +90,8 @@ void project(const gsr_projection& a) {
   std::vector<int64_t> nonfinite(ranges, 0);
   parallel_for(a.threads, ranges, [&](int64_t r, int) {
     for (int64_t n = r * kRange; n < std::min(a.N, (r + 1) * kRange); ++n) {
-      const bool finite =
-          is_finite(static_cast<const T*>(a.means) + 3 * n, static_cast<const T*>(a.quats) + 4 * n,
-                    static_cast<const T*>(a.scales) + 3 * n, static_cast<const T*>(a.opacities)[n]);
+      const bool finite = is_finite(static_cast<const T*>(a.means) + 3 * n, static_cast<const T*>(a.quats) + 4 * n,
+                                    static_cast<const T*>(a.scales) + 3 * n, static_cast<const T*>(a.opacities)[n]);
       nonfinite[r] += !finite;
       for (int64_t c = 0; c < a.C; ++c) {
         clear_row<T>(a, c * a.N + n);

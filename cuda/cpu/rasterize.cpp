@@ -1,14 +1,14 @@
-// Front-to-back compositing of a tile, and its gradient. One splat at a time meets the 4x4 blocks that its hit bits name,
-// a block being one vector of sixteen pixels; a tile's transmittances and colours stay in the first-level cache.
+// Front-to-back compositing of a tile, and its gradient. One splat at a time meets the 4x4 blocks that its hit bits
+// name, a block being one vector of sixteen pixels; a tile's transmittances and colours stay in the first-level cache.
 //
 // A pixel that is finished keeps its transmittance with the sign turned: `T > 0` is the test for "still open".
-// Backward goes front to back again with the same inlined step, so every skip and every cut is decided by the same bits.
-// It needs one scalar a pixel besides T, whatever the number of channels: the remainder R = v . (what is still to come,
-// background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha).
-#include <cmath>
+// Backward goes front to back again with the same inlined step, so every skip and every cut is decided by the same
+// bits. It needs one scalar a pixel besides T, whatever the number of channels: the remainder R = v . (what is still to
+// come, background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha).
 #include <string.h>
 
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 #include <vector>
 
@@ -193,7 +193,8 @@ void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const Tile
     const Record<T>& r = t.records[t.list[at]];
     const T* c = channels_of(a, t, t.list[at]);
     // the conic of this splat, for the absolute gradient of each pixel
-    const T unfold = T(1.3862943611198906188), ca = unfold * r.P * r.P, cb = -r.k * ca, cc = unfold * r.Q * r.Q - r.k * cb;
+    const T unfold = T(1.3862943611198906188), ca = unfold * r.P * r.P, cb = -r.k * ca,
+            cc = unfold * r.Q * r.Q - r.k * cb;
     V m[kMoments], absolute_x(T(0)), absolute_y(T(0));
     for (V& sum : m) sum = V(T(0));
     std::fill_n(sums_c, kLanes * channels, T(0));
@@ -258,11 +259,16 @@ void reduce_record(const gsr_rasterization& a, const TileLists<T>& t, int64_t re
 template <class Call>
 void with_channels(int channels, Call call) {
   switch (channels) {
-    case 1: return call(std::integral_constant<int, 1>());
-    case 3: return call(std::integral_constant<int, 3>());
-    case 4: return call(std::integral_constant<int, 4>());
-    case 8: return call(std::integral_constant<int, 8>());
-    default: return call(std::integral_constant<int, 0>());
+    case 1:
+      return call(std::integral_constant<int, 1>());
+    case 3:
+      return call(std::integral_constant<int, 3>());
+    case 4:
+      return call(std::integral_constant<int, 4>());
+    case 8:
+      return call(std::integral_constant<int, 8>());
+    default:
+      return call(std::integral_constant<int, 0>());
   }
 }
 
@@ -300,7 +306,8 @@ void rasterize_vjp(gsr_rasterization& a) {
   Scratch<T> scratch(std::max(a.threads, 1), int64_t(kTilePixels + kLanes) * a.channels + 128);
   with_channels(a.channels, [&](auto channels) {
     parallel_for(a.threads, t.tiles, [&](int64_t tile, int worker) {
-      auto run = a.absgrad ? backward_tile<T, decltype(channels)::value, true> : backward_tile<T, decltype(channels)::value, false>;
+      auto run = a.absgrad ? backward_tile<T, decltype(channels)::value, true>
+                           : backward_tile<T, decltype(channels)::value, false>;
       run(a, cut, t, tile, scratch.of(worker));
     });
   });

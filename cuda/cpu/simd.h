@@ -1,6 +1,6 @@
-// Sixteen lanes of float or double: one 4x4 block of pixels. The general form uses the compiler's vector extension, which
-// every instruction set lowers in its own way; AVX-512 has a form of its own. One library is built for each instruction
-// set, so nothing here is chosen at run time.
+// Sixteen lanes of float or double: one 4x4 block of pixels. The general form uses the compiler's vector extension,
+// which every instruction set lowers in its own way; AVX-512 has a form of its own. One library is built for each
+// instruction set, so nothing here is chosen at run time.
 #pragma once
 #include <math.h>
 #include <stdint.h>

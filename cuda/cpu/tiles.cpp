@@ -90,7 +90,8 @@ void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, int
   // a little slack: the pixel loop rounds in its own way, and a hit set must never miss a pixel
   const T budget = (r.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5);
   const T ex = r.extent_x * T(1.00001) + T(1e-3), ey = r.extent_y * T(1.00001) + T(1e-3);
-  const int x0 = static_cast<int>(ceil(max(r.x - ex - T(0.5), T(0)))), y0 = static_cast<int>(ceil(max(r.y - ey - T(0.5), T(0))));
+  const int x0 = static_cast<int>(ceil(max(r.x - ex - T(0.5), T(0)))),
+            y0 = static_cast<int>(ceil(max(r.y - ey - T(0.5), T(0))));
   const int x1 = static_cast<int>(floor(min(r.x + ex - T(0.5), T(a.width - 1))));
   const int y1 = static_cast<int>(floor(min(r.y + ey - T(0.5), T(a.height - 1))));
   if (x0 > x1 || y0 > y1) return;
@@ -102,8 +103,7 @@ void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, int
       const uint32_t rows = static_cast<uint32_t>((uint64_t(1) << (4 * by1 + 4)) - (uint64_t(1) << (4 * by0)));
       uint32_t mask = columns & rows & 0xffffu;
       if ((bx1 - bx0 + 1) * (by1 - by0 + 1) > 2) mask = hit_blocks(r, tx * kTile, ty * kTile, budget, mask);
-      if (mask)
-        out.push_back({(camera * t.tiles_y + ty) * t.tiles_x + tx, record, static_cast<uint16_t>(mask)});
+      if (mask) out.push_back({(camera * t.tiles_y + ty) * t.tiles_x + tx, record, static_cast<uint16_t>(mask)});
     }
 }
 
@@ -136,7 +136,8 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a) {
 
 template <class T>
 TileLists<T> build_tile_lists(gsr_rasterization& a) {
-  if (a.C * a.N >= INT32_MAX) throw std::length_error("more than 2^31 splats in one call: render fewer cameras at once");
+  if (a.C * a.N >= INT32_MAX)
+    throw std::length_error("more than 2^31 splats in one call: render fewer cameras at once");
   const std::vector<int32_t> order = depth_order<T>(a);
   a.visible = static_cast<int64_t>(order.size());
   allocate<Record<T>>(a, GSR_RECORDS, a.visible);
@@ -168,7 +169,9 @@ TileLists<T> build_tile_lists(gsr_rasterization& a) {
     starts[range] = total;
     total += static_cast<int64_t>(entries[range].size());
   }
-  if (total >= INT32_MAX) throw std::length_error("more than 2^31 intersections in one call: render fewer cameras at once, or the image in strips");
+  if (total >= INT32_MAX)
+    throw std::length_error(
+        "more than 2^31 intersections in one call: render fewer cameras at once, or the image in strips");
   a.intersections = total;
   allocate<int32_t>(a, GSR_LIST, total);
   allocate<uint16_t>(a, GSR_MASKS, total);

@@ -12,8 +12,8 @@ constexpr int kRecordChannels = 8;
 // What the pixel loops read of one visible splat: a cache line in float. Channels beyond eight stay in their own array.
 template <class T>
 struct alignas(64) Record {
-  T x, y;            // centre in pixels
-  T P, k, Q;         // alpha = 2^(log2_opacity - (P (dx - k dy))^2 - (Q dy)^2)
+  T x, y;     // centre in pixels
+  T P, k, Q;  // alpha = 2^(log2_opacity - (P (dx - k dy))^2 - (Q dy)^2)
   T log2_opacity;
   T channels[kRecordChannels];
   T extent_x, extent_y;
@@ -23,17 +23,17 @@ struct alignas(64) Record {
 template <class T>
 struct TileLists {
   int tiles_x, tiles_y;
-  int64_t tiles;        // over all cameras
+  int64_t tiles;  // over all cameras
   int64_t visible, intersections;
-  Record<T>* records;   // visible splats in depth order
-  int32_t* flat_ids;    // camera * N + gaussian of each record
-  int32_t* first;       // visible + 1: where each record's intersections start, in order of emission
-  int32_t* list;        // intersections, tile by tile: record
-  uint16_t* masks;      // ... its hit blocks
-  int32_t* positions;   // emission order -> place in the list
-  int32_t* offsets;     // tiles + 1
-  int32_t* last;        // tiles: end of the part of the list that any pixel needed
-  T* transmittances;    // [C,H,W] what is left behind the last splat
+  Record<T>* records;  // visible splats in depth order
+  int32_t* flat_ids;   // camera * N + gaussian of each record
+  int32_t* first;      // visible + 1: where each record's intersections start, in order of emission
+  int32_t* list;       // intersections, tile by tile: record
+  uint16_t* masks;     // ... its hit blocks
+  int32_t* positions;  // emission order -> place in the list
+  int32_t* offsets;    // tiles + 1
+  int32_t* last;       // tiles: end of the part of the list that any pixel needed
+  T* transmittances;   // [C,H,W] what is left behind the last splat
 };
 
 template <class T>

@@ -40,10 +40,10 @@ def _to_gsply(splats: Splats):
     quats = torch.nn.functional.normalize(
         torch.where(zero, splats.quats.new_tensor([1.0, 0, 0, 0]), splats.quats), dim=1
     )
-    arrays = [
-        x.contiguous().numpy() for x in (splats.means, splats.log_scales, quats, splats.opacity_logits, splats.sh[:, 0])
-    ]
-    return GSData.from_arrays(*arrays, high, format="ply")
+    means, scales, opacities = splats.means, splats.log_scales, splats.opacity_logits
+    dc = splats.sh[:, 0].contiguous()
+    means, scales, quats, opacities = (x.contiguous().numpy() for x in (means, scales, quats, opacities))
+    return GSData.from_arrays(means, scales, quats, opacities, dc.numpy(), high, format="ply")
 
 
 def _from_gsply(data, path: Path) -> Splats:

@@ -60,7 +60,7 @@ class PixelAligned(nn.Module):
     def from_views(
         cls, views: Sequence[Views], depths: Sequence[Float[Tensor, "H W"]], config: PixelAlignedConfig
     ) -> PixelAligned:
-        """A Gaussian for every pixel that no mask leaves out, at the given camera-space depth and in the pixel's colour."""
+        """A Gaussian for every pixel that no mask leaves out, at the given depth and in the pixel's colour."""
         rows = [_rows(view, depth, config) for view, depth in zip(views, depths, strict=True)]
         tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         N, K = len(tensors["start"]), (config.sh_degree + 1) ** 2

@@ -30,7 +30,9 @@ def draw(
     rasterization = _rasterization(splats.means.device)
     for name, value in FIXED.items():
         if getattr(config, name) != value:
-            raise ValueError(f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native")
+            raise ValueError(
+                f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native"
+            )
     depths = _camera_depths(splats, cameras)
     channels = stack_channels(colors, depths, features)
     padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels.shape[-1] - 3))
@@ -59,7 +61,9 @@ def draw(
 
 def _rasterization(device: torch.device):
     if device.type != "cuda":
-        raise MissingPart("backend gsplat: needs tensors on a CUDA device, and these are on the CPU; use backend native")
+        raise MissingPart(
+            "backend gsplat: needs tensors on a CUDA device, and these are on the CPU; use backend native"
+        )
     try:
         from gsplat import rasterization
     except ImportError as error:

@@ -20,7 +20,9 @@ def draw(
     backgrounds: Tensor | None,
 ) -> Render:
     if splats.means.device.type != "cpu":
-        raise MissingPart("backend native: our CUDA kernels are not part of this build; use backend gsplat or device cpu")
+        raise MissingPart(
+            "backend native: our CUDA kernels are not part of this build; use backend gsplat or device cpu"
+        )
     width, height = cameras.width, cameras.height
     means2d, depths, conics, opacities2d, shapes, radii, _nonfinite = _ops.project(
         splats.means,

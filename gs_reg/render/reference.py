@@ -1,4 +1,4 @@
-"""The judge: plain torch, any dtype and device, no tiles, gradients by autograd. Memory grows with splats times pixels."""
+"""The judge: plain torch, any dtype and device, no tiles, autograd. Memory grows with splats times pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gs_reg.geometry import pixel_centers, quat_to_rotmat
 from gs_reg.render.config import RenderConfig
-from gs_reg.render.native import absolute_gradient_of, stack_channels, unstack_channels
+from gs_reg.render.native import stack_channels, unstack_channels
 from gs_reg.types import Cameras, Render, Splats
 
 PIXELS_AT_ONCE = 4096
@@ -33,7 +33,13 @@ def draw(
         # ascending depth as 32-bit floats, ties by index
         rows = rows[torch.sort(depths[c, rows].detach().float(), stable=True).indices]
         image, alpha = composite(
-            means2d[c, rows], conics[c, rows], opacities[c, rows], channels[c, rows], cameras.width, cameras.height, config
+            means2d[c, rows],
+            conics[c, rows],
+            opacities[c, rows],
+            channels[c, rows],
+            cameras.width,
+            cameras.height,
+            config,
         )
         if backgrounds is not None:
             pad = torch.nn.functional.pad(backgrounds[c], (0, channels.shape[-1] - 3))
@@ -43,16 +49,16 @@ def draw(
     return unstack_channels(torch.stack(images), torch.stack(alphas), means2d, radii, features is not None)
 
 
-def project(
-    splats: Splats, cameras: Cameras, config: RenderConfig
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """means2d [C,N,2], depths [C,N], conics [C,N,3], opacities [C,N], radii [C,N,2]; culled rows are zero."""
     R, t = cameras.viewmats[:, None, :3, :3], cameras.viewmats[:, None, :3, 3]
     p = (R @ splats.means[:, :, None])[..., 0] + t
     in_range = (p[..., 2] >= config.near) & (p[..., 2] <= config.far)
     if config.camera_model == "pinhole":
         in_range &= p[..., 2] > 0
-    finite = torch.isfinite(torch.cat([splats.means, splats.quats, splats.scales, splats.opacities[:, None]], -1)).all(-1)
+    finite = torch.isfinite(torch.cat([splats.means, splats.quats, splats.scales, splats.opacities[:, None]], -1)).all(
+        -1
+    )
     finite &= splats.quats.square().sum(-1) > 0
     kept = in_range & finite
     p = torch.where(kept[..., None], p, torch.ones_like(p))
@@ -70,7 +76,11 @@ def project(
         opacities = opacities * (det_raw / safe).clamp_min(1e-30).sqrt()
     kept = kept & (opacities >= config.alpha_min) & (opacities > 0)
     conics = torch.stack([cov[..., 1, 1], -cov[..., 0, 1], cov[..., 0, 0]], -1) / safe[..., None]
-    extent = (2 * (opacities.detach().clamp_min(1e-30) / config.alpha_min).log()).clamp_min(0).sqrt() if config.alpha_min else math.inf
+    extent = (
+        (2 * (opacities.detach().clamp_min(1e-30) / config.alpha_min).log()).clamp_min(0).sqrt()
+        if config.alpha_min
+        else math.inf
+    )
     sigmas = cov.detach().diagonal(dim1=-2, dim2=-1).sqrt()
     radii = (sigmas * (extent[..., None] if isinstance(extent, Tensor) else extent)).clamp_max(1 << 30).ceil()
     size = torch.tensor([cameras.width, cameras.height], dtype=p.dtype, device=p.device)
@@ -86,7 +96,7 @@ def project(
 
 
 def _camera(p: Tensor, cameras: Cameras, config: RenderConfig) -> tuple[Tensor, Tensor]:
-    """Pixel of camera-space points [C,N,3] and its Jacobian [C,N,2,3], with the slopes clamped in the Jacobian alone."""
+    """Pixel of camera-space points [C,N,3] and its Jacobian [C,N,2,3], slopes clamped in the Jacobian alone."""
     K = cameras.Ks[:, None]
     fx, fy, cx, cy = K[..., 0, 0], K[..., 1, 1], K[..., 0, 2], K[..., 1, 2]
     x, y, z = p.unbind(-1)

@@ -37,7 +37,11 @@ def test_depth_stays_positive_and_within_its_range(residual):
     with torch.no_grad():
         model.residual.fill_(residual)
     ratio = model.depths() / 2.0
-    assert (ratio > 0).all() and (ratio >= torch.tensor(-0.5001).exp()).all() and (ratio <= torch.tensor(0.5001).exp()).all()
+    assert (
+        (ratio > 0).all()
+        and (ratio >= torch.tensor(-0.5001).exp()).all()
+        and (ratio <= torch.tensor(0.5001).exp()).all()
+    )
 
 
 @pytest.mark.parametrize("depth", [0.1, 1.0, 50.0])

@@ -97,7 +97,9 @@ def test_opacity_at_the_threshold():
     below, at, kept = 1 / 255 - 1e-6, 1 / 255 + 1e-6, 1.0
     opacities = [0.0, below, at, kept, 1.5, -0.1]
     n = len(opacities)
-    means2d, _, _, opacities2d, _, radii, _ = project([[0, 0, 4.0]] * n, [[1.0, 0, 0, 0]] * n, [[0.2] * 3] * n, opacities)
+    _, _, _, opacities2d, _, radii, _ = project(
+        [[0, 0, 4.0]] * n, [[1.0, 0, 0, 0]] * n, [[0.2] * 3] * n, opacities
+    )
     assert (radii[0, :, 0] > 0).tolist() == [False, False, True, True, True, False]
     assert opacities2d[0, 4] == 1.0
 
@@ -119,7 +121,9 @@ def test_equal_depths_blend_in_index_order(count):
     assert ours.colors[0, 10, 16, 0] < 0.5  # the first is dark and in front
 
 
-@pytest.mark.parametrize("xy", [(0.0, 0.0), (-16.5 / 30 * 4, 0.0), (-0.5 / 30 * 4, 6.0 / 30 * 4), (16.5 / 30 * 4, 10 / 30 * 4)])
+@pytest.mark.parametrize(
+    "xy", [(0.0, 0.0), (-16.5 / 30 * 4, 0.0), (-0.5 / 30 * 4, 6.0 / 30 * 4), (16.5 / 30 * 4, 10 / 30 * 4)]
+)
 @pytest.mark.parametrize("size", [(33, 20), (16, 16), (1, 1), (17, 31)])
 def test_borders_of_tiles_and_image(xy, size):
     splats, cam = one_splat(xy=xy), camera(*size)
@@ -150,7 +154,9 @@ def test_non_rigid_and_singular_viewmats():
     splats, cam = one_splat(), camera()
     sheared = cam.viewmats.clone()
     sheared[0, 0, 1] = 0.7
-    ours, theirs = (render(splats, Cameras(sheared, cam.Ks, 33, 20), RenderConfig(backend=b)) for b in ("native", "reference"))
+    ours, theirs = (
+        render(splats, Cameras(sheared, cam.Ks, 33, 20), RenderConfig(backend=b)) for b in ("native", "reference")
+    )
     torch.testing.assert_close(ours.colors, theirs.colors, rtol=0, atol=2e-6)
 
 

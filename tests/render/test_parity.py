@@ -14,7 +14,6 @@ from gs_reg.types import Cameras
 
 from .scenes import leaves, random_scene, rebuilt
 
-
 PROJECTION = (0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
 
 
@@ -23,7 +22,9 @@ def drawn(backend, dtype, mode="classic", features=2, **options):
     splats, cameras = random_scene()
     leaf = {k: v.detach().to(dtype).requires_grad_() for k, v in leaves(splats, cameras).items()}
     generator = torch.Generator().manual_seed(5)
-    leaf["features"] = torch.rand(len(splats), features, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    leaf["features"] = (
+        torch.rand(len(splats), features, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    )
     leaf["backgrounds"] = torch.rand(2, 3, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
     config = RenderConfig(backend=backend, mode=mode, **options)
     out = render(*rebuilt(leaf, cameras), config, features=leaf["features"], backgrounds=leaf["backgrounds"])
@@ -113,7 +114,20 @@ def test_same_bits_after_shuffling_splats():
             *[t[order] for t in rows], cameras.viewmats.float(), cameras.Ks.float(), 75, 64, *PROJECTION
         )
         return _ops.rasterize(
-            means2d, conics, opacities, features[:, order], None, None, shapes, depths, radii, 75, 64, 1 / 255, 0.999, 1e-4
+            means2d,
+            conics,
+            opacities,
+            features[:, order],
+            None,
+            None,
+            shapes,
+            depths,
+            radii,
+            75,
+            64,
+            1 / 255,
+            0.999,
+            1e-4,
         )
 
     a, b = draw(torch.arange(len(splats))), draw(torch.randperm(len(splats)))

@@ -15,13 +15,17 @@ from gs_reg.types import Cameras, Render, Splats, Views
 
 
 def context(colors, photo, *, depths=None, alphas=None, masks=None, step=0, steps=10, model=None):
-    C, H, W, _ = photo.shape
+    _, H, W, _ = photo.shape
     like = photo[..., :1]
     alphas = torch.ones_like(like) if alphas is None else alphas
     depths = torch.ones_like(like) if depths is None else depths
     cameras = Cameras(torch.eye(4).to(photo)[None], torch.eye(3).to(photo)[None], W, H)
-    splats = Splats(*[torch.zeros(0, n).to(photo) for n in (3, 4, 3)], torch.zeros(0).to(photo), torch.zeros(0, 1, 3).to(photo))
-    image = Render(colors, alphas, depths * alphas, None, torch.zeros(1, 0, 2).to(photo), torch.zeros(1, 0, 2, dtype=torch.int32))
+    splats = Splats(
+        *[torch.zeros(0, n).to(photo) for n in (3, 4, 3)], torch.zeros(0).to(photo), torch.zeros(0, 1, 3).to(photo)
+    )
+    image = Render(
+        colors, alphas, depths * alphas, None, torch.zeros(1, 0, 2).to(photo), torch.zeros(1, 0, 2, dtype=torch.int32)
+    )
     return Context(step, steps, model, splats, image, Views(cameras, photo, ("a",), masks))
 
 

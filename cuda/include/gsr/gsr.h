@@ -50,7 +50,7 @@ typedef struct {
   // backward
   const void *v_image, *v_alphas;
   void *v_means2d, *v_conics, *v_opacities, *v_features, *v_absolute;  // overwritten; v_absolute [C,N,2] or null
-  void* slots;  // scratch, gsr_slot_bytes() bytes
+  void* slots;                                                         // scratch, gsr_slot_bytes() bytes
 } gsr_rasterization;
 
 enum gsr_slot { GSR_RECORDS, GSR_FLAT_IDS, GSR_FIRST, GSR_LIST, GSR_MASKS, GSR_POSITIONS, GSR_TILES, GSR_PIXELS };

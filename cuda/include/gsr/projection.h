@@ -32,14 +32,14 @@ GSR_HD Camera<T> camera_from(const T* viewmat, const T* K, T width, T height, bo
 // What forward computes and backward reads.
 template <class T>
 struct Footprint {
-  T p[3], u, v;                // camera-space mean and its pixel
-  T slope_x, slope_y;          // clamped
-  bool inside_x, inside_y;     // not clamped
+  T p[3], u, v;             // camera-space mean and its pixel
+  T slope_x, slope_y;       // clamped
+  bool inside_x, inside_y;  // not clamped
   T quat[4], quat_norm, Rq[9];
-  T J[6], B[6], A[9], M[6];    // B = J R, A = Rq diag(scale), M = B A / unit
-  T unit;                      // of length, in pixels
-  T s00, s01, s11;             // low-passed 2D covariance, in units
-  T det, det_raw;              // with and without the low-pass
+  T J[6], B[6], A[9], M[6];  // B = J R, A = Rq diag(scale), M = B A / unit
+  T unit;                    // of length, in pixels
+  T s00, s01, s11;           // low-passed 2D covariance, in units
+  T det, det_raw;            // with and without the low-pass
 };
 
 template <class T>
@@ -143,7 +143,8 @@ GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<
     g.t[0] = cam.fx * rz * v_u, g.t[1] = cam.fy * rz * v_v;
     g.t[2] = v_z - (cam.fx * f.p[0] * v_u + cam.fy * f.p[1] * v_v) * rz * rz;
     // J(0,2) = -fx slope / z; where the slope is clamped, J depends on z alone
-    g.t[2] += (-cam.fx * v_J[0] - cam.fy * v_J[4] + cam.fx * f.slope_x * v_J[2] + cam.fy * f.slope_y * v_J[5]) * rz * rz;
+    g.t[2] +=
+        (-cam.fx * v_J[0] - cam.fy * v_J[4] + cam.fx * f.slope_x * v_J[2] + cam.fy * f.slope_y * v_J[5]) * rz * rz;
     if (f.inside_x) {
       g.t[0] -= cam.fx * v_J[2] * rz * rz;
       g.t[2] += cam.fx * f.slope_x * v_J[2] * rz * rz;
