@@ -1,0 +1,234 @@
+"""A folder of photos as a data set: cameras in one normalised world, split into training and test, pixels on demand."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.types import Scene, Views
+
+from . import masks, readers
+from .downscale import Downscale
+from .downscale import choose as choose_downscale
+from .frames import Frame, make_frame, read_frame, working_name
+from .masks import MaskMode
+from .readers.source import Kind, Source
+from .split import split
+
+__all__ = ["Dataset", "Frame", "ReadConfig", "load_scene", "load_views", "read_dataset"]
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """How photos are read and split."""
+
+    views: int | None = None
+    """Number of training views, picked at even distances from the photos that are not held out; default all of them."""
+    train: tuple[str, ...] = ()
+    """Photos to train on, by name, stem or index in sorted order; wins over --views."""
+    test: tuple[str, ...] = ()
+    """Photos to hold out, by name, stem or index in sorted order."""
+    test_every: int | None = None
+    """Hold out every n-th photo from the first on, 0 = none; default the source's own split, else 8 (0 for under 10)."""
+    downscale: Literal["auto"] | float = "auto"
+    """Shrink photos by this factor; auto = at most 1600 px on the long side."""
+    masks: masks.Asked = "auto"
+    """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
+    auto = transparent for alpha channels, ignore for mask files."""
+    mask_dir: Path | None = None
+    """Folder of masks NAME.png or NAME.EXT.png, white = keep; default `masks`."""
+    undistort: Literal["crop", "keep"] = "crop"
+    """Edges of photos with lens distortion: crop to valid pixels, or keep all and mask the invalid."""
+    images: Path | None = None
+    """Folder of the photos, where it is not the usual one."""
+    kind: Literal["auto"] | Kind = "auto"
+    """What the folder is; auto = found out."""
+    cache_dir: Path | None = None
+    """Where the cameras of plain photos are kept; default .gs-reg/sfm beside them."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos with their cameras, before any pixel is read."""
+
+    kind: Kind
+    root: Path
+    frames: tuple[Frame, ...]
+    """All usable photos, sorted by name."""
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    """Name and reason of photos that are left out."""
+    points: Float[Tensor, "P 3"] | None
+    """Sparse points (float64) in the normalised world."""
+    source_from_world: Float[Tensor, "4 4"]
+    """Scale and translation (float64) from the normalised world to the source's frame; never a rotation."""
+    units: str
+    """Of the source's frame: metres or unknown."""
+    mask_mode: MaskMode
+    downscale: Downscale
+    notes: tuple[str, ...]
+    """Choices and warnings that a user should see."""
+
+    def frame(self, name: str) -> Frame:
+        for frame in self.frames:
+            if frame.name == name:
+                return frame
+        raise InputError(f"{self.root}: no photo {name!r}")
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values for dataset.json; of the files, training photos alone are opened (for their digests)."""
+        return {
+            "kind": self.kind,
+            "root": str(self.root),
+            "train": list(self.train),
+            "test": list(self.test),
+            "skipped": [list(pair) for pair in self.skipped],
+            "downscale": {**dataclasses.asdict(self.downscale), "resized": self.downscale.resized},
+            "masks": self.mask_mode,
+            "units": self.units,
+            "source_from_world": self.source_from_world.tolist(),
+            "points": 0 if self.points is None else len(self.points),
+            "notes": list(self.notes),
+            "photos": [self._photo(frame) for frame in self.frames],
+        }
+
+    def _photo(self, frame: Frame) -> dict[str, Any]:
+        trained = frame.name in self.train
+        return {
+            "name": frame.name,
+            "file": str(frame.path),
+            "use": "train" if trained else "test" if frame.name in self.test else None,
+            "size": [frame.camera.width, frame.camera.height],
+            "K": frame.camera.Ks[0].tolist(),
+            "sha256": hashlib.sha256(frame.path.read_bytes()).hexdigest() if trained else None,
+        }
+
+
+def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset:
+    """Reads cameras and photo headers, no pixels; "motorcycle" is the built-in stereo pair.
+
+    The world is the source's frame, shifted and scaled, not turned: the mean camera centre becomes 0 and the mean
+    distance from it 1 (LLFF: nearest depth 1 / 0.75, no shift).
+
+    Raises:
+        InputError: what is not a data set, or one with a fault; names the file.
+    """
+    kind = readers.detect(path) if config.kind == "auto" or not Path(path).is_dir() else config.kind
+    source = readers.read(path, kind, config.images, config.cache_dir)
+    source = _checked(source)
+    root = source.described_in if not Path(path).is_dir() else Path(path)
+    downscale = choose_downscale(config.downscale, source.frames)
+    mode, mask_sources, mask_notes = masks.find_masks(source.frames, config.masks, root, config.mask_dir)
+    source_from_world = _normalisation(source)
+    made = [
+        make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)
+        for frame, mask in zip(source.frames, mask_sources, strict=True)
+    ]
+    frames = tuple(frame for frame, _ in made)
+    sized = tuple(dict.fromkeys(note for _, note in made if note))
+    names = tuple(frame.name for frame in frames)
+    chosen = (config.views, _present(config.train, source), _present(config.test, source), config.test_every)
+    train, test = split(names, *chosen, source.split)
+    points = None
+    if source.points is not None:
+        offset, scale = source_from_world[:3, 3], source_from_world[0, 0]
+        points = (torch.from_numpy(source.points) - offset) / scale
+    return Dataset(
+        kind=source.kind,
+        root=root,
+        frames=frames,
+        train=train,
+        test=test,
+        skipped=source.skipped,
+        points=points,
+        source_from_world=source_from_world,
+        units=source.units,
+        mask_mode=mode,
+        downscale=downscale,
+        notes=(*source.notes, *mask_notes, *sized),
+    )
+
+
+def load_views(dataset: Dataset, names: Sequence[str]) -> tuple[Views, ...]:
+    """The named photos, each a `Views` of one; no other file is opened.
+
+    Raises:
+        InputError: an unknown name, a missing or broken file, or a mask of another size.
+    """
+    views = []
+    for name in names:
+        frame = dataset.frame(name)
+        image, mask = read_frame(frame)
+        cameras = frame.camera.to(dtype=torch.float32)
+        kept = None if mask is None else torch.from_numpy(mask)[None]
+        views.append(Views(cameras, torch.from_numpy(image)[None], (name,), kept))
+    return tuple(views)
+
+
+def load_scene(dataset: Dataset) -> Scene:
+    """The training photos alone; test photos are not opened."""
+    points = None if dataset.points is None else dataset.points.float()
+    return Scene(load_views(dataset, dataset.train), points, dataset.source_from_world)
+
+
+def _checked(source: Source) -> Source:
+    """The source with sorted, short names and checked poses.
+
+    Raises:
+        InputError: no frame at all, two of one name, or a pose that is none.
+    """
+    place = source.described_in
+    if not source.frames:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in source.skipped[:3])
+        raise InputError(f"{place}: no usable photo" + (f" ({reasons} ...)" if reasons else ""))
+    for frame in source.frames:
+        _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
+    return working_name(source)
+
+
+def _check_pose(pose: np.ndarray, place: str) -> None:
+    if not np.isfinite(pose).all():
+        raise InputError(f"{place}: the pose has values that are not finite: mend or remove this camera")
+    rotation = pose[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        raise InputError(f"{place}: the pose has no rotation (rows must be orthonormal, determinant +1)")
+
+
+def _normalisation(source: Source) -> Float[Tensor, "4 4"]:
+    """Source from world: scale and translation."""
+    matrix = torch.eye(4, dtype=torch.float64)
+    if source.world_scale is not None:
+        matrix[:3, :3] /= source.world_scale
+        return matrix
+    centers = np.stack([np.linalg.inv(frame.camera_from_source)[:3, 3] for frame in source.frames])
+    middle = centers.mean(0)
+    size = float(np.linalg.norm(centers - middle, axis=1).mean())
+    if len(centers) > 1 and size < 1e-9 * max(1.0, float(np.abs(centers).max())):
+        raise InputError(f"{source.described_in}: all cameras are at one place: there is no parallax to see depth by")
+    matrix[:3, :3] *= size if len(centers) > 1 else 1.0
+    matrix[:3, 3] = torch.from_numpy(middle)
+    return matrix
+
+
+def _present(asked: Sequence[str], source: Source) -> tuple[str, ...]:
+    """The names as asked.
+
+    Raises:
+        InputError: one of them was left out.
+    """
+    for name in asked:
+        for skipped, reason in source.skipped:
+            if name in (skipped, Path(skipped).name, Path(skipped).stem):
+                raise InputError(f"{skipped}: asked for, but {reason}")
+    return tuple(asked)

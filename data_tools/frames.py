@@ -1,0 +1,173 @@
+"""One photo of a data set: its camera in the normalised world, and how its pixels become that camera's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.types import Cameras
+
+from .downscale import Downscale, full_size, oriented, photo_sizes
+from .images import read_header, read_mask, read_pixels, resize_area
+from .masks import MaskFrom, MaskSource, dark_background
+from .readers.source import Source, SourceCamera, SourceFrame
+from .undistort import Pinhole, rescaled, sampling_map, to_pinhole
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The way from a file to working pixels: decode, turn upright, undistort, shrink."""
+
+    upright: bool
+    """EXIF orientation is applied."""
+    camera: SourceCamera
+    """Of the file's pixels."""
+    pinhole: Pinhole | None
+    """What they are undistorted to; None = they are a pinhole camera's already."""
+    mask: MaskFrom
+    mask_sizes: tuple[tuple[int, int], ...]
+    """Width and height that a mask file may have: the file's, or the full-size photo's."""
+    keep: bool
+    """Undistorted pixels that the photo does not see stay, masked."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A photo and its camera; no pixels yet."""
+
+    name: str
+    path: Path
+    mask_path: Path | None
+    source: SourceCamera
+    """Intrinsics as the source gives them."""
+    camera: Cameras
+    """One pinhole camera (float64) of the working pixels, in the normalised world."""
+    loading: Loading
+
+
+def working_name(source: Source) -> Source:
+    """The source sorted by name, names without folders where they stay different.
+
+    Raises:
+        InputError: two photos of one name.
+    """
+    count = Counter(frame.name for frame in source.frames)
+    for name, times in count.items():
+        if times > 1:
+            raise InputError(f"{source.described_in}: {name} is listed {times} times: remove all but one")
+    short = {name: PurePosixPath(name).name for name in count}
+    if len(set(short.values())) < len(short):
+        short = {name: name for name in count}
+    frames = tuple(dataclasses.replace(frame, name=short[frame.name]) for frame in source.frames)
+    parts = source.split and tuple(tuple(short[name] for name in part) for part in source.split)
+    return dataclasses.replace(source, frames=tuple(sorted(frames, key=lambda f: f.name)), split=parts)
+
+
+def make_frame(
+    frame: SourceFrame,
+    mask: MaskSource,
+    downscale: Downscale,
+    keep: bool,
+    source_from_world: Float[Tensor, "4 4"],
+    described_in: Path,
+) -> tuple[Frame, str]:
+    """The frame in working pixels and the normalised world, and a note where the photo's size is unexpected, else "".
+
+    Raises:
+        InputError: focal length not positive, or a photo of another shape than the camera.
+    """
+    path = frame.paths[downscale.stored]
+    upright = oriented(frame, read_header(path))
+    sizes = photo_sizes(frame)
+    file_size = sizes[downscale.stored]
+    note = _check_size(frame.camera, file_size, path, described_in, expected=downscale.stored)
+    camera = rescaled(frame.camera, *file_size)
+    pinhole, moves = to_pinhole(camera, keep)
+    if not all(np.isfinite(pinhole.K).ravel()) or min(pinhole.fx, pinhole.fy) <= 0:
+        raise InputError(f"{described_in}: {frame.name}: focal length {pinhole.fx:g}, {pinhole.fy:g}: expected > 0")
+    shrink = downscale.stored / downscale.factor
+    width, height = (max(1, round(side * shrink)) for side in (pinhole.width, pinhole.height))
+    viewmat = torch.from_numpy(frame.camera_from_source.copy())
+    scale, offset = source_from_world[0, 0], source_from_world[:3, 3]
+    viewmat[:3, 3] = (viewmat[:3, :3] @ offset + viewmat[:3, 3]) / scale
+    cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
+    mask_sizes = (file_size, full_size(frame, sizes))
+    loading = Loading(upright, camera, pinhole if moves else None, mask.kind, mask_sizes, keep)
+    return Frame(frame.name, path, mask.path, frame.camera, cameras.resized(width, height), loading), note
+
+
+def _check_size(camera: SourceCamera, size: tuple[int, int], path: Path, described_in: Path, expected: int) -> str:
+    """Says where the photo is another size than expected; raises where it has another shape."""
+    ratio_x, ratio_y = size[0] / camera.width, size[1] / camera.height
+    if abs(ratio_x / ratio_y - 1) > 1.01 * (1 / size[0] + 1 / size[1]):
+        raise InputError(
+            f"{path}: {size[0]}x{size[1]} pixels, but {described_in} is for {camera.width}x{camera.height}, "
+            "another shape: use the photos that the cameras were computed from"
+        )
+    if abs(size[0] - camera.width / expected) <= 1 and abs(size[1] - camera.height / expected) <= 1:
+        return ""
+    return (
+        f"photos are {size[0]}x{size[1]}, {described_in.name} has intrinsics for {camera.width}x{camera.height}: "
+        "scaled to the photos"
+    )
+
+
+def read_frame(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    """Working pixels [H, W, 3] float32 in [0, 1], and the mask [H, W] bool of pixels that count, or None.
+
+    Raises:
+        InputError: a missing or broken file, or a mask of another size.
+    """
+    loading, camera = frame.loading, frame.camera
+    pixels = read_pixels(frame.path, loading.upright, alpha=loading.mask == "alpha")
+    if (pixels.shape[1], pixels.shape[0]) != (loading.camera.width, loading.camera.height):
+        raise InputError(f"{frame.path}: the photo has changed its size since it was first looked at: start again")
+    image = pixels[..., :3].astype(np.float32) / 255
+    mask = _file_mask(frame, image, pixels)
+    if loading.pinhole is not None:
+        image, mask = _undistorted(image, mask, loading)
+    image = resize_area(image, camera.width, camera.height).clip(0, 1)
+    if mask is None:
+        return image, None
+    return image, resize_area(mask, camera.width, camera.height) > 0.5
+
+
+def _file_mask(frame: Frame, image: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
+    """[H, W] float32 in the file's pixels."""
+    loading = frame.loading
+    if loading.mask == "alpha":
+        return pixels[..., 3].astype(np.float32) / 255
+    if loading.mask == "dark":
+        return dark_background(image)
+    if loading.mask == "nothing" or frame.mask_path is None:
+        return None
+    mask = read_mask(frame.mask_path, loading.upright)
+    if (mask.shape[1], mask.shape[0]) not in loading.mask_sizes:
+        width, height = loading.mask_sizes[0]
+        raise InputError(
+            f"{frame.mask_path}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for a photo of {width}x{height}: "
+            "make it the photo's size"
+        )
+    return resize_area(mask, image.shape[1], image.shape[0])
+
+
+def _undistorted(image: np.ndarray, mask: np.ndarray | None, loading: Loading) -> tuple[np.ndarray, np.ndarray | None]:
+    import cv2
+
+    assert loading.pinhole is not None
+    x, y, seen = sampling_map(loading.camera, loading.pinhole)
+    image = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    if mask is not None:
+        mask = cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if loading.keep:
+        image = np.where(seen[..., None], image, np.float32(0))
+        mask = seen.astype(np.float32) if mask is None else mask * seen
+    return image, mask

@@ -1,0 +1,117 @@
+"""Photos on disk: what their headers say, their pixels, their EXIF orientation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gs_reg.errors import InputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif"})
+ORIENTATION = 0x0112  # EXIF tag
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a photo before its pixels are read."""
+
+    width: int
+    height: int
+    """Size as stored."""
+    orientation: int
+    """EXIF, 1 = upright; 5 to 8 swap width and height."""
+    alpha: bool
+
+    def size(self, upright: bool) -> tuple[int, int]:
+        """Width and height, after EXIF orientation if `upright`."""
+        swap = upright and self.orientation >= 5
+        return (self.height, self.width) if swap else (self.width, self.height)
+
+
+def list_photos(folder: Path) -> tuple[Path, ...]:
+    """Photos in a folder, sorted by name; hidden files are none."""
+    if not folder.is_dir():
+        return ()
+    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return tuple(sorted(files, key=lambda p: p.name))
+
+
+def read_header(path: Path) -> Header:
+    """Size, orientation and alpha without decoding pixels.
+
+    Raises:
+        InputError: the file is missing or no picture.
+    """
+    with _opened(path) as image:
+        alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+        return Header(image.width, image.height, _orientation(image), alpha)
+
+
+def read_pixels(path: Path, upright: bool, alpha: bool = False) -> np.ndarray:
+    """[H, W, 3] uint8 RGB, or [H, W, 4] with alpha; EXIF orientation applied if `upright`.
+
+    Raises:
+        InputError: the file is missing, no picture, or broken off.
+    """
+    return _decode(path, upright, "RGBA" if alpha else "RGB")
+
+
+def read_mask(path: Path, upright: bool) -> np.ndarray:
+    """[H, W] float32 in [0, 1]; white = keep."""
+    return _decode(path, upright, "L").astype(np.float32) / 255
+
+
+def resize_area(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Shrinks by averaging areas; the picture's corner stays at 0."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _orientation(image) -> int:
+    from PIL import Image
+
+    exif = Image.Image.getexif(image)  # PNG's own getexif would decode the pixels
+    orientation = exif.get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _decode(path: Path, upright: bool, mode: str) -> np.ndarray:
+    from PIL import Image
+
+    turns = Image.Transpose
+    turn = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }
+    with _opened(path) as image:
+        orientation = _orientation(image) if upright else 1
+        try:
+            decoded = image.convert(mode)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: broken picture ({error}): copy or export it again") from None
+        return np.array(decoded if orientation == 1 else decoded.transpose(turn[orientation]))
+
+
+def _opened(path: Path):
+    from PIL import Image
+
+    if path.suffix.lower() in (".heic", ".heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: the file is missing: put it back, or leave the photo out") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: not a picture that can be read ({str(error).splitlines()[0]})") from None

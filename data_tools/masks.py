@@ -1,0 +1,105 @@
+"""Which pixels of a photo count: mask files, alpha channels and dark backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gs_reg.errors import InputError
+
+from .images import read_header
+from .readers.source import SourceFrame
+
+MaskMode = Literal["none", "ignore", "transparent"]
+"""What masked pixels mean: nothing is masked; in no loss; must be empty."""
+Asked = Literal["auto", "none", "ignore", "transparent", "dark"]
+MaskFrom = Literal["nothing", "file", "alpha", "dark"]
+DARK = 0.06
+"""Brightest channel below this is a dark background."""
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """Where the mask of one photo comes from."""
+
+    kind: MaskFrom
+    path: Path | None = None
+
+
+def find_masks(
+    frames: Sequence[SourceFrame], asked: Asked, root: Path, mask_dir: Path | None
+) -> tuple[MaskMode, tuple[MaskSource, ...], tuple[str, ...]]:
+    """The mode, a source for each frame, and notes to print.
+
+    Looked up in this order: `mask_dir`, the path that the source gives, the alpha channel, masks/NAME.png,
+    masks/NAME.EXT.png. `auto` is `transparent` where every photo has an alpha channel and `ignore` where there are mask
+    files.
+
+    Raises:
+        InputError: masks were asked for and there are none.
+    """
+    if asked == "none":
+        return "none", (MaskSource("nothing"),) * len(frames), ()
+    if asked == "dark":
+        return "transparent", (MaskSource("dark"),) * len(frames), ("masks: dark background = empty",)
+    found = tuple(_find(frame, root, mask_dir) for frame in frames)
+    kinds = {source.kind for source in found}
+    count = sum(source.kind != "nothing" for source in found)
+    if not count:
+        if asked == "auto" and mask_dir is None:
+            return "none", found, ()
+        place = mask_dir or root / "masks"
+        raise InputError(f"{place}: no masks found: looked for NAME.png and NAME.EXT.png, and for alpha channels")
+    mode = asked if asked != "auto" else "transparent" if kinds == {"alpha"} else "ignore"
+    chosen = "chosen by auto because of the alpha channels" if mode == "transparent" else "chosen by auto"
+    reason = f", {chosen}" if asked == "auto" else ""
+    return mode, found, (f"masks: {mode}{reason}; {count} of {len(frames)} photos have one",)
+
+
+def _find(frame: SourceFrame, root: Path, mask_dir: Path | None) -> MaskSource:
+    if mask_dir is not None:
+        path = _named(mask_dir, frame.name) or _named(root / mask_dir, frame.name)
+        return MaskSource("file", path) if path else MaskSource("nothing")
+    if frame.mask_path is not None:
+        if not frame.mask_path.is_file():
+            raise InputError(
+                f"{frame.mask_path}: the mask of {frame.name} is missing: put it back, or use --masks none"
+            )
+        return MaskSource("file", frame.mask_path)
+    if any(path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") for path in frame.paths.values()) and all(
+        read_header(path).alpha for path in frame.paths.values()
+    ):
+        return MaskSource("alpha")
+    path = _named(root / "masks", frame.name)
+    return MaskSource("file", path) if path else MaskSource("nothing")
+
+
+def _named(folder: Path, name: str) -> Path | None:
+    candidates = (folder / f"{name.rsplit('.', 1)[0]}.png", folder / f"{name}.png", folder / name)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def dark_background(image: np.ndarray) -> np.ndarray:
+    """Mask [H, W] float32 of the object on a black background, from [H, W, 3] in [0, 1].
+
+    Threshold on the brightest channel, closing, then holes inside the object filled and specks outside dropped.
+    """
+    import cv2
+    from scipy import ndimage
+
+    bright = (image.max(axis=2) > DARK).astype(np.uint8)
+    radius = max(2, round(max(image.shape[:2]) / 160))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    padded = cv2.copyMakeBorder(bright, radius, radius, radius, radius, cv2.BORDER_REFLECT)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[radius:-radius, radius:-radius]
+    filled = ndimage.binary_fill_holes(closed)
+    labels, count = ndimage.label(filled)
+    if count == 0:
+        return np.zeros(image.shape[:2], dtype=np.float32)
+    sizes = np.bincount(labels.ravel())[1:]
+    large = 1 + np.flatnonzero(sizes >= 0.05 * sizes.max())
+    return np.isin(labels, large).astype(np.float32)

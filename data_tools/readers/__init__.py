@@ -1,0 +1,71 @@
+"""What a folder is, and its photos and cameras as the source has them. One file a format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gs_reg.errors import InputError
+
+from ..images import list_photos
+from . import colmap, llff, photos, stereo, strecha, temple, transforms_json
+from .source import Kind, Source
+
+LOOKED_FOR = {
+    "llff": "poses_bounds.npy",
+    "transforms": "transforms.json",
+    "colmap": "cameras and images (.bin or .txt), here or in sparse/",
+    "strecha": "*.camera",
+    "middlebury-multiview": "*_par.txt",
+    "middlebury-stereo": "calib.txt with im0 and im1",
+    "photos": "photos, here or in images/",
+}
+
+
+def detect(path: str | Path) -> Kind:
+    """The kind of a folder, by the first of these that it has: see LOOKED_FOR.
+
+    Raises:
+        InputError: no such folder, or none of them.
+    """
+    root = Path(path)
+    if str(path) == stereo.MOTORCYCLE:
+        return "middlebury-stereo"
+    if not root.is_dir():
+        raise InputError(f"{path}: no such folder (or write {stereo.MOTORCYCLE!r} for the built-in pair)")
+    if (root / "poses_bounds.npy").is_file():
+        return "llff"
+    if transforms_json.find(root):
+        return "transforms"
+    if colmap.find_model(root):
+        return "colmap"
+    if strecha.find(root):
+        return "strecha"
+    if temple.find(root):
+        return "middlebury-multiview"
+    if stereo.find(root):
+        return "middlebury-stereo"
+    if list_photos(root) or list_photos(root / "images"):
+        return "photos"
+    raise InputError(f"{path}: no photos with cameras and no plain photos: looked for {'; '.join(LOOKED_FOR.values())}")
+
+
+def read(path: str | Path, kind: Kind, images: Path | None = None, cache_dir: Path | None = None) -> Source:
+    """Reads a folder as one kind.
+
+    Raises:
+        InputError: what the reader of that kind says.
+    """
+    root = Path(path)
+    if str(path) == stereo.MOTORCYCLE:
+        return stereo.motorcycle_source()
+    if kind == "photos":
+        return photos.read(root, images, cache_dir)
+    readers = {
+        "llff": llff.read,
+        "transforms": transforms_json.read,
+        "colmap": colmap.read,
+        "strecha": strecha.read,
+        "middlebury-multiview": temple.read,
+        "middlebury-stereo": stereo.read,
+    }
+    return readers[kind](root, images)

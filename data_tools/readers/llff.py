@@ -1,0 +1,70 @@
+"""LLFF: poses_bounds.npy beside images, images_4, images_8 ..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gs_reg.errors import InputError
+
+from ..images import list_photos
+from .folders import images_folder, photo_folders
+from .source import Source, SourceCamera, SourceFrame
+
+NEAREST = 0.75
+"""The nearest depth of all photos becomes 1 / 0.75 world units."""
+
+
+def read(root: Path, images: Path | None) -> Source:
+    """N rows of a 3x5 camera-to-world (axes down, right, back; last column height, width, focal), near and far.
+
+    Rows belong to the photos in sorted order; the principal point is the centre.
+
+    Raises:
+        InputError: a table of another shape, or another number of photos than rows.
+    """
+    table = root / "poses_bounds.npy"
+    rows = read_table(table)
+    folders = photo_folders(images_folder(root, images, (root / "images",)))
+    photos = {factor: list_photos(folder) for factor, folder in folders.items()}
+    for factor, files in photos.items():
+        if len(files) != len(rows):
+            raise InputError(
+                f"{folders[factor]}: {len(files)} photos, but {table} has {len(rows)} rows: they must be the same "
+                "photos, as rows belong to photos in sorted order"
+            )
+    frames = []
+    for i, row in enumerate(rows):
+        height, width, focal = (float(x) for x in row[:15].reshape(3, 5)[:, 4])
+        name = photos[min(photos)][i].name
+        if not (np.isfinite([height, width, focal]).all() and min(height, width, focal) > 0):
+            raise InputError(
+                f"{table}: row {i} ({name}): height, width, focal {height:g}, {width:g}, {focal:g}: expected > 0"
+            )
+        camera = SourceCamera("SIMPLE_PINHOLE", (focal, width / 2, height / 2), round(width), round(height))
+        paths = {factor: files[i] for factor, files in photos.items()}
+        frames.append(SourceFrame(name, paths, camera, camera_from_llff(row)))
+    near = float(rows[:, 15].min())
+    if not near > 0:
+        raise InputError(f"{table}: smallest near depth {near:g}: expected > 0")
+    return Source("llff", table, tuple(frames), world_scale=1 / (NEAREST * near))
+
+
+def read_table(path: Path) -> np.ndarray:
+    """[N, 17] float64."""
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a numpy file of numbers ({str(error).splitlines()[0]})") from None
+    if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected numbers of shape [photos, 17], got {rows.dtype} {list(rows.shape)}")
+    return rows.astype(np.float64)
+
+
+def camera_from_llff(row: np.ndarray) -> np.ndarray:
+    """4x4 to OpenCV axes: right is LLFF's second column, down its first, forward the negative of its third."""
+    llff = row[:15].reshape(3, 5)
+    pose = np.eye(4)
+    pose[:3] = np.stack([llff[:, 1], llff[:, 0], -llff[:, 2], llff[:, 3]], axis=1)
+    return np.linalg.inv(pose) if np.isfinite(pose).all() else pose * np.nan

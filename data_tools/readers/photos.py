@@ -1,0 +1,207 @@
+"""Plain photos: cameras by pycolmap on the CPU, kept in a cache beside the photos."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gs_reg.errors import InputError
+
+from ..images import ORIENTATION, list_photos, read_header, read_pixels
+from . import colmap
+from .folders import images_folder
+from .source import Source
+
+NATIVE = frozenset({".jpg", ".jpeg", ".png"})
+"""What COLMAP reads as it is; the rest is converted."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Thresholds of one try; each is more lenient than the one before."""
+
+    peak: float
+    """Smallest contrast of a SIFT point."""
+    matches: int
+    """Matches that make a pair."""
+    init_inliers: int
+    init_angle: float
+    """Degrees between the rays of the first pair."""
+    pose_inliers: int
+    pairs_count: bool = False
+    """Points seen by only two photos count too."""
+    whole: bool = False
+    """All cameras at once (global mapping) in place of one after another."""
+
+
+ATTEMPTS = (
+    Attempt(peak=0.0067, matches=15, init_inliers=100, init_angle=16.0, pose_inliers=30),
+    Attempt(peak=0.0067, matches=12, init_inliers=40, init_angle=4.0, pose_inliers=20, pairs_count=True),
+    Attempt(peak=0.002, matches=10, init_inliers=25, init_angle=2.0, pose_inliers=12, pairs_count=True),
+    Attempt(peak=0.002, matches=10, init_inliers=25, init_angle=2.0, pose_inliers=12, whole=True),
+)
+
+
+def read(root: Path, images: Path | None, cache_dir: Path | None) -> Source:
+    """Poses the photos in root (or its folder images), or takes what an earlier call kept.
+
+    Raises:
+        InputError: fewer than 2 photos, or fewer than 2 that could be placed.
+    """
+    default = root if list_photos(root) else root / "images"
+    folder = images_folder(root, images, (default,))
+    photos = list_photos(folder)
+    if len(photos) < 2:
+        raise InputError(f"{folder}: {len(photos)} photo: one photo has no parallax, at least 2 are needed")
+    model = pose_photos(photos, _cache(folder, cache_dir))
+    import pycolmap
+
+    source = colmap.from_reconstruction(pycolmap.Reconstruction(model), folder, folder)
+    frames = tuple(replace(frame, upright=True) for frame in source.frames)
+    skipped = tuple((name, "could not be placed: too few matches with the others") for name, _ in source.skipped)
+    note = f"cameras of {len(frames)} of {len(photos)} photos by pycolmap, kept in {model}"
+    return replace(source, kind="photos", frames=frames, skipped=skipped, notes=(note,))
+
+
+def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
+    """Folder of the COLMAP model of these photos, named as the files are; computed unless names, sizes and times agree.
+
+    Raises:
+        InputError: fewer than 2 photos could be placed.
+    """
+    key_file = cache / "photos.json"
+    key = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in photos}
+    if key_file.is_file() and colmap.find_model(cache) == cache and json.loads(key_file.read_text()) == key:
+        return cache
+    with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:
+        names = _upright_copies(photos, Path(work) / "images")
+        best = _best_model(names, Path(work))
+        if best is None or best.num_reg_images() < 2:
+            placed = 0 if best is None else best.num_reg_images()
+            raise InputError(
+                f"{photos[0].parent}: only {placed} of {len(photos)} photos could be placed: take sharp photos that "
+                "overlap by two thirds, from different places, of something with texture; or give cameras (COLMAP, "
+                "LLFF, transforms.json)"
+            )
+        for image in best.images.values():
+            image.name = names[image.name].name
+        key_file.unlink(missing_ok=True)
+        best.write_binary(str(cache))
+    key_file.write_text(json.dumps(key))
+    return cache
+
+
+def _cache(folder: Path, asked: Path | None) -> Path:
+    """A folder that can be written: as asked, else beside the photos, else the user's cache."""
+    import hashlib
+
+    import platformdirs
+
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    user = Path(platformdirs.user_cache_dir("gs-reg")) / "sfm" / digest
+    for cache in (asked,) if asked else (folder / ".gs-reg" / "sfm", user):
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(cache, os.W_OK):
+            return cache
+    raise InputError(f"{asked or user}: cannot be written: name another folder (--cache-dir)")
+
+
+def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Files that COLMAP reads, turned upright, EXIF focal kept; their names, and the photo of each."""
+    from PIL import Image
+
+    folder.mkdir()
+    names = {}
+    for photo in photos:
+        if read_header(photo).orientation == 1 and photo.suffix.lower() in NATIVE:
+            names[photo.name] = photo
+            shutil.copy(photo, folder / photo.name)
+            continue
+        with Image.open(photo) as opened:
+            exif = opened.getexif()
+        exif[ORIENTATION] = 1
+        name = f"{photo.name}.jpg"
+        Image.fromarray(read_pixels(photo, upright=True)).save(folder / name, quality=98, subsampling=0, exif=exif)
+        names[name] = photo
+    return names
+
+
+def _best_model(names: dict[str, Path], work: Path):
+    """The reconstruction with most photos over the attempts, which stop once all are placed; None = there is none."""
+    import pycolmap
+
+    level, pycolmap.logging.minloglevel = pycolmap.logging.minloglevel, int(pycolmap.logging.FATAL)
+    pycolmap.set_random_seed(0)
+    try:
+        best = None
+        features: Path | None = None
+        last: Attempt | None = None
+        for i, attempt in enumerate(ATTEMPTS):
+            if features is None or last is None or (attempt.peak, attempt.matches) != (last.peak, last.matches):
+                features = work / f"features_{i}.db"
+                _match(features, names, work / "images", attempt)
+            last = attempt
+            for model in _map(features, work, i, attempt):
+                if best is None or model.num_reg_images() > best.num_reg_images():
+                    best = model
+            if best is not None and best.num_reg_images() == len(names):
+                break
+        return best
+    finally:
+        pycolmap.logging.minloglevel = level
+
+
+def _match(database: Path, names: dict[str, Path], images: Path, attempt: Attempt) -> None:
+    """SIFT and exhaustive matching; photos of one size and EXIF focal share a camera, which few photos need."""
+    import pycolmap
+
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.max_image_size = 1600
+    extraction.sift.peak_threshold = attempt.peak
+    groups: dict[tuple, list[str]] = {}
+    for name in names:
+        camera = pycolmap.infer_camera_from_image(str(images / name))
+        groups.setdefault((camera.width, camera.height, round(camera.mean_focal_length(), 1)), []).append(name)
+    for group in groups.values():
+        pycolmap.extract_features(
+            database,
+            images,
+            image_names=group,
+            camera_mode=pycolmap.CameraMode.SINGLE,
+            extraction_options=extraction,
+            device=pycolmap.Device.cpu,
+        )
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.min_num_inliers = attempt.matches
+    pycolmap.match_exhaustive(database, verification_options=verification, device=pycolmap.Device.cpu)
+
+
+def _map(database: Path, work: Path, number: int, attempt: Attempt) -> list:
+    """Reconstructions of one attempt."""
+    import pycolmap
+
+    out = work / f"models_{number}"
+    out.mkdir()
+    if attempt.whole:
+        options = pycolmap.GlobalPipelineOptions()
+        options.min_num_matches = attempt.matches
+        models = pycolmap.global_mapping(database, work / "images", out, options=options)
+        return list(models.values())
+    options = pycolmap.IncrementalPipelineOptions()
+    options.min_num_matches = attempt.matches
+    options.min_model_size = 2
+    options.random_seed = 0
+    options.mapper.init_min_num_inliers = attempt.init_inliers
+    options.mapper.init_min_tri_angle = attempt.init_angle
+    options.mapper.abs_pose_min_num_inliers = attempt.pose_inliers
+    options.triangulation.ignore_two_view_tracks = not attempt.pairs_count
+    models = pycolmap.incremental_mapping(database, work / "images", out, options=options)
+    return list(models.values())

@@ -1,0 +1,164 @@
+"""transforms.json of nerfstudio and instant-ngp; also Blender's transforms_train.json and transforms_test.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from gs_reg.errors import InputError
+
+from ..images import read_header
+from .folders import find_photo, images_folder, photo_folders
+from .source import Source, SourceCamera, SourceFrame
+
+PARTS = ("train", "val", "test")
+OPENCV = ("k1", "k2", "p1", "p2")
+FULL_OPENCV = (*OPENCV, "k3", "k4", "k5", "k6")
+FISHEYE = ("k1", "k2", "k3", "k4")
+
+
+def find(root: Path) -> tuple[Path, ...]:
+    """The JSON files of a folder: transforms.json, else Blender's three, else none."""
+    if (root / "transforms.json").is_file():
+        return (root / "transforms.json",)
+    files = [root / f"transforms_{part}.json" for part in PARTS]
+    return tuple(f for f in files if f.is_file()) if files[0].is_file() else ()
+
+
+def read(root: Path, images: Path | None) -> Source:
+    """Camera-to-world matrices with axes right, up, back; intrinsics in each frame, or in the head for all.
+
+    `applied_transform` and `applied_scale` are undone, so the source's frame is the one before nerfstudio turned it.
+
+    Raises:
+        InputError: broken JSON, missing keys, or an unknown camera model.
+    """
+    files = find(root)
+    if not files:
+        raise InputError(f"{root}: no transforms.json")
+    override = images_folder(root, images, ()) if images else None
+    frames: list[SourceFrame] = []
+    skipped: list[tuple[str, str]] = []
+    splits: dict[str, list[str]] = {}
+    for path in files:
+        head = _load(path)
+        named = _frames(head, path, override, skipped)
+        frames += named.values()
+        splits[path.stem.removeprefix("transforms_")] = [frame.name for frame in named.values()]
+        for part in PARTS:
+            if f"{part}_filenames" in head:
+                splits[part] = [named[f].name for f in map(_normal, head[f"{part}_filenames"]) if f in named]
+    split = None
+    if "train" in splits:
+        held_out = splits.get("test") or splits.get("val", [])
+        trained = [name for name in splits["train"] if name not in held_out]
+        split = (tuple(trained), tuple(held_out))
+    return Source("transforms", files[0], tuple(frames), tuple(skipped), split=split)
+
+
+def _frames(head: dict, path: Path, override: Path | None, skipped: list[tuple[str, str]]) -> dict[str, SourceFrame]:
+    """Frames of one file by their file_path; those without a photo go to `skipped`."""
+    frames: dict[str, SourceFrame] = {}
+    undo, folders = _undo(head, path), {}
+    for i, entry in enumerate(head["frames"]):
+        place = f"{path}: frame {i}"
+        listed = _normal(_need(entry, "file_path", place))
+        folder = override or (path.parent / listed).parent
+        if folder not in folders:
+            folders[folder] = photo_folders(folder)
+        paths = find_photo(folders[folder], PurePosixPath(listed).name)
+        if not paths:
+            skipped.append((listed, f"{path.name} lists it, but the file is missing"))
+            continue
+        name = str(PurePosixPath(listed).with_name(next(iter(paths.values())).name))
+        camera = _camera({**head, **entry}, paths, f"{path}: {listed}")
+        mask = path.parent / entry["mask_path"] if entry.get("mask_path") else None
+        frames[listed] = SourceFrame(name, paths, camera, _pose(entry, undo, place), mask, upright=None)
+    return frames
+
+
+def _normal(listed: str) -> str:
+    return str(PurePosixPath(listed.replace("\\", "/")))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        head = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
+    if not isinstance(head, dict) or not isinstance(head.get("frames"), list):
+        raise InputError(f"{path}: expected a map with a list `frames`")
+    return head
+
+
+def _need(entry: dict, key: str, place: str) -> Any:
+    if key not in entry:
+        raise InputError(f"{place}: {key} is missing")
+    return entry[key]
+
+
+def _matrix(value: Any, place: str) -> np.ndarray:
+    try:
+        rows = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        rows = np.empty(0)
+    if rows.shape not in ((4, 4), (3, 4)):
+        raise InputError(f"{place}: expected a 4x4 or 3x4 matrix of numbers, got {value!r:.80}")
+    return np.vstack([rows[:3], [0.0, 0.0, 0.0, 1.0]])
+
+
+def _undo(head: dict, path: Path) -> np.ndarray:
+    """From the file's frame back to the one before applied_transform and applied_scale."""
+    turn = _matrix(head.get("applied_transform", np.eye(4).tolist()), f"{path}: applied_transform")
+    scale = float(head.get("applied_scale", 1.0))
+    if not np.isfinite(turn).all() or abs(np.linalg.det(turn)) < 1e-12 or not scale > 0:
+        raise InputError(f"{path}: applied_transform or applied_scale cannot be undone")
+    return np.linalg.inv(turn) @ np.diag([1 / scale, 1 / scale, 1 / scale, 1.0])
+
+
+def _pose(entry: dict, undo: np.ndarray, place: str) -> np.ndarray:
+    """4x4 to OpenCV axes; NaN stays NaN, for the common check of poses."""
+    given = _matrix(_need(entry, "transform_matrix", place), f"{place}: transform_matrix")
+    if not np.isfinite(given).all() or abs(np.linalg.det(given)) < 1e-12:
+        return np.full((4, 4), np.nan)
+    pose = undo @ given
+    pose[:3, :3] /= np.cbrt(abs(np.linalg.det(undo)))
+    pose[:3, 1:3] *= -1
+    return np.linalg.inv(pose)
+
+
+def _camera(entry: dict, paths: dict[int, Path], place: str) -> SourceCamera:
+    """Intrinsics; the photo's own size stands in where w and h are not given."""
+    if "w" in entry and "h" in entry:
+        width, height = round(float(entry["w"])), round(float(entry["h"]))
+    else:
+        header = read_header(next(iter(paths.values())))
+        width, height = (side * min(paths) for side in header.size(upright=False))
+    if "fl_x" in entry:
+        fx = float(entry["fl_x"])
+    elif "camera_angle_x" in entry:
+        fx = width / 2 / math.tan(float(entry["camera_angle_x"]) / 2)
+    else:
+        raise InputError(f"{place}: no focal length: expected fl_x or camera_angle_x")
+    fy = float(entry.get("fl_y", fx))
+    middle = float(entry.get("cx", width / 2)), float(entry.get("cy", height / 2))
+    model, keys = _model(entry, place)
+    bent = tuple(float(entry.get(key, 0.0)) for key in keys)
+    return SourceCamera(model, (fx, fy, *middle, *bent), width, height)
+
+
+def _model(entry: dict, place: str) -> tuple[str, tuple[str, ...]]:
+    """COLMAP's model and the keys of its distortion."""
+    asked = entry.get("camera_model", "OPENCV_FISHEYE" if entry.get("is_fisheye") else "OPENCV")
+    if asked in ("PINHOLE", "SIMPLE_PINHOLE"):
+        return "PINHOLE", ()
+    if asked == "OPENCV_FISHEYE":
+        return "OPENCV_FISHEYE", FISHEYE
+    if asked in ("OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL"):
+        more = any(float(entry.get(key, 0.0)) for key in FULL_OPENCV[4:])
+        return ("FULL_OPENCV", FULL_OPENCV) if more else ("OPENCV", OPENCV)
+    raise InputError(f"{place}: camera_model {asked!r}: expected PINHOLE, OPENCV or OPENCV_FISHEYE")

@@ -1,0 +1,117 @@
+"""Lens distortion removed once, on load: which pinhole camera a photo becomes, and where its pixels come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from gs_reg.errors import InputError
+
+from .readers.source import SourceCamera
+
+WIDEST = 1.5
+"""Tangent of the largest angle off the axis that a pinhole image keeps (113 degrees across): wider wastes pixels."""
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A camera without distortion, in pixels with the image corner at 0."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    @property
+    def K(self) -> np.ndarray:
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+
+def rescaled(camera: SourceCamera, width: int, height: int) -> SourceCamera:
+    """The camera for the same picture at another size."""
+    if (camera.width, camera.height) == (width, height):
+        return camera
+    colmap = colmap_camera(camera)
+    colmap.rescale(width, height)
+    return SourceCamera(camera.model, tuple(colmap.params), width, height)
+
+
+def to_pinhole(camera: SourceCamera, keep: bool) -> tuple[Pinhole, bool]:
+    """The pinhole camera that the photo becomes, and whether its pixels must move.
+
+    Focal length and axes stay. The edges are cut to where every pixel is seen by the photo, or with `keep` moved out to
+    where all of the photo is inside; at most 113 degrees across either way.
+    """
+    colmap = colmap_camera(camera)
+    K = colmap.calibration_matrix()
+    fx, fy, cx, cy = (float(x) for x in (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
+    if colmap.is_undistorted():
+        return Pinhole(fx, fy, cx, cy, camera.width, camera.height), False
+    left, right, top, bottom = _edges(colmap, keep)
+    x0, x1 = math.ceil(left * fx + cx - 1e-6), math.floor(right * fx + cx + 1e-6)
+    y0, y1 = math.ceil(top * fy + cy - 1e-6), math.floor(bottom * fy + cy + 1e-6)
+    if x1 - x0 < 16 or y1 - y0 < 16:
+        raise InputError(
+            f"lens distortion {camera.model} {camera.params} leaves {max(x1 - x0, 0)}x{max(y1 - y0, 0)} pixels of "
+            f"{camera.width}x{camera.height}: check its parameters, or use --undistort keep"
+        )
+    return Pinhole(fx, fy, cx - x0, cy - y0, x1 - x0, y1 - y0), True
+
+
+@lru_cache(maxsize=2)
+def sampling_map(camera: SourceCamera, pinhole: Pinhole) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each pinhole pixel lies in the photo: x, y float32, pixel centres at whole numbers; and if it is there."""
+    colmap = colmap_camera(camera)
+    x = (np.arange(pinhole.width) + 0.5 - pinhole.cx) / pinhole.fx
+    y = (np.arange(pinhole.height) + 0.5 - pinhole.cy) / pinhole.fy
+    rays = np.stack([*np.meshgrid(x, y), np.ones((pinhole.height, pinhole.width))], axis=-1).reshape(-1, 3)
+    xy = np.asarray(colmap.img_from_cam(rays))
+    inside = np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy <= (camera.width, camera.height)).all(1)
+    back = np.asarray(colmap.cam_from_img(np.nan_to_num(xy)))
+    folded = np.abs(back - rays[:, :2]).max(1) * pinhole.fx > 0.5  # polynomials turn back beyond their range
+    shape = (pinhole.height, pinhole.width)
+    maps = (np.nan_to_num(xy) - 0.5).astype(np.float32).reshape(*shape, 2)
+    return maps[..., 0], maps[..., 1], (inside & ~folded).reshape(shape)
+
+
+def colmap_camera(camera: SourceCamera):
+    """The camera as pycolmap's, which knows every model.
+
+    Raises:
+        InputError: a model that pycolmap does not know, another number of parameters, or a panorama.
+    """
+    import pycolmap
+
+    if camera.model not in pycolmap.CameraModelId.__members__:
+        raise InputError(
+            f"camera model {camera.model!r} is unknown: expected one of COLMAP's, such as PINHOLE or OPENCV"
+        )
+    colmap = pycolmap.Camera(
+        model=camera.model, width=camera.width, height=camera.height, params=np.asarray(camera.params, dtype=float)
+    )
+    if not colmap.verify_params():
+        raise InputError(f"camera model {camera.model}: {len(camera.params)} parameters, expected {colmap.params_info}")
+    if colmap.is_spherical():
+        raise InputError("panoramas (EQUIRECTANGULAR) cannot be read: cut them into perspective views first")
+    return colmap
+
+
+def _edges(colmap, keep: bool) -> tuple[float, float, float, float]:
+    """Left, right, top, bottom of the undistorted picture, as tangents."""
+    w, h = colmap.width, colmap.height
+    s, t = np.linspace(0, w, 257), np.linspace(0, h, 257)
+    sides = [(0 * t, t, 0), (0 * t + w, t, 0), (s, 0 * s, 1), (s, 0 * s + h, 1)]
+    found = []
+    for side, (x, y, axis) in enumerate(sides):
+        rays = np.asarray(colmap.cam_ray_from_img(np.stack([x, y], axis=-1)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tangent = np.where(rays[:, 2] > 0, rays[:, axis] / rays[:, 2], np.sign(rays[:, axis]) * np.inf)
+        near = side in (0, 2)  # the left or top edge
+        inner, outer = (tangent.max, tangent.min) if near else (tangent.min, tangent.max)
+        found.append(float(np.clip(outer() if keep else inner(), -WIDEST, WIDEST)))
+    return found[0], found[1], found[2], found[3]
