@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from .pictures import save_picture
 
 UNKNOWN = (0.45, 0.45, 0.45)
 # Far to near, even steps in lightness up to the middle so that it also reads in grey.
@@ -44,11 +40,3 @@ def colorize(depth: Float[Tensor, "*B H W"], lo: float, hi: float) -> Float[Tens
     ramp = torch.tensor(RAMP, dtype=depth.dtype, device=depth.device)
     colors = torch.lerp(ramp[low], ramp[low + 1], (place - low)[..., None])
     return torch.where(known[..., None], colors, ramp.new_tensor(UNKNOWN))
-
-
-def save_depth_picture(
-    path: Path, depth: Float[Tensor, "H W"], lo: float | None = None, hi: float | None = None
-) -> None:
-    """PNG of a depth map; the range is its own 1st to 99th percentile unless given."""
-    own = depth_range(depth)
-    save_picture(path, colorize(depth.detach(), own[0] if lo is None else lo, own[1] if hi is None else hi))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gs_reg.io.atomic import atomic_path
 
-from .colormap import save_depth_picture
+from .colormap import colorize, depth_range
 
 
 def save_picture(path: Path, image: Float[Tensor, "H W 3"]) -> None:
@@ -24,6 +24,6 @@ def save_picture(path: Path, image: Float[Tensor, "H W 3"]) -> None:
 
 def save_depth(stem: Path, depth: Float[Tensor, "H W"]) -> None:
     """Depth as a coloured PNG to look at and as float32 .npy to compute with."""
-    save_depth_picture(stem.with_name(stem.name + ".png"), depth)
+    save_picture(stem.with_name(stem.name + ".png"), colorize(depth.detach(), *depth_range(depth)))
     with atomic_path(stem.with_name(stem.name + ".npy")) as temporary, open(temporary, "wb") as file:
         np.save(file, depth.detach().cpu().numpy().astype(np.float32))

@@ -39,7 +39,7 @@ class ReadConfig:
     test: tuple[str, ...] = ()
     """Photos to hold out, by name, stem or index in sorted order."""
     test_every: int | None = None
-    """Hold out every n-th photo from the first on, 0 = none; default the source's own split, else 8 (0 for under 10)."""
+    """Hold out every n-th photo from the first on, 0 = none; default the source's split, else 8 (0 for under 10)."""
     downscale: Literal["auto"] | float = "auto"
     """Shrink photos by this factor; auto = at most 1600 px on the long side."""
     masks: masks.Asked = "auto"

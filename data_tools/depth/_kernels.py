@@ -15,7 +15,7 @@ def _jit(function):
 
 @_jit
 def warp_plane(source, mask, h, out):
-    """Sample a photo at h @ (x + 0.5, y + 0.5, 1) for every pixel of `out`, whole grey levels; -1 where nothing is seen."""
+    """A photo sampled at h @ (x + 0.5, y + 0.5, 1) for every pixel of `out`, in whole grey levels; -1 = not seen."""
     height, width = out.shape
     rows, columns = source.shape
     half = np.float32(0.5)
@@ -69,8 +69,8 @@ def support_weights(image, radius, color_scale, out):
 def plane_cost(ref, warped, weights, radius, limit, center_limit, center_share, out):
     """0 (alike) to 1 (unlike); -1 where `warped` is unseen. Images are padded by `radius`.
 
-    Weighted mean over the window of the truncated difference between ref and warped, both taken relative to the window's centre, so
-    that brightness does not matter; and a small share of the plain difference at the centre.
+    Weighted mean over the window of the truncated difference between ref and warped, both taken relative to the
+    window's centre, so that brightness does not matter; and a small share of the plain difference at the centre.
     """
     height, width = out.shape
     acc = np.empty(width, np.float32)
@@ -99,7 +99,7 @@ def plane_cost(ref, warped, weights, radius, limit, center_limit, center_share, 
 
 @_jit
 def better_half(costs, unseen, gain, out):
-    """Mean over the better half of the views that see the pixel (the others may be occluded), as a whole number up to 255."""
+    """Mean over the better half of the views that see the pixel (the others may be occluded), whole, up to 255."""
     count, height, width = costs.shape
     row = np.empty(count, np.float32)
     for y in range(height):
@@ -128,7 +128,7 @@ def better_half(costs, unseen, gain, out):
 
 @_jit
 def sight(inverse_depth, h, w, tolerance, out):
-    """Where the plane 1/z = w lies against another view's surface: 0 cannot tell, 1 on it, 2 behind it (hidden), 3 before it."""
+    """The plane 1/z = w against another view's surface: 0 cannot tell, 1 on it, 2 behind it (hidden), 3 before it."""
     height, width = out.shape
     rows, columns = inverse_depth.shape
     half = np.float32(0.5)
@@ -149,7 +149,7 @@ def sight(inverse_depth, h, w, tolerance, out):
 
 @_jit
 def sgm_pass(cost, grey, total, small, large, backward):
-    """Add four of the eight path costs of semi-global matching (from the left and the row above; mirrored when backward) to total.
+    """Adds four of the eight path costs of semi-global matching to `total`: from the left and from above, or mirrored.
 
     `small` is the price of a step by one hypothesis, `large[d]` of any step where neighbours differ by d grey levels.
     """

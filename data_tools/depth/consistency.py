@@ -26,10 +26,9 @@ class Agreement:
         return self.on.sum(0)
 
     @property
-    def believed(self) -> Bool[ndarray, "H W"]:
-        """Two views agree where three could see the point, else one; and no majority sees through it."""
-        needed = np.where((~self.hidden).sum(0) >= 3, 2, 1)
-        return (self.views >= needed) & (self.views >= self.before.sum(0))
+    def confirmed(self) -> Bool[ndarray, "H W"]:
+        """Two views agree where three could see the point, else one."""
+        return self.views >= np.where((~self.hidden).sum(0) >= 3, 2, 1)
 
 
 def agreement(

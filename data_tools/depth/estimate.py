@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from numpy import ndarray
 from gs_reg.errors import InputError
 from gs_reg.types import Views
 
-from .consistency import agreement, without_speckles
+from .consistency import Agreement, agreement, without_speckles
 from .fill import fill_inverse_depth
 from .frames import Frame, make_frame
 from .refine import enlarge, refine
@@ -22,8 +22,11 @@ from .sparse import Overlap, find_overlaps
 from .sweep import choose_planes, complete, sweep
 from .types import DepthConfig, DepthMap
 
-AGREE_STEPS = 2.0
-"""Views agree when their surfaces are within this many planes (about 1.4 px)."""
+PROBE_PIXELS = 40_000
+PROBE_RANGE = 0.25, 2.5
+"""The first, coarse sweep looks this far beyond the sparse points (factors of inverse depth)."""
+AGREE_STEPS = 2.5
+"""Views agree when their surfaces are within this many planes (about 1.7 px)."""
 HIDE_STEPS = 1.5
 SPECKLE = 20
 """Smallest believed patch, pixels."""
@@ -35,10 +38,9 @@ SURE_STEPS, UNSURE_STEPS = 0.2, 5.0
 
 @dataclass(frozen=True)
 class _Searched:
-    """One view between the stages, at the size of the search."""
+    """One view after the sweep, at the size of the search."""
 
     frame: Frame
-    overlap: Overlap
     planes: Float[ndarray, "D"]
     w: Float[ndarray, "h v"]
     believed: Bool[ndarray, "h v"]
@@ -50,61 +52,53 @@ class _Searched:
 
 def estimate_depths(
     views: Sequence[Views],
-    config: DepthConfig = DepthConfig(),  # noqa: B008 - frozen
+    config: DepthConfig = DepthConfig(),
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[DepthMap, ...]:
-    """Depth of every pixel of every view, which may differ in size and intrinsics.
+    """Depth of every pixel of every view; the views may differ in size and intrinsics.
 
-    Plane sweep with semi-global matching, a check of each view against the others, completion that lets occluded pixels join the farther
-    surface, sub-pixel triangulation over all confirming views and edge-aware smoothing. The result does not depend on the world's
-    scale or frame. `progress` hears the stage and the share done.
+    Plane sweep with semi-global matching, a check of each view against the others, completion that lets occluded pixels
+    join the farther surface, sub-pixel triangulation over all confirming views and edge-aware smoothing. The result
+    does not depend on the world's scale or frame. `progress` hears the stage and the share done.
 
-    Raises InputError for fewer than two views, and where a view shares no triangulated point with another (it names the pair).
+    Raises InputError for fewer than two views, and where a view shares no triangulated point with another (it names
+    the pair).
     """
     _check(views)
     report = progress or (lambda stage, share: None)
     report("finding shared points", 0.0)
     overlaps = find_overlaps(views, config.sources)
+    sources = [overlap.sources for overlap in overlaps]
     frames = [make_frame(view, config.sweep_pixels) for view in views]
-
-    def partners(i: int, items: Sequence) -> list:
-        return [items[j] for j in overlaps[i].sources]
-
     with ThreadPoolExecutor(config.threads) as pool:
-        report("sweeping planes", 0.05)
-        planes = [
-            choose_planes(f, partners(i, frames), overlaps[i].bounds, config.max_planes) for i, f in enumerate(frames)
-        ]
-        swept = pool.map(lambda i: sweep(frames[i], partners(i, frames), planes[i]), range(len(views)))
-        raw = _reported(swept, len(views), 0.05, 0.7, "sweeping planes", report)
-        found = [_believe(i, frames, overlaps, planes, raw) for i in range(len(views))]
+        report("finding the range", 0.02)
+        ranges = _ranges([make_frame(view, PROBE_PIXELS) for view in views], overlaps, config, pool)
+        report("sweeping planes", 0.1)
+        results = _sweep_all(frames, sources, ranges, config, pool)
+        found = _believe(frames, sources, _reported(results, len(views), 0.1, 0.65, "sweeping planes", report))
         report("completing", 0.75)
-        done = pool.map(lambda i: _complete(found[i], partners(i, found)), range(len(views)))
-        whole = _reported(done, len(views), 0.75, 0.1, "completing", report)
+        results = pool.map(lambda i: _complete(found[i], [found[j] for j in sources[i]]), range(len(views)))
+        whole = _reported(results, len(views), 0.75, 0.1, "completing", report)
     full = [make_frame(view, float("inf")) for view in views]
-    surfaces = [enlarge(w, small, frame) for w, small, frame in zip(whole, frames, full, strict=True)]
+    surfaces = [enlarge(w, s.frame, frame) for w, s, frame in zip(whole, found, full, strict=True)]
     maps = []
-    for i in range(len(views)):
-        report("refining", 0.85 + 0.15 * i / len(views))
-        steps = partners(i, [s.step for s in found])
-        maps.append(
-            _refined(views[i], found[i], full[i], partners(i, full), surfaces[i], partners(i, surfaces), steps, config)
-        )
-    report("done", 1.0)
+    for i, view in enumerate(views):
+        maps.append(_refined(i, view, found, full, surfaces, sources[i], config.smoothness))
+        report("refining", 0.85 + 0.15 * (i + 1) / len(views))
     return tuple(maps)
 
 
 def _check(views: Sequence[Views]) -> None:
     if len(views) < 2:
         raise InputError(
-            f"depth: expected at least 2 photos from different places, got {len(views)}: one has no parallax"
+            f"depth: expected 2 photos or more from different places, got {len(views)}: one has no parallax"
         )
     for view in views:
         if len(view) != 1:
             raise InputError(f"depth: expected views of one photo each, got one of {len(view)}")
 
 
-def _reported(results, count: int, start: float, span: float, stage: str, report) -> list:
+def _reported(results: Iterable, count: int, start: float, span: float, stage: str, report: Callable) -> list:
     out = []
     for result in results:
         out.append(result)
@@ -112,13 +106,51 @@ def _reported(results, count: int, start: float, span: float, stage: str, report
     return out
 
 
-def _believe(i: int, frames: list[Frame], overlaps: Sequence[Overlap], planes: list, raw: list) -> _Searched:
-    steps = [p[1] - p[0] for p in planes]
-    sources = overlaps[i].sources
-    tolerances = [AGREE_STEPS * max(steps[i], steps[j]) for j in sources]
-    check = agreement(frames[i], [frames[j] for j in sources], raw[i], [raw[j] for j in sources], tolerances)
-    believed = without_speckles(check.believed & frames[i].mask, raw[i], steps[i], SPECKLE)
-    return _Searched(frames[i], overlaps[i], planes[i], raw[i], believed)
+def _sweep_all(frames, sources, ranges, config: DepthConfig, pool: ThreadPoolExecutor) -> Iterable[tuple]:
+    """(planes, w) of every view, as they come."""
+
+    def one(i: int) -> tuple:
+        others = [frames[j] for j in sources[i]]
+        planes = choose_planes(frames[i], others, ranges[i], config.max_planes)
+        return planes, sweep(frames[i], others, planes)
+
+    return pool.map(one, range(len(frames)))
+
+
+def _ranges(small: Sequence[Frame], overlaps: Sequence[Overlap], config: DepthConfig, pool: ThreadPoolExecutor) -> list:
+    """Inverse depths to search: those of the shared points, and what a coarse sweep far beyond them confirms."""
+    sources = [overlap.sources for overlap in overlaps]
+    wide = [(low * PROBE_RANGE[0], high * PROBE_RANGE[1]) for low, high in (o.bounds for o in overlaps)]
+    found = _believe(small, sources, list(_sweep_all(small, sources, wide, config, pool)))
+    ranges = []
+    for overlap, view in zip(overlaps, found, strict=True):
+        low, high = overlap.bounds
+        if view.believed.any():
+            seen = np.quantile(view.w[view.believed], [0.01, 0.99])
+            low, high = min(low, float(seen[0])), max(high, float(seen[1]))
+        margin = 0.1 * (high - low) + 0.02 * high
+        ranges.append((max(low - margin, 0.1 * low), high + margin))
+    return ranges
+
+
+def _believe(frames: Sequence[Frame], sources: Sequence[tuple[int, ...]], results: Sequence[tuple]) -> list[_Searched]:
+    """Pixels of every view that others confirm, less those that float before more confirmed surfaces than agree."""
+    steps = [float(planes[1] - planes[0]) for planes, _ in results]
+    surfaces = [w for _, w in results]
+
+    def against(i: int, others: Sequence) -> Agreement:
+        tolerances = [AGREE_STEPS * max(steps[i], steps[j]) for j in sources[i]]
+        return agreement(
+            frames[i], [frames[j] for j in sources[i]], surfaces[i], [others[j] for j in sources[i]], tolerances
+        )
+
+    first = [against(i, surfaces) for i in range(len(frames))]
+    sure = [np.where(check.confirmed, w, np.inf) for check, w in zip(first, surfaces, strict=True)]
+    found = []
+    for i, (planes, w) in enumerate(results):
+        kept = first[i].confirmed & (first[i].views > against(i, sure).before.sum(0)) & frames[i].mask
+        found.append(_Searched(frames[i], planes, w, without_speckles(kept, w, steps[i], SPECKLE)))
+    return found
 
 
 def _complete(view: _Searched, others: Sequence[_Searched]) -> Float[ndarray, "h v"]:
@@ -129,28 +161,30 @@ def _complete(view: _Searched, others: Sequence[_Searched]) -> Float[ndarray, "h
 
 
 def _refined(
+    i: int,
     view: Views,
-    found: _Searched,
-    frame: Frame,
-    others: Sequence[Frame],
-    w: Float[ndarray, "H W"],
-    other_w: Sequence[Float[ndarray, "H V"]],
-    steps: Sequence[float],
-    config: DepthConfig,
+    found: Sequence[_Searched],
+    full: Sequence[Frame],
+    surfaces: Sequence[Float[ndarray, "_ _"]],
+    sources: tuple[int, ...],
+    smoothness: float,
 ) -> DepthMap:
-    check = agreement(frame, others, w, other_w, [AGREE_STEPS * max(found.step, s) for s in steps])
-    believed = enlarge(found.believed, found.frame, frame).astype(bool) & check.believed & frame.mask
-    fine = refine(frame, others, w, check.on, found.step)
-    confident = torch.from_numpy(believed) & fine.front & torch.isfinite(fine.sd)
+    step, frame, w = found[i].step, full[i], surfaces[i]
+    others = [full[j] for j in sources]
+    tolerances = [AGREE_STEPS * max(step, found[j].step) for j in sources]
+    check = agreement(frame, others, w, [surfaces[j] for j in sources], tolerances)
+    believed = enlarge(found[i].believed.astype(float), found[i].frame, frame) > 0
+    fine = refine(frame, others, w, check.on, step)
+    confident = torch.from_numpy(believed & check.confirmed & frame.mask) & fine.front & torch.isfinite(fine.sd)
     coarse = torch.from_numpy(w)
     x = torch.where(confident, fine.inverse_depth, coarse)
-    sd = torch.where(confident, fine.sd.clamp_min(SURE_STEPS * found.step), UNSURE_STEPS * found.step)
-    if config.smoothness > 0:
-        across, down = coarse.diff(dim=1).abs(), coarse.diff(dim=0).abs()
-        cut = (across > CUT_STEPS * found.step, down > CUT_STEPS * found.step)
-        x = fill_inverse_depth(x, sd, view.images[0], config.smoothness, start=x, cut=cut, rounds=60)
-    low, high = found.overlap.bounds
-    sd = torch.where(confident, sd, (high - low) / 2)
+    sd = torch.where(confident, fine.sd.clamp_min(SURE_STEPS * step), UNSURE_STEPS * step)
+    if smoothness > 0:
+        cut = (coarse.diff(dim=1).abs() > CUT_STEPS * step, coarse.diff(dim=0).abs() > CUT_STEPS * step)
+        x = fill_inverse_depth(x, sd, view.images[0], smoothness, start=x, cut=cut, rounds=60)
+    low, high = found[i].planes[0], found[i].planes[-1]
     x = x.clamp(0.5 * low, 2 * high)
+    sd = torch.where(confident, sd, (high - low) / 2)
     kind = view.images.dtype
-    return DepthMap((1 / x).to(kind), sd.to(kind), confident, torch.from_numpy(check.views * believed).long())
+    seen = torch.from_numpy(check.views).long() * confident
+    return DepthMap((1 / x).to(kind), sd.to(kind), confident, seen)

@@ -23,9 +23,9 @@ def fill_inverse_depth(
 ) -> Float[Tensor, "H W"]:
     """Minimise sum k (x - w)^2 + smooth sum e_pq ((x_p - m_p) - (x_q - m_q))^2 by conjugate gradients.
 
-    k = 1/sd^2 relative to its median over measured pixels; sd infinite = not measured. e = exp(-|I_p - I_q| / 0.05). m is `prior`, an
-    inverse depth of right shape (from a network), 0 without. `start` is a first guess. `cut` marks pairs (left-right, up-down) that lie
-    on two surfaces and are not tied.
+    k = 1/sd^2 relative to its median over measured pixels; sd infinite = not measured. e = exp(-|I_p - I_q| / 0.05).
+    m is `prior`, an inverse depth of right shape (from a network), 0 without. `start` is a first guess. `cut` marks
+    pairs (left-right, up-down) that lie on two surfaces and are not tied.
     """
     known = torch.isfinite(sd)
     if not known.any():

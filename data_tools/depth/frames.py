@@ -55,7 +55,7 @@ def plane_homography(motion: tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]], 
 def seen_at(
     frame: Frame, other: Frame, w: Float[ndarray, "H W"]
 ) -> tuple[Float[ndarray, "H W 2"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
-    """Where every pixel at inverse depth w lies in `other`: pixel position, inverse depth there, and whether it is in the picture."""
+    """Where pixels at inverse depth w lie in `other`: position, inverse depth there, and whether in the picture."""
     m, b = pair_motion(frame, other)
     height, width = w.shape
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5

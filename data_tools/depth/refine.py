@@ -1,4 +1,4 @@
-"""Sub-pixel matches at full size: slide along each epipolar line until the windows fit, then triangulate all views at once."""
+"""Sub-pixel matches at full size: slide along each epipolar line until the windows fit, then triangulate all views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 def enlarge(w: Float[ndarray, "h v"], small: Frame, frame: Frame) -> Float[ndarray, "H W"]:
-    """The search's result at full size: each pixel takes, of the nearest 3x3, the depth of the pixel most like it in colour."""
+    """The search's result at full size: each pixel takes, of the nearest 3x3, the depth of the one most like it."""
     rows, columns = frame.grey.shape
     if w.shape == (rows, columns):
         return w

@@ -23,6 +23,8 @@ RATIO = 0.85
 MATCH_SD_PX = 0.7
 FEWEST = 8
 """Fewer triangulated points than this are taken for chance."""
+WORST_SD = 0.3
+"""Points with a larger standard deviation, relative to the median inverse depth, say nothing of depth."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Overlap:
     sources: tuple[int, ...]
     """The views to match with, best first."""
     bounds: tuple[float, float]
-    """Smallest and largest inverse depth to search, with a margin."""
+    """Smallest and largest inverse depth of the points that it sees."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class _Keypoints:
 
 
 def find_overlaps(views: Sequence[Views], max_sources: int) -> tuple[Overlap, ...]:
-    """Match keypoints of every pair, triangulate them under the given cameras and choose each view's partners and range.
+    """Matches keypoints of every pair, triangulates them under the given cameras, picks each view's partners and range.
 
     Raises InputError, naming the pair, where a view has no triangulated points with any other.
     """
@@ -64,7 +66,7 @@ def _keypoints(view: Views) -> _Keypoints:
     mask = None
     if view.masks is not None:
         mask = cv2.resize(view.masks[0].numpy().astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    found, descriptors = cv2.SIFT_create(nfeatures=4000, contrastThreshold=0.01).detectAndCompute(small, mask)
+    found, descriptors = cv2.SIFT_create(nfeatures=4000, contrastThreshold=0.003).detectAndCompute(small, mask)
     if descriptors is None:
         return _Keypoints(torch.zeros(0, 2), torch.zeros(0, 128))
     # Key points count pixel centres from 0; ours lie at +0.5.
@@ -79,7 +81,7 @@ def _keypoints(view: Views) -> _Keypoints:
 
 
 def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints) -> Float[Tensor, "P 3"]:
-    """World points of the mutual best matches that agree with the epipolar geometry and lie in front of both cameras."""
+    """World points of the mutual best matches that agree with the epipolar geometry and lie before both cameras."""
     none = torch.zeros(0, 3, dtype=torch.float64)
     if len(a.xy) < 2 or len(b.xy) < 2:
         return none
@@ -102,7 +104,7 @@ def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints)
     good = (result.residual < EPIPOLAR_PX * max(1.0, scale)) & result.front
     good &= (result.inverse_depth > -2 * result.sd) & torch.isfinite(result.sd)
     median = w[good].median() if good.any() else 0.0
-    good &= (result.sd < 0.1 * median) & (w > 0)
+    good &= (result.sd < WORST_SD * median) & (w > 0)
     if int(good.sum()) < FEWEST:
         return none
     rays = torch.nn.functional.pad(pa, (0, 1), value=1.0) @ torch.linalg.inv(camera.Ks[0].double()).T
@@ -116,8 +118,8 @@ def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: i
     best = max(others, key=lambda j: counts[j])
     if counts[best] == 0:
         raise InputError(
-            f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no visible "
-            "surface; expected overlapping photos taken from different places, with cameras that fit them"
+            f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no "
+            "visible surface; expected overlapping photos taken from different places, with cameras that fit them"
         )
     score = {j: counts[j] * _angle_weight(views[i].cameras, views[j].cameras, points[i, j]) for j in others}
     sources = sorted((j for j in others if counts[j]), key=lambda j: -score[j])[:max_sources]
@@ -125,9 +127,8 @@ def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: i
     xy, z = project(camera, torch.cat([p for (a, b), p in points.items() if a < b]))
     size = torch.tensor([camera.width, camera.height])
     inside = (z[0] > 0) & (xy[0] >= 0).all(-1) & (xy[0] < size).all(-1)
-    low, high = np.quantile((1 / z[0][inside]).numpy(), [0.01, 0.99])
-    margin = 0.2 * (high - low) + 0.02 * high
-    return Overlap(tuple(sources), (max(float(low - margin), 0.02 * float(low)), float(high + margin)))
+    low, high = np.quantile((1 / z[0][inside]).numpy(), [0.02, 0.98])
+    return Overlap(tuple(sources), (float(low), float(high)))
 
 
 def _angle_weight(camera: Cameras, other: Cameras, points: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Plane sweep: match costs on planes of constant depth, then semi-global matching (Hirschmueller 2008) picks one plane a pixel."""
+"""Plane sweep: match costs on planes of constant depth; semi-global matching (Hirschmueller 2008) picks one a pixel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy import ndarray
 
 from .frames import Frame, pair_motion, plane_homography, seen_at
 
-RADIUS = 3
+RADIUS = 2
 """Half side of the matching window, pixels."""
 COLOR_SCALE = 100.0
 """Summed RGB difference at which a neighbour counts 1/e."""
 LIMIT, CENTER_LIMIT, CENTER_SHARE = 20.0, 30.0, 0.2
-GAIN, UNSEEN = 400.0, 0.5
+GAIN, UNSEEN = 400.0, 0.35
 SMALL = 30
 """Price of a step by one plane."""
 LARGE, LARGE_LEAST, EDGE = 250.0, 40.0, 30.0
@@ -77,8 +77,8 @@ def complete(
 ) -> Float[ndarray, "H W"]:
     """Extend the believed depths to every pixel along the photo's even areas.
 
-    A pixel that no view confirms may lie behind what the others see (then it is occluded there) but not float before it, so occluded
-    pixels join the farther surface.
+    A pixel that no view confirms may lie behind what the others see (then it is occluded there) but not float before
+    it, so occluded pixels join the farther surface.
     """
     from . import _kernels
 

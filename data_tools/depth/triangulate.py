@@ -1,6 +1,7 @@
 """Inverse depth along a pixel's ray from its matches in other views, with its standard deviation.
 
-A match q of pixel p in view j obeys q ~ A + b w, with A = K_j R_ji r(p), b = K_j t_ji and w = 1/z: linear in w and valid to infinity.
+A match q of pixel p in view j obeys q ~ A + b w, with A = K_j R_ji r(p), b = K_j t_ji and w = 1/z: linear in w and
+valid to infinity.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Triangulation:
 def ray_in_other(
     camera: Cameras, other: Cameras, pixels: Float[Tensor, "*B 2"]
 ) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "3"]]:
-    """A and b such that the point at inverse depth w on the ray of `pixels` projects to A + b w in `other` (homogeneous)."""
+    """A and b: the point at inverse depth w on the ray of `pixels` projects to A + b w in `other` (homogeneous)."""
     relative = other.viewmats[0].double() @ torch.linalg.inv(camera.viewmats[0].double())
     k_other = other.Ks[0].double()
     to_ray = k_other @ relative[:3, :3] @ torch.linalg.inv(camera.Ks[0].double())
@@ -50,8 +51,8 @@ def triangulate(
 ) -> Triangulation:
     """Least squares over all views that match the pixel, re-weighted against outliers (Huber, 1 px).
 
-    `rays` and `shifts` are A and b of `ray_in_other`; confidence 0 = no match in that view. `sd_px` is the error of a match along its
-    epipolar line. Where no view has a parallax the inverse depth is 0 and sd infinite.
+    `rays` and `shifts` are A and b of `ray_in_other`; confidence 0 = no match in that view. `sd_px` is the error of a
+    match along its epipolar line. Where no view has a parallax the inverse depth is 0 and sd infinite.
     """
     q = matches
     a = rays[..., :2] - q * rays[..., 2:]

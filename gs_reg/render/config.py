@@ -37,5 +37,5 @@ class RenderConfig:
         if self.alpha_max > 0.9999 and self.transmittance_min > 0:
             raise ValueError(
                 f"alpha_max: {self.alpha_max} with transmittance_min {self.transmittance_min} would make a lone opaque "
-                "splat vanish, as the splat that finishes a pixel is left out; use 0.9999 at most, or transmittance_min 0"
+                "splat vanish, as the one that finishes a pixel is left out; use 0.9999 at most, or transmittance_min 0"
             )

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gs_reg.apps.colormap import UNKNOWN, colorize, depth_range, save_depth_picture
+from gs_reg.apps.colormap import UNKNOWN, colorize, depth_range
 from gs_reg.apps.paths import camera_path, interpolate, looks_inward, of_one_size, orbit, spiral
+from gs_reg.apps.pictures import save_depth
 from gs_reg.apps.video import write_video
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
@@ -161,5 +162,5 @@ def test_depth_colours(tmp_path):
     assert torch.equal(colors[6], colors[0]) and torch.equal(colors[7], colors[2])
     assert depth_range(torch.linspace(1, 2, 1001)[None]) == pytest.approx((1.01, 1.99), abs=2e-3)
     assert depth_range(torch.zeros(2, 2)) == (1.0, 2.0)
-    save_depth_picture(tmp_path / "d" / "a.png", torch.zeros(4, 5))
+    save_depth(tmp_path / "d" / "a", torch.zeros(4, 5))
     assert (tmp_path / "d" / "a.png").stat().st_size > 50

@@ -97,9 +97,7 @@ def test_opacity_at_the_threshold():
     below, at, kept = 1 / 255 - 1e-6, 1 / 255 + 1e-6, 1.0
     opacities = [0.0, below, at, kept, 1.5, -0.1]
     n = len(opacities)
-    _, _, _, opacities2d, _, radii, _ = project(
-        [[0, 0, 4.0]] * n, [[1.0, 0, 0, 0]] * n, [[0.2] * 3] * n, opacities
-    )
+    _, _, _, opacities2d, _, radii, _ = project([[0, 0, 4.0]] * n, [[1.0, 0, 0, 0]] * n, [[0.2] * 3] * n, opacities)
     assert (radii[0, :, 0] > 0).tolist() == [False, False, True, True, True, False]
     assert opacities2d[0, 4] == 1.0
 
