@@ -1,13 +1,13 @@
-"""The native operators as torch.library ops with fakes and gradients. Few and large: project, rasterize."""
+"""Projection and compositing, each one large op with its gradient."""
 
 import ctypes
 
 import torch
 from torch import Tensor
 
-from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call, cpu_library, native_info
+from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call, cpu_library
 
-__all__ = ["native_info", "project", "rasterize"]
+__all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp"]
 
 
 def _ptr(tensor: Tensor | None) -> int | None:
