@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import sys
 from dataclasses import dataclass
 
-EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -57,32 +59,67 @@ def run(name: str, argv: list[str]) -> int:
     """Reads the flags of a command and runs it; its errors come out as one line on stderr."""
     from gs_reg.errors import InputError, MissingPart
 
-    module = importlib.import_module(f".{COMMANDS[name].module}", __package__)
-    try:
-        return module.main(_parse(name, module.Config, argv))
-    except InputError as error:
-        return _fail(error, EXIT_BAD_INPUT)
-    except MissingPart as error:
-        return _fail(error, EXIT_MISSING_PART)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}", EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+    from .light import without_torch
+    from .progress import talking
+
+    if any(word in ("-h", "--help") for word in argv):
+        with without_torch():
+            return _parse(name, _module(name), ["--help"])
+    argv, level = _verbosity(argv)
+    with talking(level):
+        try:
+            module = _module(name)
+            return module.main(_parse(name, module, argv))
+        except InputError as error:
+            return _fail(error, EXIT_BAD_INPUT)
+        except MissingPart as error:
+            return _fail(error, EXIT_MISSING_PART)
+        except FloatingPointError as error:
+            return _fail(error, EXIT_FAILED)
+        except BrokenPipeError:
+            return _closed_pipe()
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{place}{error.strerror or error}", EXIT_BAD_INPUT)
+        except KeyboardInterrupt as error:
+            return _fail(f"interrupted{f'; {error}' if str(error) else ''}", EXIT_INTERRUPTED)
 
 
-def _parse(name: str, config: type, argv: list[str]):
+def _module(name: str):
+    return importlib.import_module(f".{COMMANDS[name].module}", __package__)
+
+
+def _verbosity(argv: list[str]) -> tuple[list[str], int]:
+    """The other words, and the level from which on messages are shown; -v and -q go with every command."""
+    levels = {"-q": logging.WARNING, "--quiet": logging.WARNING, "-v": logging.DEBUG, "--verbose": logging.DEBUG}
+    asked = [levels[word] for word in argv if word in levels]
+    return [word for word in argv if word not in levels], asked[-1] if asked else logging.INFO
+
+
+def _parse(name: str, module, argv: list[str]):
+    """The flags as the command's dataclass; where it can resume, the run's own config.yaml stands behind them."""
     import tyro
 
     from .config_file import default_from
+    from .resume import stored_config
 
-    return tyro.cli(
-        config,
-        args=argv,
-        prog=f"gs-reg {name}",
-        description=COMMANDS[name].help,
-        default=default_from(config, argv),
-    )
+    def parsed(default):
+        return tyro.cli(
+            module.Config,
+            args=argv,
+            prog=f"gs-reg {name}",
+            description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.",
+            default=default,
+        )
+
+    config = parsed(default_from(module.Config, argv))
+    return parsed(stored_config(config)) if getattr(config, "resume", False) else config
+
+
+def _closed_pipe() -> int:
+    """`gs-reg ... | head` closed our stdout; Python would complain once more when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
 
 
 def _fail(error: object, code: int) -> int:

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,9 +120,9 @@ def default_from(config: type, argv: list[str]) -> Any:
     """The default for the command line: what the file named by --config says, if one is named; else nothing."""
     import tyro
 
-    names = {f.name for f in dataclasses.fields(config)}
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        flag, _, inline = word.partition("=")
-        if flag == "--config" and "config" in names:
-            return load_yaml(Path(inline or following), config)
+    if "config" in {f.name for f in dataclasses.fields(config)}:
+        for word, following in pairwise([*argv, ""]):
+            flag, _, inline = word.partition("=")
+            if flag == "--config":
+                return load_yaml(Path(inline or following), config)
     return tyro.MISSING_NONPROP

@@ -10,7 +10,7 @@ from gs_reg.fit import FitConfig
 
 from . import reconstruct
 from .progress import say
-from .run_folder import open_run
+from .run_folder import open_run, runs_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def main(config: Config) -> int:
         train=FitConfig(steps=config.steps),
     )
     code = reconstruct.main(job)
-    run = open_run(config.out or Path("runs") / "demo")
+    run = open_run(config.out or runs_of("demo", "motorcycle"))
     depth = run.read_json("result.json")["depth"]
     say(
         f"depth against the measured disparity of the left photo: median error {depth['median_relative_error']:.2%}, "

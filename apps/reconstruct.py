@@ -27,14 +27,16 @@ from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
 from .pictures import save_depth
-from .progress import say, training_bar
-from .run_folder import Run, describe, new_run, open_run
+from .progress import say, stage_bar, training_bar
+from .resume import check_same
+from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
+from .viewer_layout import write_viewer_layout
 
 
 @dataclass(frozen=True)
 class Config:
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
     """Folder of photos (LLFF, COLMAP, transforms.json, Strecha, Middlebury, or plain photos), or `motorcycle`."""
     read: Annotated[ReadConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadConfig)
     out: Path | None = None
@@ -44,7 +46,7 @@ class Config:
     config: Path | None = None
     """YAML file of flags, such as the config.yaml of another run; the command line wins over it."""
     resume: bool = False
-    """Continue the run in --out (or the latest of its name) from its last checkpoint."""
+    """Continue the run in --out (or the latest of its name) from its last checkpoint, with its own settings."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto = cuda where it is usable."""
     seed: int = 0
@@ -56,46 +58,70 @@ class Config:
     stop_after: Literal["init", "train", "report"] = "report"
     """init: stop with the untrained splats; train: without figures and report."""
     checkpoint_every: int = 500
-    """Steps between checkpoints; one is also written when the run is interrupted."""
+    """Steps between checkpoints; one is also written when the run is interrupted. The two newest are kept."""
+    keep_every: int | None = None
+    """Checkpoints whose step is a multiple of this are kept for good."""
     dry_run: bool = False
     """Read the data and print the plan, write nothing."""
     json: bool = False
     """Print result.json on stdout."""
-    quiet: bool = False
-    """No progress on stderr."""
 
 
 def main(config: Config) -> int:
-    began = time.perf_counter()
-    device = pick_device(config.device)
+    if not config.data:
+        raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
+    clock, device = Clock(), pick_device(config.device)
     dataset = read_dataset(config.data, config.read)
     announce(dataset, config)
     if config.dry_run:
         return 0
+    views = load_scene(dataset).views
     if config.resume:
-        run = open_run(config.out or Path("runs") / run_name(config))
-        model, optimizer, first = restore(run, config, device)
-        scene_views = load_scene(dataset).views
+        run = open_run(config.out or runs_of(config.name, config.data))
+        check_same(run, config, dataset.summary()["photos"])
     else:
-        scene_views = load_scene(dataset).views
-        depths = measure_depths(scene_views, config)
-        run = new_run(config.out, run_name(config))
-        describe(run, config)
-        run.write_json("dataset.json", dataset.summary())
-        write_scene(run, dataset, mean_color(scene_views))
-        save_depths(run, scene_views, depths)
-        model = PixelAligned.from_views(scene_views, [d.depth for d in depths], config.model).to(device)
-        optimizer, first = make_optimizer(model.parameter_groups()), 0
-    steps = 0 if config.stop_after == "init" else config.train.steps
-    seconds = train(run, model, optimizer, [v.to(device) for v in scene_views], config, first, steps)
-    export(run, model, dataset)
-    seconds["total"] = time.perf_counter() - began
-    run.write_json("timing.json", {**seconds, "gaussians": len(model.start), "steps": steps, "seed": config.seed})
-    if config.stop_after == "report":
-        finish(run, config)
-    run.status("done", step=steps)
-    say(f"wrote {run.splats}", config.quiet)
+        run = begin(config, dataset, views, clock)
+    with run.recorded():
+        model, optimizer, first = restore(run, config, device, clock)
+        steps = 0 if config.stop_after == "init" else config.train.steps
+        train(run, model, optimizer, [v.to(device) for v in views], config, first, steps, clock)
+        export(run, model, dataset, steps)
+        timing = {"total": clock.total, "gaussians": len(model.start), "steps": steps, "seed": config.seed}
+        run.write_json("timing.json", timing)
+        if config.stop_after == "report":
+            finish(run, config)
+    say(f"wrote {run.splats}")
     return 0
+
+
+class Clock:
+    """Seconds of work on a run, those before it was interrupted included."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self.began
+
+    def add(self, seconds: float) -> None:
+        self.began -= seconds
+
+
+def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock) -> Run:
+    """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
+    check_free(config.out)
+    depths = measure_depths(views, config)
+    model = PixelAligned.from_views(views, [d.depth for d in depths], config.model)
+    with starting(config.out, runs_of(config.name, config.data)) as run:
+        folder = Path(config.data)
+        data = str(folder.resolve()) if folder.is_dir() else config.data
+        describe(run, dataclasses.replace(config, data=data, out=None, config=None, resume=False, json=False))
+        run.write_json("dataset.json", dataset.summary())
+        write_scene(run, dataset, mean_color(views))
+        save_depths(run, views, depths)
+        save(run, model, make_optimizer(model.parameter_groups()), config, 0, clock)
+    return run
 
 
 def pick_device(name: str) -> torch.device:
@@ -110,27 +136,23 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if usable and name != "cpu" else "cpu")
 
 
-def run_name(config: Config) -> str:
-    return config.name or Path(config.data).resolve().name
-
-
 def announce(dataset: Dataset, config: Config) -> None:
     """Names the photos in use before anything long starts."""
     width, height = dataset.frames[0].camera.width, dataset.frames[0].camera.height
-    say(
-        f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})",
-        config.quiet,
-    )
+    say(f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})")
     for name, reason in dataset.skipped:
-        say(f"  left out {name}: {reason}", config.quiet)
-    say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}", config.quiet)
+        say(f"  left out {name}: {reason}")
+    for note in dataset.notes:
+        say(f"  {note}")
+    say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}")
 
 
 def measure_depths(views: Sequence[Views], config: Config) -> tuple[DepthMap, ...]:
     start = time.perf_counter()
-    depths = estimate_depths(views, config.depth)
+    with stage_bar("depth") as progress:
+        depths = estimate_depths(views, config.depth, progress)
     share = sum(float(d.confident.float().mean()) for d in depths) / len(depths)
-    say(f"depth: {share:.0%} of pixels measured, the rest filled, {time.perf_counter() - start:.1f} s", config.quiet)
+    say(f"depth: {share:.0%} of pixels measured, the rest filled, {time.perf_counter() - start:.1f} s")
     return depths
 
 
@@ -141,14 +163,13 @@ def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) ->
 
 
 def train(
-    run: Run, model: PixelAligned, optimizer, views: list[Views], config: Config, first: int, steps: int
-) -> dict[str, float]:
+    run: Run, model: PixelAligned, optimizer, views: list[Views], config: Config, first: int, steps: int, clock: Clock
+) -> None:
     """Runs the loop with progress, events and checkpoints; Ctrl-C saves the state first."""
-    stop = StopSignal()
     limit = dataclasses.replace(config.train, steps=steps)
-    backgrounds = mean_color(views)
-    spent = []
-    with training_bar(steps, first, config.quiet) as report, stop:
+    background = mean_color(views)
+    run.status("running", step=first, steps=steps)
+    with training_bar(steps, first) as report, StopSignal() as stop:
         for step in fit(
             model,
             lambda number: views[shuffled(len(views), number, config.seed)],
@@ -156,21 +177,19 @@ def train(
             limit,
             optimizer,
             first=first,
-            backgrounds=lambda _number, batch: backgrounds.expand(len(batch), 3),
+            backgrounds=lambda _number, batch: background.expand(len(batch), 3),
         ):
             done, psnr = step.number + 1, step_psnr(step)
-            spent.append(step.seconds)
             report(done, step.loss, psnr, len(step.splats), 1000 * step.seconds)
             if done % 10 == 0 or done == steps:
                 run.event(step=done, loss=step.loss, psnr=psnr, terms=dict(step.values), ms=1000 * step.seconds)
             if done % config.checkpoint_every == 0 or done == steps or stop.asked:
-                save(run, model, optimizer, done)
+                save(run, model, optimizer, config, done, clock)
                 run.status("running", step=done, steps=steps)
             if stop.asked:
-                run.status("interrupted", step=done, steps=steps)
-                say(f"interrupted at step {done}; continue with --resume --out {run.path}")
-                raise KeyboardInterrupt
-    return {"train": sum(spent), "median_step": sorted(spent)[len(spent) // 2] if spent else 0.0}
+                raise KeyboardInterrupt(
+                    f"saved at step {done}; continue with gs-reg reconstruct --resume --out {run.path}"
+                )
 
 
 class StopSignal:
@@ -200,32 +219,37 @@ def step_psnr(step: Step) -> float:
     return float(-10 * torch.log10(mse.clamp_min(1e-12)))
 
 
-def save(run: Run, model: PixelAligned, optimizer, done: int) -> None:
-    state = {"step": done}
-    checkpoint.save(run.checkpoints, done, model=model.state_dict(), optim=optimizer_tensors(optimizer), state=state)
+def save(run: Run, model: PixelAligned, optimizer, config: Config, done: int, clock: Clock) -> None:
+    parts = {"model": model.state_dict(), "optim": optimizer_tensors(optimizer)}
+    state = {"step": done, "seconds": clock.total}
+    checkpoint.save(run.checkpoints, done, **parts, state=state, keep_every=config.keep_every)
 
 
-def restore(run: Run, config: Config, device: torch.device):
-    """Model, optimiser and step of the newest checkpoint.
+def restore(run: Run, config: Config, device: torch.device, clock: Clock):
+    """Model, optimiser and step of the newest checkpoint; what was logged after it is dropped.
 
     Raises:
-        InputError: the run has no checkpoint yet.
+        InputError: the run has no checkpoint.
     """
     newest = checkpoint.latest(run.checkpoints)
     if newest is None:
-        raise InputError(f"{run.path}: no checkpoint to resume from; start it again without --resume")
+        raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
     saved = checkpoint.load(newest)
     model = PixelAligned(saved.model, config.model).to(device)
     optimizer = make_optimizer(model.parameter_groups())
     load_optimizer(optimizer, saved.optim)
-    return model, optimizer, int(saved.state["step"])
+    if config.resume:
+        clock.add(saved.state["seconds"])
+        run.forget_events_after(saved.step)
+    return model, optimizer, saved.step
 
 
-def export(run: Run, model: PixelAligned, dataset: Dataset) -> None:
-    """splats.ply in the frame of the given cameras."""
+def export(run: Run, model: PixelAligned, dataset: Dataset, steps: int) -> None:
+    """splats.ply in the frame of the given cameras, and where viewers look for it."""
     with torch.no_grad():
         splats = model().to("cpu")
     save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
+    write_viewer_layout(run, steps, splats.sh_degree)
 
 
 def finish(run: Run, config: Config) -> None:
@@ -234,13 +258,12 @@ def finish(run: Run, config: Config) -> None:
     from .report import write_report
 
     done = subprocess.run([sys.executable, "-m", "gs_reg", "eval", str(run.path)], capture_output=True, text=True)
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if done.returncode:
-        raise InputError(
-            f"evaluation failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
-        )
-    say(done.stderr.rstrip(), config.quiet)
-    camera_path_video(run)
-    report = write_report(run.path)
-    say(f"wrote {report}", config.quiet)
+        raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")
+    for line in lines:
+        say(line)
+    say(f"wrote {camera_path_video(run)}")
+    say(f"wrote {write_report(run.path)}")
     if config.json:
         print(json.dumps(run.read_json("result.json")))

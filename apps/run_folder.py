@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import shlex
+import shutil
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gs_reg import __version__
 from gs_reg.errors import InputError
-from gs_reg.io.atomic import atomic_path
+from gs_reg.io import checkpoint
+from gs_reg.io.atomic import atomic_path, explained
 
 from .config_file import dump_yaml, load_yaml
+from .progress import logged_to
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,49 @@ class Run:
 
     def event(self, **values: Any) -> None:
         """One JSON line in events.jsonl."""
-        with open(self.path / "events.jsonl", "a") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        path = self.path / "events.jsonl"
+        try:
+            with path.open("a") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        except OSError as error:
+            raise explained(error, path) from error
+
+    def forget_events_after(self, step: int) -> None:
+        """Drops what a run did after the checkpoint from which it is now repeated."""
+        path = self.path / "events.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # a killed run leaves half a line
+                if json.loads(line).get("step", 0) <= step:
+                    kept.append(line + "\n")
+        self.write("events.jsonl", "".join(kept))
+
+    @property
+    def last_step(self) -> int | None:
+        """Step of the newest checkpoint."""
+        newest = checkpoint.latest(self.checkpoints)
+        return None if newest is None else int(newest.name.removeprefix("step_"))
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Messages go to log.txt too, and status.json says how the block ended."""
+        with logged_to(self.path / "log.txt"):
+            try:
+                yield
+            except KeyboardInterrupt:
+                self._ended("interrupted")
+                raise
+            except BaseException as error:
+                self._ended("failed", error=f"{type(error).__name__}: {error}")
+                raise
+            self.status("done", step=self.last_step)
+
+    def _ended(self, state: str, **values: Any) -> None:
+        """The error itself matters more than a status that cannot be written."""
+        with contextlib.suppress(OSError):
+            self.status(state, step=self.last_step, **values)
 
     def status(self, state: str, **values: Any) -> None:
         self.write_json("status.json", {"state": state, "pid": os.getpid(), "time": time.time(), **values})
@@ -62,33 +111,54 @@ class Run:
         return load_yaml(self.path / "config.yaml", kind)
 
 
-def new_run(out: Path | None, name: str) -> Run:
-    """Makes the folder, and `latest` beside it where the name is ours to choose.
+def runs_of(name: str | None, data: str) -> Path:
+    """Where runs go that no --out places: runs/<name>."""
+    return Path("runs") / (name or Path(data).resolve().name)
+
+
+def check_free(out: Path | None) -> None:
+    """Raises InputError where --out names a folder that is not empty."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: not empty; name a new folder with --out, or continue that run with --resume")
+
+
+@contextmanager
+def starting(out: Path | None, parent: Path) -> Iterator[Run]:
+    """A new run's folder (`out`, or one named after the time); where the block fails nothing of it stays.
+
+    Where the name is ours to choose, `latest` beside it is pointed at it.
 
     Raises:
         InputError: --out names a folder that is not empty.
     """
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out}: not empty; name a new folder with --out, or continue that run with --resume")
-        out.mkdir(parents=True, exist_ok=True)
-        return Run(out)
-    parent = Path("runs") / name
-    path = parent / time.strftime("%Y%m%d-%H%M%S")
-    while path.exists():
+    check_free(out)
+    path = out or parent / time.strftime("%Y%m%d-%H%M%S")
+    while out is None and path.exists():
         path = path.with_name(path.name + "x")
-    path.mkdir(parents=True)
-    link = parent / "latest"
+    ours = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield Run(path)
+    except BaseException:
+        for entry in path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if ours:
+            path.rmdir()
+        raise
+    if out is None:
+        _point(parent / "latest", path)
+
+
+def _point(link: Path, path: Path) -> None:
     link.unlink(missing_ok=True)
     try:
         link.symlink_to(path.name)
     except OSError:
         link.write_text(path.name)
-    return Run(path)
 
 
 def open_run(path: Path) -> Run:
-    """An existing run: its folder, or runs/<name> whose `latest` is meant.
+    """An existing run: its folder, or the folder of runs whose `latest` is meant.
 
     Raises:
         InputError: no run is there.
@@ -106,17 +176,18 @@ def open_run(path: Path) -> Run:
 def describe(run: Run, config: Any) -> None:
     """Writes what anyone needs to repeat the run: config.yaml, command.txt, versions.json."""
     run.write("config.yaml", dump_yaml(config))
-    run.write("command.txt", " ".join(["gs-reg", *sys.argv[1:]]) + "\n")
+    run.write("command.txt", shlex.join(["gs-reg", *sys.argv[1:]]) + "\n")
     run.write_json("versions.json", versions())
 
 
-def versions() -> dict[str, str | None]:
+def versions() -> dict[str, Any]:
     import torch
 
     from gs_reg._library import native_info
 
     return {
         "gs-reg": __version__,
+        "git": git_state(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
@@ -125,3 +196,21 @@ def versions() -> dict[str, str | None]:
         "native": native_info()["isa"],
         "platform": platform.platform(),
     }
+
+
+def git_state() -> str | None:
+    """Commit of this code, `-dirty` with changes that are not committed; None where it lies in no checkout of its own.
+
+    An installed copy may lie inside somebody's checkout that knows nothing of it.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -24,10 +24,14 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _explained(error: OSError, path: Path) -> OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(error.errno, "no space left on the disk; nothing was written", str(path))
-    return error
+def explained(error: OSError, path: Path) -> OSError:
+    """The error with the name of the file; a full disk in plain words."""
+    # numpy's tofile and ffmpeg's pipe do not pass on why they failed.
+    silent = error.errno in (None, errno.EPIPE, errno.EIO)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (silent and shutil.disk_usage(path.parent).free < 1 << 16):
+        text = "no space left on the disk; nothing was written; free some, or write elsewhere"
+        return OSError(errno.ENOSPC, text, str(path))
+    return error if error.filename else OSError(error.errno or errno.EIO, str(error.strerror or error), str(path))
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,7 +74,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
