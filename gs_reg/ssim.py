@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from gs_reg import _ops
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -60,3 +62,25 @@ def ssim_map(a: Float[Tensor, "C H W D"], b: Float[Tensor, "C H W D"]) -> Float[
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     out = (2 * mx * my + C1) * (2 * cov + C2) / ((mx * mx + my * my + C1) * (vx + vy + C2))
     return out.movedim(1, -1)
+
+
+def l1_and_dssim(
+    image: Float[Tensor, "C H W D"], target: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None = None
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Means of |image - target| and of 1 - SSIM over the pixels of the mask; 0 where none counts.
+
+    The target is a photo: it gets no gradient.
+    """
+    target = target.detach()
+    if _ops.is_native(image, target):
+        l1, dssim, _count, _gradient = _ops.photometric(image, target, mask, image.requires_grad)
+        return l1, dssim
+    return masked_mean((image - target).abs(), mask), masked_mean(1 - ssim_map(image, target), mask)
+
+
+def masked_mean(values: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None) -> Float[Tensor, ""]:
+    """Mean over the pixels that count; 0 where none does."""
+    if mask is None:
+        return values.mean()
+    weights = mask[..., None].to(values)
+    return (values * weights).sum() / (weights.sum() * values.shape[-1]).clamp_min(1)

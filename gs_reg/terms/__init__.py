@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from gs_reg.ssim import l1_and_dssim
 from gs_reg.types import Render, Splats, Views
 
 
@@ -30,6 +32,11 @@ class Context:
     def progress(self) -> float:
         """0 at the first step, 1 at the last."""
         return self.step / max(self.steps - 1, 1)
+
+    @cached_property
+    def l1_and_dssim(self) -> tuple[Tensor, Tensor]:
+        """Both photometric costs, for one pass over the image gives both."""
+        return l1_and_dssim(self.image.colors, self.views.images, self.views.masks)
 
 
 @runtime_checkable
