@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import tyro
 
+from gs_reg.errors import InputError
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras, Splats
 
@@ -24,7 +25,7 @@ from .video import write_video
 
 @dataclass(frozen=True)
 class Config:
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
     what: Literal["path", "train", "test"] = "path"
     """path: a video along a camera path; train, test: a picture of each view, with depth."""
@@ -80,7 +81,10 @@ def pictures(run: Run, config: Config) -> Path:
     """Colour and depth of every view of a split."""
     scene, splats = read_scene(run), stored_splats(run)
     folder = config.to or run.path / "renders" / config.what
-    for name in getattr(scene, config.what):
+    names = getattr(scene, config.what)
+    if not names:
+        raise InputError(f"{run.path}: this run has no {config.what} views")
+    for name in names:
         camera = scene.cameras[name]
         camera = camera.resized(round(camera.width * config.scale), round(camera.height * config.scale))
         with torch.no_grad():

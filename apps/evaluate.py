@@ -10,15 +10,18 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg import metrics
 from gs_reg.data_tools.dataset import load_views, read_dataset
 from gs_reg.data_tools.visibility import seen_mask
+from gs_reg.errors import InputError
 from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
-from .pictures import save_picture
+from .depth_figures import depth_figures, stored_depth
+from .pictures import save_depth, save_picture
 from .progress import say
 from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run, open_run
@@ -27,7 +30,7 @@ from .scene_file import read_scene, stored_splats
 
 @dataclass(frozen=True)
 class Config:
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
     lpips: tuple[Path, ...] = ()
     """Files or folders with the published LPIPS weights (VGG backbone and linear heads); without them LPIPS is n/a."""
@@ -36,9 +39,13 @@ class Config:
 
 
 def main(config: Config) -> int:
+    from .report import write_report
+
     run = open_run(config.run)
     result = evaluate(run, config.lpips)
     run.write_json("result.json", result)
+    if (run.path / "report.html").is_file():
+        write_report(run.path)
     say(summary(result))
     if config.json:
         print(json.dumps(result))
@@ -46,7 +53,8 @@ def main(config: Config) -> int:
 
 
 def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
-    """Draws every held-out view from splats.ply, saves it as 8-bit PNG, and measures what was saved."""
+    """Draws every view from splats.ply, saves it as 8-bit PNG, and measures what was saved of the held-out ones."""
+    timing = finished(run)
     asked = run.config(ReconstructConfig)
     dataset = read_dataset(asked.data, asked.read)
     splats, background = stored_splats(run), read_scene(run).background
@@ -54,16 +62,20 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     lpips, reason = metrics.find_lpips(lpips_paths)
     views = {}
     for view in load_views(dataset, dataset.test):
-        drawn = draw_8bit(splats, view, background, asked)
+        drawn, _ = draw_8bit(splats, view, background, asked)
         save_pair(run.path / "renders" / "test", view, drawn)
         seen = stored_mask(run, view, training)
         views[view.names[0]] = figures(drawn, view, seen, lpips)
+    depths = {}
     for view in training:
-        save_pair(run.path / "renders" / "train", view, draw_8bit(splats, view, background, asked))
-    timing = run.read_json("timing.json")
+        name = view.names[0]
+        drawn, depths[name] = draw_8bit(splats, view, background, asked)
+        save_pair(run.path / "renders" / "train", view, drawn)
+        save_depth(run.path / "depths" / f"{Path(name).stem}_trained", depths[name], like=stored_depth(run, name))
     return {
         "mean": mean_of(list(views.values())),
         "views": views,
+        "depth": depth_figures(run, dataset, asked.data, depths),
         "seconds": timing["total"],
         "steps": timing["steps"],
         "gaussians": len(splats),
@@ -73,16 +85,30 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     }
 
 
+def finished(run: Run) -> dict:
+    """timing.json of a run that has its splats.
+
+    Raises:
+        InputError: it has none yet.
+    """
+    if not run.splats.is_file():
+        raise InputError(f"{run.splats}: not there yet; finish the run: gs-reg reconstruct --resume --out {run.path}")
+    return run.read_json("timing.json")
+
+
 def save_pair(folder: Path, view: Views, drawn: Tensor) -> None:
     stem = Path(view.names[0]).stem
     save_picture(folder / f"{stem}.png", drawn[0])
     save_picture(folder / f"{stem}_photo.png", view.images[0])
 
 
-def draw_8bit(splats: Splats, view: Views, background: Tensor, asked: ReconstructConfig) -> Tensor:
+def draw_8bit(
+    splats: Splats, view: Views, background: Tensor, asked: ReconstructConfig
+) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
+    """Colours as an 8-bit file holds them, and depth (0 = nothing drawn)."""
     with torch.no_grad():
-        image = render(splats, view.cameras, asked.train.render, backgrounds=background[None]).colors
-    return (image.clamp(0, 1) * 255).round() / 255
+        image = render(splats, view.cameras, asked.train.render, backgrounds=background[None])
+    return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 
 def stored_mask(run: Run, view: Views, training: tuple[Views, ...]) -> Tensor:
@@ -119,12 +145,10 @@ def mean_of(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
 
 def summary(result: dict) -> str:
     """One line for the terminal."""
-    mean = result["mean"]
+    mean, count = result["mean"], len(result["views"])
     if mean["psnr"] is None:
         return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
-    seen = (
-        f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
-        if mean["psnr_visible"] is not None
-        else ""
-    )
-    return f"held-out views: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}{seen} ({len(result['views'])} views)"
+    text = f"held-out views ({count}): PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
+    if mean["psnr_visible"] is not None:
+        text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
+    return text

@@ -13,7 +13,7 @@ from gs_reg.data_tools.dataset import ReadConfig, read_dataset
 
 @dataclass(frozen=True)
 class Config:
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Folder of photos, or `motorcycle`."""
     read: Annotated[ReadConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadConfig)
     json: bool = False
@@ -36,6 +36,7 @@ def main(config: Config) -> int:
         table.add_row(frame.name, use, f"{frame.camera.width}x{frame.camera.height}", *numbers)
     console = Console()
     console.print(table)
-    for name, reason in dataset.skipped:
-        console.print(f"left out {name}: {reason}")
+    lines = [f"left out {name}: {reason}" for name, reason in dataset.skipped] + list(dataset.notes)
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ def save_picture(path: Path, image: Float[Tensor, "H W 3"]) -> None:
         Image.fromarray(data).save(temporary, format="PNG")
 
 
-def save_depth(stem: Path, depth: Float[Tensor, "H W"]) -> None:
-    """Depth as a coloured PNG to look at and as float32 .npy to compute with."""
-    save_picture(stem.with_name(stem.name + ".png"), colorize(depth.detach(), *depth_range(depth)))
-    with atomic_path(stem.with_name(stem.name + ".npy")) as temporary, open(temporary, "wb") as file:
-        np.save(file, depth.detach().cpu().numpy().astype(np.float32))
+def save_depth(stem: Path, depth: Float[Tensor, "H W"], like: Float[Tensor, "H W"] | None = None) -> None:
+    """Depth as a coloured PNG to look at, in the colours of `like` where given, and as float32 .npy to compute with."""
+    shown = depth_range(depth if like is None else like)
+    save_picture(stem.with_name(stem.name + ".png"), colorize(depth.detach(), *shown))
+    buffer = io.BytesIO()  # np.save into a file does not say why a write failed
+    np.save(buffer, depth.detach().cpu().numpy().astype(np.float32))
+    with atomic_path(stem.with_name(stem.name + ".npy")) as temporary:
+        temporary.write_bytes(buffer.getvalue())

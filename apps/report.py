@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 
 from .charts import Chart, Series, line_chart
+from .embed import ERROR_FULL_SCALE, array_uri, error_picture, picture_uri, read_pixels
 
-MAX_SIDE = 1200
 MAX_VIDEO_BYTES = 12_000_000
-ERROR_FULL_SCALE = 0.25
-"""Mean absolute colour error that the error picture shows as its brightest colour."""
-ERROR_RAMP = ((0.03, 0.03, 0.09), (0.27, 0.10, 0.42), (0.68, 0.20, 0.42), (0.95, 0.47, 0.25), (0.99, 0.92, 0.62))
 FIGURES = (
     ("psnr", "PSNR", "{:.2f}", "dB"),
     ("ssim", "SSIM", "{:.3f}", ""),
@@ -46,9 +40,10 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DepthPair:
     name: str
-    uri: str
+    initial: str
+    trained: str | None
 
 
 def write_report(run_dir: str | Path) -> Path:
@@ -56,7 +51,7 @@ def write_report(run_dir: str | Path) -> Path:
 
     Shown as far as it is there: result.json, events.jsonl, config.yaml, dataset.json, timing.json, versions.json,
     command.txt; renders/test/<stem>.png with <stem>_photo.png, masks/<stem>.png (white = seen in training),
-    renders/train/ alike, depths/*.png, videos/*.mp4.
+    renders/train/ alike, depths/<stem>.png with <stem>_trained.png, videos/*.mp4.
 
     Raises:
         InputError: no such folder, or a JSON file in it is broken.
@@ -95,7 +90,8 @@ def gather(run: Path) -> dict[str, Any]:
         ],
         "tests": _comparisons(run / "renders" / "test", run / "masks", {Path(n).stem: f for n, f in views.items()}),
         "trains": _comparisons(run / "renders" / "train", run / "none", {}),
-        "depths": [Picture(path.stem, picture_uri(path)) for path in sorted((run / "depths").glob("*.png"))],
+        "depths": _depths(run / "depths"),
+        "depth_rows": _depth_rows(result.get("depth")),
         "videos": _videos(run),
         "charts": _charts(run / "events.jsonl"),
         "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
@@ -113,6 +109,8 @@ def _cards(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for key, name, text, unit in FIGURES[:4]
         if isinstance(mean.get(key), int | float)
     ]
+    if result.get("depth"):
+        cards.append((f"{100 * result['depth']['median_relative_error']:.2f}", "%", "median error of depth"))
     if "gaussians" in result:
         cards.append((f"{result['gaussians']:,}", "", "Gaussians"))
     if "seconds" in result:
@@ -137,13 +135,13 @@ def _row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 def _comparisons(folder: Path, masks: Path, figures: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
     out = []
     for path in sorted(folder.glob("*.png")):
-        if path.stem.endswith("_photo"):
+        if path.stem.endswith(("_photo", "_depth")):
             continue
-        render, photo_path, mask_path = _pixels(path), folder / f"{path.stem}_photo.png", masks / path.name
-        photo = _pixels(photo_path) if photo_path.is_file() else None
+        render, photo_path, mask_path = read_pixels(path), folder / f"{path.stem}_photo.png", masks / path.name
+        photo = read_pixels(photo_path) if photo_path.is_file() else None
         error = None
         if photo is not None and photo.shape == render.shape:
-            seen = _pixels(mask_path)[..., 0] > 127 if mask_path.is_file() else None
+            seen = read_pixels(mask_path)[..., 0] > 127 if mask_path.is_file() else None
             error = array_uri(error_picture(render, photo, seen))
         row = figures.get(path.stem, {})
         words = [f"{row[k]:.2f} dB" if k == "psnr" else f"SSIM {row[k]:.3f}" for k in ("psnr", "ssim") if row.get(k)]
@@ -160,41 +158,24 @@ def _comparisons(folder: Path, masks: Path, figures: Mapping[str, Mapping[str, A
     return out
 
 
-def error_picture(a: np.ndarray, b: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
-    """Mean absolute difference of the channels as colour, dark = equal; pixels that are not `seen` become grey."""
-    error = np.abs(a.astype(np.float32) - b).mean(-1) / (255 * ERROR_FULL_SCALE)
-    ramp = np.asarray(ERROR_RAMP, np.float32)
-    places = np.linspace(0, 1, len(ramp))
-    colors = np.stack([np.interp(error, places, ramp[:, c]) for c in range(3)], -1)
-    if seen is not None and seen.shape == error.shape:
-        grey = 0.35 + 0.3 * colors.mean(-1, keepdims=True)
-        colors = np.where(seen[..., None], colors, grey)
-    return (colors * 255).round().astype(np.uint8)
+def _depths(folder: Path) -> list[DepthPair]:
+    """Depth maps before training, each with the one that the finished splats draw."""
+    pairs = []
+    for path in sorted(folder.glob("*.png")):
+        if not path.stem.endswith("_trained"):
+            after = folder / f"{path.stem}_trained.png"
+            pairs.append(DepthPair(path.stem, picture_uri(path), picture_uri(after) if after.is_file() else None))
+    return pairs
 
 
-def _pixels(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{path}: not a picture that can be read: {error}") from error
-
-
-def array_uri(pixels: np.ndarray, quality: int = 86) -> str:
-    """A JPEG as data URI, at most MAX_SIDE pixels wide and high."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def picture_uri(path: Path) -> str:
-    return array_uri(_pixels(path))
+def _depth_rows(depth: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]:
+    """Against measured depth: when, median relative error, share within 5 %, measured pixels."""
+    if not depth:
+        return []
+    return [
+        (when, f"{row['median_relative_error']:.2%}", f"{row['within_5_percent']:.1%}", f"{depth['pixels']:,}")
+        for when, row in (("before training", depth["initial"]), ("after training", depth))
+    ]
 
 
 def _videos(run: Path) -> list[tuple[str, str | None]]:
@@ -227,7 +208,7 @@ def _charts(path: Path) -> list[Chart]:
 
 def _facts(run: Path, result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value."""
-    shown = {key: value for key, value in result.items() if key not in ("mean", "views", "lpips", "visible")}
+    shown = {key: value for key, value in result.items() if key not in ("mean", "views", "lpips", "visible", "depth")}
     groups = {
         "run": {**shown, **_json(run / "timing.json")},
         "data": _json(run / "dataset.json"),

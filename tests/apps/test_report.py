@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from gs_reg.apps.charts import Series, line_chart, nice_ticks
-from gs_reg.apps.report import error_picture, write_report
+from gs_reg.apps.embed import error_picture
+from gs_reg.apps.report import write_report
 from gs_reg.apps.video import write_video
 from gs_reg.errors import InputError
 
