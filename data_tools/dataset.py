@@ -22,8 +22,9 @@ from .downscale import Downscale
 from .downscale import choose as choose_downscale
 from .frames import Frame, make_frame, read_frame, working_name
 from .masks import MaskMode
-from .readers.source import Kind, Source
+from .readers.source import Kind, Source, SourceCamera
 from .split import split
+from .undistort import colmap_camera
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "load_scene", "load_views", "read_dataset"]
 
@@ -47,6 +48,10 @@ class ReadConfig:
     auto = transparent for alpha channels, ignore for mask files."""
     mask_dir: Path | None = None
     """Folder of masks NAME.png or NAME.EXT.png, white = keep; default `masks`."""
+    mask_invert: bool = False
+    """Mask files are black where pixels are kept."""
+    mask_erode: int = 0
+    """Shrink the kept area by this many working pixels, against masks that are a little too wide."""
     undistort: Literal["crop", "keep"] = "crop"
     """Edges of photos with lens distortion: crop to valid pixels, or keep all and mask the invalid."""
     images: Path | None = None
@@ -112,7 +117,15 @@ class Dataset:
             "size": [frame.camera.width, frame.camera.height],
             "K": frame.camera.Ks[0].tolist(),
             "sha256": hashlib.sha256(frame.path.read_bytes()).hexdigest() if trained else None,
+            "coverage": self._coverage(frame) if trained else None,
         }
+
+    def _coverage(self, frame: Frame) -> float | None:
+        """Share of the pixels that count; None = no mask."""
+        if self.mask_mode == "none":
+            return None
+        _, mask = read_frame(frame)
+        return None if mask is None else round(float(mask.mean()), 4)
 
 
 def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset:
@@ -129,13 +142,16 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     source = _checked(source)
     root = source.described_in if not Path(path).is_dir() else Path(path)
     downscale = choose_downscale(config.downscale, source.frames)
-    mode, mask_sources, mask_notes = masks.find_masks(source.frames, config.masks, root, config.mask_dir)
+    mask_options = config.mask_dir, config.mask_invert, config.mask_erode
+    mode, mask_sources, mask_notes = masks.find_masks(source.frames, config.masks, root, *mask_options)
     source_from_world = _normalisation(source)
     made = [
         make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)
         for frame, mask in zip(source.frames, mask_sources, strict=True)
     ]
     frames = tuple(frame for frame, _ in made)
+    if config.undistort == "keep" and any(frame.loading.pinhole for frame in frames):
+        mode, mask_notes = _masked_rims(mode, mask_notes)
     sized = tuple(dict.fromkeys(note for _, note in made if note))
     names = tuple(frame.name for frame in frames)
     chosen = (config.views, _present(config.train, source), _present(config.test, source), config.test_every)
@@ -177,24 +193,53 @@ def load_views(dataset: Dataset, names: Sequence[str]) -> tuple[Views, ...]:
 
 
 def load_scene(dataset: Dataset) -> Scene:
-    """The training photos alone; test photos are not opened."""
+    """The training photos alone; test photos are not opened.
+
+    Raises:
+        InputError: as load_views, and where masks leave no pixel at all.
+    """
+    views = load_views(dataset, dataset.train)
+    if all(view.masks is not None and not view.masks.any() for view in views):
+        raise InputError(
+            f"{dataset.root}: the masks of the training photos keep no pixel: white = keep (--mask-invert turns them)"
+        )
     points = None if dataset.points is None else dataset.points.float()
-    return Scene(load_views(dataset, dataset.train), points, dataset.source_from_world)
+    return Scene(views, points, dataset.source_from_world)
 
 
 def _checked(source: Source) -> Source:
     """The source with sorted, short names and checked poses.
 
     Raises:
-        InputError: no frame at all, two of one name, or a pose that is none.
+        InputError: no frame at all, two of one name, or a camera or pose that is none.
     """
     place = source.described_in
     if not source.frames:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in source.skipped[:3])
         raise InputError(f"{place}: no usable photo" + (f" ({reasons} ...)" if reasons else ""))
     for frame in source.frames:
+        _check_camera(frame.camera, f"{place}: {frame.name}")
         _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
     return working_name(source)
+
+
+def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tuple[str, ...]]:
+    """Pixels that undistortion keeps but the photo does not see must be ignored: nobody knows them to be empty."""
+    if mode == "transparent":
+        raise InputError("undistort keep: its unseen rims would count as empty under transparent masks: use crop")
+    return "ignore", (*notes, "masks: ignore, for the rims that undistortion leaves unseen")
+
+
+def _check_camera(camera: SourceCamera, place: str) -> None:
+    """Here rather than in every reader, so that no later step divides by it."""
+    if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
+        raise InputError(f"{place}: intrinsics {camera.params} for {camera.width}x{camera.height} pixels: mend them")
+    try:
+        focal = colmap_camera(camera).calibration_matrix().diagonal()[:2]
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if not (focal > 0).all():
+        raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g}: expected > 0")
 
 
 def _check_pose(pose: np.ndarray, place: str) -> None:

@@ -17,7 +17,7 @@ from gs_reg.types import Cameras
 
 from .downscale import Downscale, full_size, oriented, photo_sizes
 from .images import read_header, read_mask, read_pixels, resize_area
-from .masks import MaskFrom, MaskSource, dark_background
+from .masks import MaskSource, dark_background, eroded
 from .readers.source import Source, SourceCamera, SourceFrame
 from .undistort import Pinhole, rescaled, sampling_map, to_pinhole
 
@@ -32,7 +32,7 @@ class Loading:
     """Of the file's pixels."""
     pinhole: Pinhole | None
     """What they are undistorted to; None = they are a pinhole camera's already."""
-    mask: MaskFrom
+    mask: MaskSource
     mask_sizes: tuple[tuple[int, int], ...]
     """Width and height that a mask file may have: the file's, or the full-size photo's."""
     keep: bool
@@ -45,7 +45,6 @@ class Frame:
 
     name: str
     path: Path
-    mask_path: Path | None
     source: SourceCamera
     """Intrinsics as the source gives them."""
     camera: Cameras
@@ -82,7 +81,7 @@ def make_frame(
     """The frame in working pixels and the normalised world, and a note where the photo's size is unexpected, else "".
 
     Raises:
-        InputError: focal length not positive, or a photo of another shape than the camera.
+        InputError: a photo of another shape than the camera.
     """
     path = frame.paths[downscale.stored]
     upright = oriented(frame, read_header(path))
@@ -91,8 +90,6 @@ def make_frame(
     note = _check_size(frame.camera, file_size, path, described_in, expected=downscale.stored)
     camera = rescaled(frame.camera, *file_size)
     pinhole, moves = to_pinhole(camera, keep)
-    if not all(np.isfinite(pinhole.K).ravel()) or min(pinhole.fx, pinhole.fy) <= 0:
-        raise InputError(f"{described_in}: {frame.name}: focal length {pinhole.fx:g}, {pinhole.fy:g}: expected > 0")
     shrink = downscale.stored / downscale.factor
     width, height = (max(1, round(side * shrink)) for side in (pinhole.width, pinhole.height))
     viewmat = torch.from_numpy(frame.camera_from_source.copy())
@@ -100,8 +97,8 @@ def make_frame(
     viewmat[:3, 3] = (viewmat[:3, :3] @ offset + viewmat[:3, 3]) / scale
     cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
     mask_sizes = (file_size, full_size(frame, sizes))
-    loading = Loading(upright, camera, pinhole if moves else None, mask.kind, mask_sizes, keep)
-    return Frame(frame.name, path, mask.path, frame.camera, cameras.resized(width, height), loading), note
+    loading = Loading(upright, camera, pinhole if moves else None, mask, mask_sizes, keep)
+    return Frame(frame.name, path, frame.camera, cameras.resized(width, height), loading), note
 
 
 def _check_size(camera: SourceCamera, size: tuple[int, int], path: Path, described_in: Path, expected: int) -> str:
@@ -127,7 +124,7 @@ def read_frame(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         InputError: a missing or broken file, or a mask of another size.
     """
     loading, camera = frame.loading, frame.camera
-    pixels = read_pixels(frame.path, loading.upright, alpha=loading.mask == "alpha")
+    pixels = read_pixels(frame.path, loading.upright, alpha=loading.mask.kind == "alpha")
     if (pixels.shape[1], pixels.shape[0]) != (loading.camera.width, loading.camera.height):
         raise InputError(f"{frame.path}: the photo has changed its size since it was first looked at: start again")
     image = pixels[..., :3].astype(np.float32) / 255
@@ -137,26 +134,28 @@ def read_frame(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
     image = resize_area(image, camera.width, camera.height).clip(0, 1)
     if mask is None:
         return image, None
-    return image, resize_area(mask, camera.width, camera.height) > 0.5
+    kept = resize_area(mask, camera.width, camera.height) > 0.5
+    return image, eroded(kept, loading.mask.erode) if loading.mask.erode else kept
 
 
 def _file_mask(frame: Frame, image: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
     """[H, W] float32 in the file's pixels."""
     loading = frame.loading
-    if loading.mask == "alpha":
+    source = loading.mask
+    if source.kind == "alpha":
         return pixels[..., 3].astype(np.float32) / 255
-    if loading.mask == "dark":
+    if source.kind == "dark":
         return dark_background(image)
-    if loading.mask == "nothing" or frame.mask_path is None:
+    if source.path is None:
         return None
-    mask = read_mask(frame.mask_path, loading.upright)
+    mask = read_mask(source.path, loading.upright)
     if (mask.shape[1], mask.shape[0]) not in loading.mask_sizes:
         width, height = loading.mask_sizes[0]
         raise InputError(
-            f"{frame.mask_path}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for a photo of {width}x{height}: "
+            f"{source.path}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for a photo of {width}x{height}: "
             "make it the photo's size"
         )
-    return resize_area(mask, image.shape[1], image.shape[0])
+    return resize_area(1 - mask if source.invert else mask, image.shape[1], image.shape[0])
 
 
 def _undistorted(image: np.ndarray, mask: np.ndarray | None, loading: Loading) -> tuple[np.ndarray, np.ndarray | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gs_reg.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif"})
 ORIENTATION = 0x0112  # EXIF tag
+MOST_PIXELS = "179 million"  # where Pillow draws the line
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     """Photos in a folder, sorted by name; hidden files are none."""
     if not folder.is_dir():
         return ()
-    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
     return tuple(sorted(files, key=lambda p: p.name))
 
 
@@ -96,10 +98,19 @@ def _decode(path: Path, upright: bool, mode: str) -> np.ndarray:
     with _opened(path) as image:
         orientation = _orientation(image) if upright else 1
         try:
-            decoded = image.convert(mode)
-        except (OSError, SyntaxError, ValueError) as error:
+            decoded = _eight_bits(image).convert(mode)
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
             raise InputError(f"{path}: broken picture ({error}): copy or export it again") from None
         return np.array(decoded if orientation == 1 else decoded.transpose(turn[orientation]))
+
+
+def _eight_bits(image):
+    """Grey of 16 bits by its upper half: Pillow alone would cut at 255."""
+    if not image.mode.startswith("I;16"):
+        return image
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _opened(path: Path):
@@ -113,5 +124,8 @@ def _opened(path: Path):
         return Image.open(path)
     except FileNotFoundError:
         raise InputError(f"{path}: the file is missing: put it back, or leave the photo out") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: not a picture that can be read ({str(error).splitlines()[0]})") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{path}: says to have more than {MOST_PIXELS} pixels: shrink or export it again") from None
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].removesuffix(f" {str(path)!r}")
+        raise InputError(f"{path}: not a picture that can be read ({reason}): copy or export it again") from None

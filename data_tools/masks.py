@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,10 +28,19 @@ class MaskSource:
 
     kind: MaskFrom
     path: Path | None = None
+    invert: bool = False
+    """The file is white where pixels are to be left out."""
+    erode: int = 0
+    """Working pixels by which the kept area shrinks."""
 
 
 def find_masks(
-    frames: Sequence[SourceFrame], asked: Asked, root: Path, mask_dir: Path | None
+    frames: Sequence[SourceFrame],
+    asked: Asked,
+    root: Path,
+    mask_dir: Path | None = None,
+    invert: bool = False,
+    erode: int = 0,
 ) -> tuple[MaskMode, tuple[MaskSource, ...], tuple[str, ...]]:
     """The mode, a source for each frame, and notes to print.
 
@@ -42,11 +51,13 @@ def find_masks(
     Raises:
         InputError: masks were asked for and there are none.
     """
+    if erode < 0:
+        raise InputError(f"mask_erode: expected 0 pixels or more, got {erode}")
     if asked == "none":
         return "none", (MaskSource("nothing"),) * len(frames), ()
     if asked == "dark":
-        return "transparent", (MaskSource("dark"),) * len(frames), ("masks: dark background = empty",)
-    found = tuple(_find(frame, root, mask_dir) for frame in frames)
+        return "transparent", (MaskSource("dark", erode=erode),) * len(frames), ("masks: dark background = empty",)
+    found = tuple(replace(_find(f, root, mask_dir), invert=invert, erode=erode) for f in frames)
     kinds = {source.kind for source in found}
     count = sum(source.kind != "nothing" for source in found)
     if not count:
@@ -81,6 +92,14 @@ def _find(frame: SourceFrame, root: Path, mask_dir: Path | None) -> MaskSource:
 def _named(folder: Path, name: str) -> Path | None:
     candidates = (folder / f"{name.rsplit('.', 1)[0]}.png", folder / f"{name}.png", folder / name)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """The mask [H, W] bool less a rim of so many pixels; the picture's border is no rim."""
+    import cv2
+
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.erode(mask.astype(np.uint8), kernel) > 0
 
 
 def dark_background(image: np.ndarray) -> np.ndarray:

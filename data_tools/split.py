@@ -29,6 +29,8 @@ def split(
     """
     if train and views is not None:
         raise InputError("views and train are both given: name the training photos, or say how many to pick")
+    if test_every is not None and test_every < 0:
+        raise InputError(f"test_every: expected 0 (none) or more, got {test_every}")
     chosen = {name: pick(name, names) for name in (*train, *test)}
     trained, held_out = {chosen[name] for name in train}, {chosen[name] for name in test}
     for name in sorted(trained & held_out):

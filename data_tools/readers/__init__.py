@@ -30,6 +30,8 @@ def detect(path: str | Path) -> Kind:
     root = Path(path)
     if str(path) == stereo.MOTORCYCLE:
         return "middlebury-stereo"
+    if root.is_file():
+        raise InputError(f"{path}: a file: expected a folder of photos{_instead(root)}")
     if not root.is_dir():
         raise InputError(f"{path}: no such folder (or write {stereo.MOTORCYCLE!r} for the built-in pair)")
     if (root / "poses_bounds.npy").is_file():
@@ -47,6 +49,12 @@ def detect(path: str | Path) -> Kind:
     if list_photos(root) or list_photos(root / "images"):
         return "photos"
     raise InputError(f"{path}: no photos with cameras and no plain photos: looked for {'; '.join(LOOKED_FOR.values())}")
+
+
+def _instead(file: Path) -> str:
+    if file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z"):
+        return " (unpack the archive first)"
+    return f", such as {file.parent}"
 
 
 def read(path: str | Path, kind: Kind, images: Path | None = None, cache_dir: Path | None = None) -> Source:

@@ -9,6 +9,8 @@ import numpy as np
 from gs_reg.errors import InputError
 
 from ..images import list_photos
+from .colmap_files import check_binaries
+from .files import first_line
 from .folders import find_photo, images_folder, photo_folders
 from .source import Source, SourceCamera, SourceFrame
 
@@ -42,11 +44,11 @@ def read(root: Path, images: Path | None) -> Source:
     model = find_model(root)
     if model is None:
         raise InputError(f"{root}: no COLMAP model: looked for cameras and images, .bin or .txt, here and in sparse/")
+    check_binaries(model)
     try:
         reconstruction = pycolmap.Reconstruction(model)
     except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise InputError(f"{model}: broken COLMAP model ({reason}): copy or export it again") from None
+        raise InputError(f"{model}: broken COLMAP model ({first_line(error)}): copy or export it again") from None
     parents = (root, *(model.parents if root in model.parents else ()), root.parent, root.parent.parent)
     defaults = tuple(dict.fromkeys([*(p / "images" for p in parents), root]))
     return from_reconstruction(reconstruction, model, images_folder(root, images, defaults))

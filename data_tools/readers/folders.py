@@ -29,8 +29,9 @@ def find_photo(folders: Mapping[int, Path], name: str) -> dict[int, Path]:
         if path.is_file():
             found[factor] = path
         elif path.parent.is_dir():
-            same = [p for p in list_photos(path.parent) if p.stem == path.stem or p.name == path.name]
-            if len(same) == 1 and path.suffix.lower() in SUFFIXES | {""}:
+            stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+            same = [p for p in list_photos(path.parent) if p.stem == stem]
+            if len(same) == 1:
                 found[factor] = same[0]
     return found
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from gs_reg.errors import InputError
 
 from ..images import list_photos
+from .files import first_line
 from .folders import images_folder, photo_folders
 from .source import Source, SourceCamera, SourceFrame
 
@@ -46,8 +48,8 @@ def read(root: Path, images: Path | None) -> Source:
         paths = {factor: files[i] for factor, files in photos.items()}
         frames.append(SourceFrame(name, paths, camera, camera_from_llff(row)))
     near = float(rows[:, 15].min())
-    if not near > 0:
-        raise InputError(f"{table}: smallest near depth {near:g}: expected > 0")
+    if not (np.isfinite(near) and near > 0):
+        raise InputError(f"{table}: smallest near depth {near:g}: expected a number > 0")
     return Source("llff", table, tuple(frames), world_scale=1 / (NEAREST * near))
 
 
@@ -55,8 +57,10 @@ def read_table(path: Path) -> np.ndarray:
     """[N, 17] float64."""
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a numpy file of numbers ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError, EOFError, SyntaxError, BadZipFile) as error:
+        raise InputError(f"{path}: not a numpy file of numbers ({first_line(error)}): copy it again") from None
+    if not isinstance(rows, np.ndarray):
+        raise InputError(f"{path}: an archive of tables: expected one table [photos, 17]")
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected numbers of shape [photos, 17], got {rows.dtype} {list(rows.shape)}")
     return rows.astype(np.float64)
@@ -67,4 +71,6 @@ def camera_from_llff(row: np.ndarray) -> np.ndarray:
     llff = row[:15].reshape(3, 5)
     pose = np.eye(4)
     pose[:3] = np.stack([llff[:, 1], llff[:, 0], -llff[:, 2], llff[:, 3]], axis=1)
-    return np.linalg.inv(pose) if np.isfinite(pose).all() else pose * np.nan
+    if not np.isfinite(pose).all() or abs(np.linalg.det(pose)) < 1e-12:
+        return pose * np.nan  # for the common check of poses
+    return np.linalg.inv(pose)

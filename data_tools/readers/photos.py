@@ -78,7 +78,7 @@ def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
     """
     key_file = cache / "photos.json"
     key = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in photos}
-    if key_file.is_file() and colmap.find_model(cache) == cache and json.loads(key_file.read_text()) == key:
+    if colmap.find_model(cache) == cache and _kept(key_file) == key:
         return cache
     with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:
         names = _upright_copies(photos, Path(work) / "images")
@@ -96,6 +96,13 @@ def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
         best.write_binary(str(cache))
     key_file.write_text(json.dumps(key))
     return cache
+
+
+def _kept(key_file: Path) -> dict | None:
+    try:
+        return json.loads(key_file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _cache(folder: Path, asked: Path | None) -> Path:

@@ -14,6 +14,7 @@ from gs_reg.errors import InputError
 from gs_reg.types import Cameras, Views
 
 from ..images import list_photos, read_pixels
+from .files import number, pinhole_params, read_text
 from .source import Source, SourceCamera, SourceFrame
 
 MOTORCYCLE = "motorcycle"
@@ -79,15 +80,15 @@ def read(root: Path, images: Path | None) -> Source:
     if images is not None:
         raise InputError(f"{root}: --images does not apply to a stereo folder, its photos are im0 and im1")
     path = root / "calib.txt"
-    calib = dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    calib = dict(line.split("=", 1) for line in read_text(path).splitlines() if "=" in line)
     width, height, baseline = (_number(calib, key, path) for key in ("width", "height", "baseline"))
     frames = []
     for i in (0, 1):
-        K = _intrinsics(calib, f"cam{i}", path)
+        params = pinhole_params(_intrinsics(calib, f"cam{i}", path), f"{path}: cam{i}")
         photo = _photo(root, f"im{i}")
         if photo is None:
             raise InputError(f"{root}: im{i}.png is missing: a stereo folder has im0 and im1")
-        camera = SourceCamera("PINHOLE", (K[0], K[4], K[2], K[5]), round(width), round(height))
+        camera = SourceCamera("PINHOLE", params, round(width), round(height))
         frames.append(SourceFrame(photo.name, {1: photo}, camera, _shifted(i * baseline / 1000)))
     return Source("middlebury-stereo", path, tuple(frames), units="metres")
 
@@ -104,13 +105,12 @@ def _photo(root: Path, stem: str) -> Path | None:
 
 
 def _number(calib: dict[str, str], key: str, path: Path) -> float:
-    try:
-        return float(calib[key])
-    except (KeyError, ValueError):
-        raise InputError(f"{path}: expected a line {key}=<number>") from None
+    if key not in calib:
+        raise InputError(f"{path}: expected a line {key}=<number>")
+    return number(calib[key].strip(), f"{path}: {key}")
 
 
-def _intrinsics(calib: dict[str, str], key: str, path: Path) -> list[float]:
+def _intrinsics(calib: dict[str, str], key: str, path: Path) -> np.ndarray:
     numbers = re.split(r"[\s;\[\]]+", calib.get(key, "").strip(" []"))
     try:
         values = [float(n) for n in numbers]
@@ -118,4 +118,4 @@ def _intrinsics(calib: dict[str, str], key: str, path: Path) -> list[float]:
         values = []
     if len(values) != 9:
         raise InputError(f"{path}: expected a line {key}=[f 0 cx; 0 f cy; 0 0 1]")
-    return values
+    return np.array(values).reshape(3, 3)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
+from .files import number, pinhole_params, read_text
 from .folders import find_photo, images_folder, photo_folders
 from .source import Source, SourceCamera, SourceFrame
 
@@ -42,17 +43,14 @@ def read(root: Path, images: Path | None) -> Source:
 
 
 def _parse(path: Path) -> tuple[SourceCamera, np.ndarray]:
-    try:
-        numbers = [float(word) for word in path.read_text().split()]
-    except ValueError as error:
-        raise InputError(f"{path}: not a camera file ({error})") from None
-    if len(numbers) != 26:
-        raise InputError(f"{path}: expected 26 numbers (K, zeros, rotation, centre, size), got {len(numbers)}")
+    words = read_text(path).split()
+    if len(words) != 26:
+        raise InputError(f"{path}: expected 26 numbers (K, zeros, rotation, centre, size), got {len(words)}")
+    numbers = [number(word, str(path)) for word in words]
     K = np.array(numbers[:9]).reshape(3, 3)
     rotation, center = np.array(numbers[12:21]).reshape(3, 3), np.array(numbers[21:24])
     pose = np.eye(4)
     pose[:3, :3] = rotation.T
     pose[:3, 3] = -rotation.T @ center
     width, height = round(numbers[24]), round(numbers[25])
-    params = (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
-    return SourceCamera("PINHOLE", params, width, height), pose
+    return SourceCamera("PINHOLE", pinhole_params(K, str(path)), width, height), pose

@@ -9,6 +9,7 @@ import numpy as np
 from gs_reg.errors import InputError
 
 from ..images import read_header
+from .files import pinhole_params, read_text
 from .folders import find_photo, images_folder, photo_folders
 from .source import Source, SourceCamera, SourceFrame
 
@@ -30,7 +31,7 @@ def read(root: Path, images: Path | None) -> Source:
     folder = images_folder(root, images, (root / "images", root))
     folders = photo_folders(folder)
     frames, skipped = [], []
-    for number, line in enumerate(table.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(table).splitlines(), start=1):
         words = line.split()
         if len(words) <= 1:
             continue
@@ -42,7 +43,7 @@ def read(root: Path, images: Path | None) -> Source:
         K, pose = values[:9].reshape(3, 3), np.eye(4)
         pose[:3, :3], pose[:3, 3] = values[9:18].reshape(3, 3), values[18:]
         width, height = (side * min(paths) for side in read_header(next(iter(paths.values()))).size(upright=False))
-        params = (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
+        params = pinhole_params(K, f"{table}: line {number}")
         frames.append(SourceFrame(name, paths, SourceCamera("PINHOLE", params, width, height), pose))
     return Source("middlebury-multiview", table, tuple(frames), tuple(skipped))
 

@@ -12,6 +12,7 @@ import numpy as np
 from gs_reg.errors import InputError
 
 from ..images import read_header
+from .files import first_line, number
 from .folders import find_photo, images_folder, photo_folders
 from .source import Source, SourceCamera, SourceFrame
 
@@ -51,7 +52,8 @@ def read(root: Path, images: Path | None) -> Source:
         splits[path.stem.removeprefix("transforms_")] = [frame.name for frame in named.values()]
         for part in PARTS:
             if f"{part}_filenames" in head:
-                splits[part] = [named[f].name for f in map(_normal, head[f"{part}_filenames"]) if f in named]
+                listed = [_normal(n, str(path)) for n in _names(head[f"{part}_filenames"], f"{path}: {part}_filenames")]
+                splits[part] = [named[f].name for f in listed if f in named]
     split = None
     if "train" in splits:
         held_out = splits.get("test") or splits.get("val", [])
@@ -66,7 +68,11 @@ def _frames(head: dict, path: Path, override: Path | None, skipped: list[tuple[s
     undo, folders = _undo(head, path), {}
     for i, entry in enumerate(head["frames"]):
         place = f"{path}: frame {i}"
-        listed = _normal(_need(entry, "file_path", place))
+        if not isinstance(entry, dict):
+            raise InputError(f"{place}: expected a map, got {entry!r:.40}")
+        listed = _normal(_need(entry, "file_path", place), place)
+        if listed in frames:
+            raise InputError(f"{path}: {listed} is listed twice: remove all but one")
         folder = override or (path.parent / listed).parent
         if folder not in folders:
             folders[folder] = photo_folders(folder)
@@ -76,12 +82,20 @@ def _frames(head: dict, path: Path, override: Path | None, skipped: list[tuple[s
             continue
         name = str(PurePosixPath(listed).with_name(next(iter(paths.values())).name))
         camera = _camera({**head, **entry}, paths, f"{path}: {listed}")
-        mask = path.parent / entry["mask_path"] if entry.get("mask_path") else None
+        mask = path.parent / _normal(entry["mask_path"], f"{place}: mask_path") if entry.get("mask_path") else None
         frames[listed] = SourceFrame(name, paths, camera, _pose(entry, undo, place), mask, upright=None)
     return frames
 
 
-def _normal(listed: str) -> str:
+def _names(value: Any, place: str) -> list:
+    if not isinstance(value, list):
+        raise InputError(f"{place}: expected a list of names, got {value!r:.40}")
+    return value
+
+
+def _normal(listed: Any, place: str) -> str:
+    if not isinstance(listed, str) or not listed:
+        raise InputError(f"{place}: expected a file's name, got {listed!r:.40}")
     return str(PurePosixPath(listed.replace("\\", "/")))
 
 
@@ -89,7 +103,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         head = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not valid JSON ({first_line(error)})") from None
     if not isinstance(head, dict) or not isinstance(head.get("frames"), list):
         raise InputError(f"{path}: expected a map with a list `frames`")
     return head
@@ -114,7 +128,7 @@ def _matrix(value: Any, place: str) -> np.ndarray:
 def _undo(head: dict, path: Path) -> np.ndarray:
     """From the file's frame back to the one before applied_transform and applied_scale."""
     turn = _matrix(head.get("applied_transform", np.eye(4).tolist()), f"{path}: applied_transform")
-    scale = float(head.get("applied_scale", 1.0))
+    scale = number(head.get("applied_scale", 1.0), f"{path}: applied_scale")
     if not np.isfinite(turn).all() or abs(np.linalg.det(turn)) < 1e-12 or not scale > 0:
         raise InputError(f"{path}: applied_transform or applied_scale cannot be undone")
     return np.linalg.inv(turn) @ np.diag([1 / scale, 1 / scale, 1 / scale, 1.0])
@@ -123,32 +137,46 @@ def _undo(head: dict, path: Path) -> np.ndarray:
 def _pose(entry: dict, undo: np.ndarray, place: str) -> np.ndarray:
     """4x4 to OpenCV axes; NaN stays NaN, for the common check of poses."""
     given = _matrix(_need(entry, "transform_matrix", place), f"{place}: transform_matrix")
-    if not np.isfinite(given).all() or abs(np.linalg.det(given)) < 1e-12:
+    if not np.isfinite(given).all():
         return np.full((4, 4), np.nan)
     pose = undo @ given
     pose[:3, :3] /= np.cbrt(abs(np.linalg.det(undo)))
     pose[:3, 1:3] *= -1
+    if abs(np.linalg.det(pose)) < 1e-12:
+        raise InputError(f"{place}: transform_matrix has no rotation (its columns must be orthonormal)")
     return np.linalg.inv(pose)
 
 
 def _camera(entry: dict, paths: dict[int, Path], place: str) -> SourceCamera:
     """Intrinsics; the photo's own size stands in where w and h are not given."""
+
+    def value(key: str, default: float) -> float:
+        return number(entry.get(key, default), f"{place}: {key}")
+
     if "w" in entry and "h" in entry:
-        width, height = round(float(entry["w"])), round(float(entry["h"]))
+        width, height = round(value("w", 0)), round(value("h", 0))
     else:
         header = read_header(next(iter(paths.values())))
         width, height = (side * min(paths) for side in header.size(upright=False))
     if "fl_x" in entry:
-        fx = float(entry["fl_x"])
+        fx = value("fl_x", 0)
     elif "camera_angle_x" in entry:
-        fx = width / 2 / math.tan(float(entry["camera_angle_x"]) / 2)
+        fx = _focal(width, value("camera_angle_x", 0), f"{place}: camera_angle_x")
     else:
         raise InputError(f"{place}: no focal length: expected fl_x or camera_angle_x")
-    fy = float(entry.get("fl_y", fx))
-    middle = float(entry.get("cx", width / 2)), float(entry.get("cy", height / 2))
+    fy = value("fl_y", fx)
+    if "fl_y" not in entry and "camera_angle_y" in entry:
+        fy = _focal(height, value("camera_angle_y", 0), f"{place}: camera_angle_y")
+    middle = value("cx", width / 2), value("cy", height / 2)
     model, keys = _model(entry, place)
-    bent = tuple(float(entry.get(key, 0.0)) for key in keys)
+    bent = tuple(value(key, 0.0) for key in keys)
     return SourceCamera(model, (fx, fy, *middle, *bent), width, height)
+
+
+def _focal(side: int, angle: float, place: str) -> float:
+    if not 0 < angle < math.pi:
+        raise InputError(f"{place}: expected an angle in radians between 0 and pi, got {angle:g}")
+    return side / 2 / math.tan(angle / 2)
 
 
 def _model(entry: dict, place: str) -> tuple[str, tuple[str, ...]]:
@@ -159,6 +187,6 @@ def _model(entry: dict, place: str) -> tuple[str, tuple[str, ...]]:
     if asked == "OPENCV_FISHEYE":
         return "OPENCV_FISHEYE", FISHEYE
     if asked in ("OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL"):
-        more = any(float(entry.get(key, 0.0)) for key in FULL_OPENCV[4:])
+        more = any(entry.get(key) for key in FULL_OPENCV[4:])
         return ("FULL_OPENCV", FULL_OPENCV) if more else ("OPENCV", OPENCV)
     raise InputError(f"{place}: camera_model {asked!r}: expected PINHOLE, OPENCV or OPENCV_FISHEYE")
