@@ -181,7 +181,7 @@ def train(
         ):
             done, psnr = step.number + 1, step_psnr(step)
             report(done, step.loss, psnr, len(step.splats), 1000 * step.seconds)
-            if done % 10 == 0 or done == steps:
+            if done % 10 == 0 or done in (first + 1, steps):
                 run.event(step=done, loss=step.loss, psnr=psnr, terms=dict(step.values), ms=1000 * step.seconds)
             if done % config.checkpoint_every == 0 or done == steps or stop.asked:
                 save(run, model, optimizer, config, done, clock)

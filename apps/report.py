@@ -49,7 +49,7 @@ class DepthPair:
 def write_report(run_dir: str | Path) -> Path:
     """Writes `report.html` into the folder of a run and returns its path.
 
-    Shown as far as it is there: result.json, events.jsonl, config.yaml, dataset.json, timing.json, versions.json,
+    Shown as far as it is there: result.json, events.jsonl, config.yaml, dataset.json, versions.json,
     command.txt; renders/test/<stem>.png with <stem>_photo.png, masks/<stem>.png (white = seen in training),
     renders/train/ alike, depths/<stem>.png with <stem>_trained.png, videos/*.mp4.
 
@@ -78,9 +78,11 @@ def gather(run: Path) -> dict[str, Any]:
     """All that the template shows."""
     result = _json(run / "result.json")
     views = result.get("views", {})
+    folder = run.resolve()
+    dated = folder.name[:8].isdigit()
     return {
-        "title": run.resolve().parent.name if run.resolve().name[:8].isdigit() else run.resolve().name,
-        "run": run.resolve().name,
+        "title": folder.parent.name if dated else folder.name,
+        "run": folder.name if dated else "",
         "cards": _cards(result),
         "columns": [name for _, name, _, _ in FIGURES],
         "rows": [(name, _row(figures)) for name, figures in views.items()],
@@ -114,7 +116,7 @@ def _cards(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "gaussians" in result:
         cards.append((f"{result['gaussians']:,}", "", "Gaussians"))
     if "seconds" in result:
-        cards.append((*_duration(result["seconds"]), "whole run"))
+        cards.append((*_duration(result["seconds"]), "until splats.ply"))
     return cards
 
 
@@ -208,10 +210,13 @@ def _charts(path: Path) -> list[Chart]:
 
 def _facts(run: Path, result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value."""
-    shown = {key: value for key, value in result.items() if key not in ("mean", "views", "lpips", "visible", "depth")}
+
+    def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if key not in names}
+
     groups = {
-        "run": {**shown, **_json(run / "timing.json")},
-        "data": _json(run / "dataset.json"),
+        "run": without(result, "mean", "views", "lpips", "visible", "depth"),
+        "data": without(_json(run / "dataset.json"), "photos", "source_from_world"),
         "versions": _json(run / "versions.json"),
     }
     return [
