@@ -39,7 +39,7 @@ class Downscale:
 def choose(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
     """`auto` takes the full-size photos or a folder images_N near 1600 px, else shrinks to 1600 px on the long side.
 
-    A folder counts as images_N only if every photo in it is 1/N of the full size, to a pixel.
+    A folder counts as images_N only if every photo in it is 1/N of the full size, rounded up or down.
 
     Raises:
         InputError: a factor below 1, or finer than any folder that is there.
@@ -90,4 +90,4 @@ def full_size(frame: SourceFrame, sizes: dict[int, tuple[int, int]]) -> tuple[in
 
 
 def _fits(size: tuple[int, int], full: tuple[int, int], n: int) -> bool:
-    return all(abs(side - whole / n) <= 1 for side, whole in zip(size, full, strict=True))
+    return all(abs(side - whole / n) < 1 for side, whole in zip(size, full, strict=True))

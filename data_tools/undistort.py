@@ -15,6 +15,19 @@ from .readers.source import SourceCamera
 WIDEST = 1.5
 """Tangent of the largest angle off the axis that a pinhole image keeps (113 degrees across): wider wastes pixels."""
 
+TWO_FOCALS = {
+    "SIMPLE_PINHOLE": ("PINHOLE", 0),
+    "SIMPLE_RADIAL": ("OPENCV", 3),
+    "RADIAL": ("OPENCV", 2),
+    "SIMPLE_FISHEYE": ("FISHEYE", 0),
+    "SIMPLE_RADIAL_FISHEYE": ("OPENCV_FISHEYE", 3),
+    "RADIAL_FISHEYE": ("OPENCV_FISHEYE", 2),
+    "SIMPLE_DIVISION": ("DIVISION", 0),
+}
+"""Of each COLMAP model with one focal length: that with two, and how many distortion terms it has more."""
+FLAT = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV"})
+"""Models that are a pinhole where their distortion is 0; a fisheye is not, though pycolmap calls it undistorted."""
+
 
 @dataclass(frozen=True)
 class Pinhole:
@@ -36,9 +49,18 @@ def rescaled(camera: SourceCamera, width: int, height: int) -> SourceCamera:
     """The camera for the same picture at another size."""
     if (camera.width, camera.height) == (width, height):
         return camera
-    colmap = colmap_camera(camera)
+    colmap = colmap_camera(_two_focals(camera))
     colmap.rescale(width, height)
-    return SourceCamera(camera.model, tuple(colmap.params), width, height)
+    return SourceCamera(colmap.model.name, tuple(colmap.params), width, height)
+
+
+def _two_focals(camera: SourceCamera) -> SourceCamera:
+    """The same camera by a model with fx and fy: one focal length cannot follow two ratios."""
+    if camera.model not in TWO_FOCALS or len(camera.params) < 3:
+        return camera
+    model, zeros = TWO_FOCALS[camera.model]
+    focal, *rest = camera.params
+    return SourceCamera(model, (focal, focal, *rest, *(0.0,) * zeros), camera.width, camera.height)
 
 
 def to_pinhole(camera: SourceCamera, keep: bool) -> tuple[Pinhole, bool]:
@@ -50,7 +72,7 @@ def to_pinhole(camera: SourceCamera, keep: bool) -> tuple[Pinhole, bool]:
     colmap = colmap_camera(camera)
     K = colmap.calibration_matrix()
     fx, fy, cx, cy = (float(x) for x in (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
-    if colmap.is_undistorted():
+    if camera.model in FLAT and colmap.is_undistorted():
         return Pinhole(fx, fy, cx, cy, camera.width, camera.height), False
     left, right, top, bottom = _edges(colmap, keep)
     x0, x1 = math.ceil(left * fx + cx - 1e-6), math.floor(right * fx + cx + 1e-6)
@@ -72,11 +94,21 @@ def sampling_map(camera: SourceCamera, pinhole: Pinhole) -> tuple[np.ndarray, np
     rays = np.stack([*np.meshgrid(x, y), np.ones((pinhole.height, pinhole.width))], axis=-1).reshape(-1, 3)
     xy = np.asarray(colmap.img_from_cam(rays))
     inside = np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy <= (camera.width, camera.height)).all(1)
-    back = np.asarray(colmap.cam_from_img(np.nan_to_num(xy)))
-    folded = np.abs(back - rays[:, :2]).max(1) * pinhole.fx > 0.5  # polynomials turn back beyond their range
+    radius = np.hypot(rays[:, 0], rays[:, 1])
+    inside &= radius < _turning_radius(colmap, float(radius.max()))
     shape = (pinhole.height, pinhole.width)
     maps = (np.nan_to_num(xy) - 0.5).astype(np.float32).reshape(*shape, 2)
-    return maps[..., 0], maps[..., 1], (inside & ~folded).reshape(shape)
+    return maps[..., 0], maps[..., 1], inside.reshape(shape)
+
+
+def _turning_radius(colmap, reach: float) -> float:
+    """Where on the way out from the axis the polynomial turns back: beyond, it names pixels that show other rays."""
+    angles, radii = np.linspace(-np.pi, np.pi, 64, endpoint=False), np.linspace(0, reach, 513)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    rays = np.pad(radii[:, None, None] * directions, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)
+    xy = np.asarray(colmap.img_from_cam(rays.reshape(-1, 3))).reshape(*rays.shape[:2], 2)
+    grows = ((xy[1:] - xy[:-1]) * directions).sum(-1) > 0
+    return float("inf") if grows.all() else float(radii[np.argmin(grows.all(1))])
 
 
 def colmap_camera(camera: SourceCamera):
@@ -112,6 +144,8 @@ def _edges(colmap, keep: bool) -> tuple[float, float, float, float]:
         with np.errstate(divide="ignore", invalid="ignore"):
             tangent = np.where(rays[:, 2] > 0, rays[:, axis] / rays[:, 2], np.sign(rays[:, axis]) * np.inf)
         near = side in (0, 2)  # the left or top edge
+        # No ray: the polynomial turns back before the rim. Then no crop is valid, and keeping goes to the limit.
+        tangent = np.where(np.isfinite(rays).all(1), tangent, (-np.inf if near else np.inf) if keep else 0.0)
         inner, outer = (tangent.max, tangent.min) if near else (tangent.min, tangent.max)
         found.append(float(np.clip(outer() if keep else inner(), -WIDEST, WIDEST)))
     return found[0], found[1], found[2], found[3]

@@ -1,4 +1,4 @@
-"""Tiny photo folders in every layout, all of one scene, written by hand so that the readers are checked from outside."""
+"""Tiny photo folders of one scene in every layout, written by hand so that the readers are checked from outside."""
 
 from __future__ import annotations
 
