@@ -8,7 +8,19 @@ from jaxtyping import install_import_hook
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as static checkers have it
 
 
+BARE = {"_ops", "_kernels"}
+"""Modules left out: torch.library and numba read the bare functions."""
+
+
 def install() -> None:
-    """To be called before the first import of gs_reg. `_ops` is left out: torch.library reads its bare signatures."""
-    inside = {path.stem for path in (Path(__file__).parents[1] / "gs_reg").iterdir()} - {"_ops", "__init__", "__main__"}
-    install_import_hook([f"gs_reg.{name}" for name in sorted(inside | {"apps", "data_tools"})], f"{__name__}.check")
+    """To be called before the first import of gs_reg."""
+    root = Path(__file__).parents[1]
+    folders = {"gs_reg": root / "gs_reg", "gs_reg.apps": root / "apps", "gs_reg.data_tools": root / "data_tools"}
+    names = []
+    for package, folder in folders.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            # Naming a package names all that is in it, so those with nothing but names in their __init__ are not named.
+            if BARE.isdisjoint(parts) and parts[-1] not in ("__init__", "__main__"):
+                names.append(".".join([package, *parts]))
+    install_import_hook([*names, "gs_reg.render", "gs_reg.terms", "gs_reg.io"], f"{__name__}.check")
