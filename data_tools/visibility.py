@@ -32,13 +32,20 @@ def seen_mask(view: Views, training: Sequence[Views]) -> Bool[Tensor, "H W"]:
 def matched(view: Views, other: Views) -> Bool[Tensor, "H W"]:
     """Pixels of `view` whose flow to `other` comes back and obeys the cameras."""
     there, back = dense_flow(view.images[0], other.images[0]), dense_flow(other.images[0], view.images[0])
+    return consistent(view.cameras, other.cameras, there, back)
+
+
+def consistent(
+    camera: Cameras, other: Cameras, there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]
+) -> Bool[Tensor, "H W"]:
+    """Pixels whose flow ends in the other picture, near the epipolar line, and comes back by less than 1.4 px."""
     size = torch.tensor([there.shape[1], there.shape[0]])
     pixels = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1) + 0.5
     landed = pixels + there
     returned = sample(back, landed)
     inside = ((landed > 0) & (landed < torch.tensor([back.shape[1], back.shape[0]]))).all(-1)
     closed = (there + returned).norm(dim=-1) < ROUND_TRIP_PIXELS
-    return inside & closed & (epipolar_distance(view.cameras, other.cameras, pixels, landed) < EPIPOLAR_PIXELS)
+    return inside & closed & (epipolar_distance(camera, other, pixels, landed) < EPIPOLAR_PIXELS)
 
 
 def dense_flow(a: Float[Tensor, "H W 3"], b: Float[Tensor, "h w 3"]) -> Float[Tensor, "H W 2"]:
