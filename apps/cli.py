@@ -57,32 +57,40 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(name: str, argv: list[str]) -> int:
     """Reads the flags of a command and runs it; its errors come out as one line on stderr."""
-    from gs_reg.errors import InputError, MissingPart
+    from gs_reg.errors import InputError, MissingPart, in_words
 
-    from .light import without_torch
     from .progress import talking
 
-    if any(word in ("-h", "--help") for word in argv):
-        with without_torch():
-            return _parse(name, _module(name), ["--help"])
+    help_asked = any(word in ("-h", "--help") for word in argv)
     argv, level = _verbosity(argv)
     with talking(level):
         try:
+            if help_asked:
+                return _print_help_of(name)
             module = _module(name)
-            return module.main(_parse(name, module, argv))
-        except InputError as error:
-            return _fail(error, EXIT_BAD_INPUT)
-        except MissingPart as error:
-            return _fail(error, EXIT_MISSING_PART)
-        except FloatingPointError as error:
-            return _fail(error, EXIT_FAILED)
+            code = module.main(_parse(name, module, argv))
+            sys.stdout.flush()  # a closed pipe must show here, not when Python ends
+            return code
         except BrokenPipeError:
             return _closed_pipe()
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            return _fail(f"{place}{error.strerror or error}", EXIT_BAD_INPUT)
+        except (InputError, OSError) as error:
+            return _fail(in_words(error), EXIT_BAD_INPUT)
+        except MissingPart as error:
+            return _fail(in_words(error), EXIT_MISSING_PART)
+        except FloatingPointError as error:
+            return _fail(in_words(error), EXIT_FAILED)
         except KeyboardInterrupt as error:
             return _fail(f"interrupted{f'; {error}' if str(error) else ''}", EXIT_INTERRUPTED)
+
+
+def _print_help_of(name: str) -> int:
+    from .light import without_torch
+
+    try:
+        with without_torch():
+            return _parse(name, _module(name), ["--help"])
+    finally:
+        sys.stdout.flush()
 
 
 def _module(name: str):
@@ -122,8 +130,8 @@ def _closed_pipe() -> int:
     return EXIT_FAILED
 
 
-def _fail(error: object, code: int) -> int:
-    print(f"gs-reg: {error}", file=sys.stderr)
+def _fail(text: str, code: int) -> int:
+    print(f"gs-reg: {text}", file=sys.stderr)
     return code
 
 

@@ -28,8 +28,8 @@ class _Anything(type):
     def __getitem__(cls, _key: Any) -> Any:
         return _StandIn
 
-    def __call__(cls, *args: Any, **_named: Any) -> Any:
-        return args[0] if len(args) == 1 and callable(args[0]) else _StandIn
+    def __call__(cls, *_args: Any, **_named: Any) -> Any:
+        return _StandIn
 
 
 class _StandIn(metaclass=_Anything):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_reg import __version__
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, in_words
 from gs_reg.io import checkpoint
 from gs_reg.io.atomic import atomic_path, explained
 
@@ -95,7 +95,7 @@ class Run:
                 self._ended("interrupted")
                 raise
             except BaseException as error:
-                self._ended("failed", error=f"{type(error).__name__}: {error}")
+                self._ended("failed", error=in_words(error))
                 raise
             self.status("done", step=self.last_step)
 

@@ -1,0 +1,89 @@
+"""The command line as a person meets it: help, fast; exit codes; what goes to stdout and what to stderr."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gs_reg.apps import cli
+
+from .conftest import command, run_command
+
+HELP_SECONDS = 1.5
+
+
+def processor_seconds(words) -> tuple[float, str]:
+    """Of one process; other work on the machine does not count, as it would in wall time."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    return used.ru_utime + used.ru_stime, out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_fast_and_says_what_each_flag_does(name):
+    seconds, text = processor_seconds(command(*name.split(), "--help"))
+    assert seconds < HELP_SECONDS
+    assert f"gs-reg {name}" in text and cli.COMMANDS[name].help.split(":")[0][:40] in text and "-q: no progress" in text
+
+
+def test_help_with_stand_ins_is_the_real_help():
+    real = "import torch; from gs_reg.apps.cli import main; main(['reconstruct', '--help'])"
+    texts = [
+        subprocess.run(words, capture_output=True, text=True, timeout=100).stdout
+        for words in ([sys.executable, "-c", real], command("reconstruct", "--help"))
+    ]
+    assert texts[0] == texts[1] and "--terms.l1.weight" in texts[0] and "--train.render.eps2d" in texts[0]
+    assert "DATA" in texts[0]
+
+
+def test_first_page(capsys):
+    for words in ([], ["--help"], ["-h"]):
+        assert cli.main(words) == 0
+        text = capsys.readouterr().out
+        assert all(f"  {name} " in text for name in cli.COMMANDS) and "130 interrupted" in text
+
+
+def test_unknown_command(capsys):
+    assert cli.main(["reconstuct", "x"]) == 2
+    assert "did you mean 'reconstruct'?" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["gs-reg"] == "0.1.0" and lines["torch"][0].isdigit() and lines["native"] in ("avx512", "avx2", "base")
+
+
+def test_json_and_table_of_a_folder(photos, capsys):
+    assert cli.main(["data", "inspect", str(photos), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["train"] == ["train_00.png", "train_01.png", "train_02.png"] and summary["test"] == ["test_00.png"]
+    assert cli.main(["data", "inspect", str(photos)]) == 0
+    text = capsys.readouterr().out
+    assert "train_02.png" in text and "64x48" in text and "70.4" in text
+
+
+def test_quiet_and_verbose(photos, capsys):
+    cli.main(["reconstruct", str(photos), "--dry-run", "-q"])
+    assert capsys.readouterr() == ("", "")
+    cli.main(["-q", "reconstruct"])
+    assert "no command" in capsys.readouterr().err
+    cli.main(["reconstruct", str(photos), "--dry-run", "-v"])
+    assert "train_00.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["data", "inspect", "PHOTOS", "--json"], ["reconstruct", "--help"]])
+def test_a_closed_pipe_is_no_traceback(words, photos):
+    line = " ".join(command(*(photos if word == "PHOTOS" else word for word in words)))
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    done = subprocess.run(["bash", "-c", f"{line} | true"], capture_output=True, text=True, timeout=100, env=buffered)
+    assert done.stderr == ""
+
+
+def test_doctor_as_a_process():
+    done = run_command("doctor", "--json")
+    assert done.returncode == 0 and {"name", "ok", "detail", "fix", "required"} == json.loads(done.stdout)[0].keys()
