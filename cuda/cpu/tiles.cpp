@@ -70,16 +70,20 @@ uint32_t hit_blocks(const Record<T>& r, int left, int top, T budget, uint32_t ca
   alignas(64) static const T block_x[kBlocks] = {0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12};
   alignas(64) static const T block_y[kBlocks] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
   typedef Vec<T> V;
-  const V lo_x = V::load(block_x) + V(left + T(0.5) - r.x), lo_y = V::load(block_y) + V(top + T(0.5) - r.y);
-  const V hi_x = lo_x + V(T(3)), hi_y = lo_y + V(T(3)), zero = V(T(0));
-  const V near_x = min(max(zero, lo_x), hi_x), near_y = min(max(zero, lo_y), hi_y);
   const T c = r.k * r.k * r.P * r.P + r.Q * r.Q;
-  const V best_y = min(max(near_x * V(r.k * r.P * r.P / c), lo_y), hi_y);
-  const V best_x = min(max(near_y * V(r.k), lo_x), hi_x);
-  const V u1 = V(r.P) * fnma(V(r.k), best_y, near_x), v1 = V(r.Q) * best_y;
-  const V u2 = V(r.P) * fnma(V(r.k), near_y, best_x), v2 = V(r.Q) * near_y;
-  const V least = min(fma(u1, u1, v1 * v1), fma(u2, u2, v2 * v2));
-  return candidates & bits<T>(at_least(V(budget), least));
+  const V zero(T(0)), P(r.P), k(r.k), Q(r.Q), best_slope(r.k * r.P * r.P / c);
+  uint32_t hits = 0;
+  for (int b = 0; b < kBlocks; b += V::width) {
+    const V lo_x = V::load(block_x + b) + V(left + T(0.5) - r.x), lo_y = V::load(block_y + b) + V(top + T(0.5) - r.y);
+    const V hi_x = lo_x + V(T(3)), hi_y = lo_y + V(T(3));
+    const V near_x = min(max(zero, lo_x), hi_x), near_y = min(max(zero, lo_y), hi_y);
+    const V best_y = min(max(near_x * best_slope, lo_y), hi_y), best_x = min(max(near_y * k, lo_x), hi_x);
+    const V u1 = P * fnma(k, best_y, near_x), v1 = Q * best_y;
+    const V u2 = P * fnma(k, near_y, best_x), v2 = Q * near_y;
+    const V least = min(fma(u1, u1, v1 * v1), fma(u2, u2, v2 * v2));
+    hits |= bits<T>(at_least(V(budget), least)) << b;
+  }
+  return candidates & hits;
 }
 
 // All (tile, blocks) that one record touches.
