@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg import _ops
+
 C0 = 0.28209479177387814
 
 
 def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*B K"]:
-    """Values of the (degree + 1)^2 basis functions in unit directions."""
+    """Values of the (degree + 1)^2 basis functions in unit directions; all but the first are 0 in the direction 0."""
     x, y, z = directions.unbind(-1)
     out = [torch.full_like(x, C0)]
     if degree > 0:
@@ -32,11 +34,11 @@ def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*
         out += [-a * y * (3 * xx - yy), b * x * y * z, -c * y * f, 0.3731763325901154 * z * (2 * zz - 3 * xx - 3 * yy)]
         out += [-c * x * f, 1.445305721320277 * z * (xx - yy), -a * x * (xx - 3 * yy)]
     if degree > 3:
-        g = 7 * zz - 1
-        h = 7 * zz - 3
+        w = xx + yy
+        g, h = 6 * zz - w, 4 * zz - 3 * w
         out += [2.5033429417967046 * x * y * (xx - yy), -1.7701307697799304 * y * z * (3 * xx - yy)]
         out += [0.9461746957575601 * x * y * g, -0.6690465435572892 * y * z * h]
-        out += [0.10578554691520431 * (35 * zz * zz - 30 * zz + 3), -0.6690465435572892 * x * z * h]
+        out += [0.10578554691520431 * (8 * zz * zz - 24 * zz * w + 3 * w * w), -0.6690465435572892 * x * z * h]
         out += [0.47308734787878004 * (xx - yy) * g, -1.7701307697799304 * x * z * (xx - 3 * yy)]
         out += [0.6258357354491761 * (xx * (xx - 3 * yy) - yy * (3 * xx - yy))]
     return torch.stack(out, dim=-1)
@@ -50,14 +52,28 @@ def sh_colors(
     Raises:
         ValueError: the coefficients do not reach `degree`.
     """
-    if degree > 4 or (degree + 1) ** 2 > sh.shape[1]:
-        raise ValueError(
-            f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}"
-        )
+    check_degree(sh, degree)
+    if _ops.is_native(sh, means, centers):
+        return _ops.sh_channels(sh, means, centers, None, degree, 0.5, True)
+    return sh_colors_reference(sh, means, centers, degree)
+
+
+def sh_colors_reference(
+    sh: Float[Tensor, "N K D"], means: Float[Tensor, "N 3"], centers: Float[Tensor, "C 3"], degree: int
+) -> Float[Tensor, "C N D"]:
+    """sh_colors in plain torch."""
     if degree == 0:
         return (0.5 + C0 * sh[:, 0]).clamp_min(0).expand(centers.shape[0], -1, -1)
     basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)
     return (0.5 + torch.einsum("cnk,nkd->cnd", basis, sh[:, : basis.shape[-1]])).clamp_min(0)
+
+
+def check_degree(sh: Float[Tensor, "N K D"], degree: int) -> None:
+    """Raises ValueError where the coefficients do not reach `degree`."""
+    if degree > 4 or (degree + 1) ** 2 > sh.shape[1]:
+        raise ValueError(
+            f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}"
+        )
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:

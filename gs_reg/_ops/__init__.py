@@ -2,7 +2,19 @@
 
 from gs_reg._library import native_info
 from gs_reg._ops._args import is_native
+from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.photometric import photometric
 from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp
+from gs_reg._ops.rays import along_rays
 
-__all__ = ["is_native", "native_info", "photometric", "project", "project_vjp", "rasterize", "rasterize_vjp"]
+__all__ = [
+    "along_rays",
+    "is_native",
+    "native_info",
+    "photometric",
+    "project",
+    "project_vjp",
+    "rasterize",
+    "rasterize_vjp",
+    "sh_channels",
+]

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gs_reg import _ops
 from gs_reg.geometry import camera_rays
 from gs_reg.sh import rgb_to_sh
 from gs_reg.types import Cameras, Splats, Views
@@ -50,6 +51,8 @@ class PixelAligned(nn.Module):
         self.quats: Tensor
         for name in ("origins", "rays", "start", "quats"):
             self.register_buffer(name, tensors[name])
+        self.log_start: Tensor
+        self.register_buffer("log_start", self.start.log(), persistent=False)
         self.residual = nn.Parameter(tensors["residual"])
         self.opacity_logits = nn.Parameter(tensors["opacity_logits"])
         self.log_sizes = nn.Parameter(tensors["log_sizes"])
@@ -81,14 +84,23 @@ class PixelAligned(nn.Module):
 
     def forward(self, views: Views | None = None) -> Splats:
         """The splats; the same for every view."""
-        depth = self.depths()
+        means, log_scales = self._on_rays()
         return Splats(
-            means=self.origins + depth[:, None] * self.rays,
+            means=means,
             quats=self.quats,
-            log_scales=self.log_sizes + depth.log()[:, None],
+            log_scales=log_scales,
             opacity_logits=self.opacity_logits,
-            sh=torch.cat([self.dc, self.sh_rest], dim=1),
+            sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
         )
+
+    def _on_rays(self) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
+        """Means, and log-scales that keep their size in pixels as the depth changes."""
+        if _ops.is_native(self.residual):
+            return _ops.along_rays(
+                self.residual, self.log_start, self.origins, self.rays, self.log_sizes, self.config.depth_range
+            )
+        depth = self.depths()
+        return self.origins + depth[:, None] * self.rays, self.log_sizes + depth.log()[:, None]
 
     def parameter_groups(self) -> list[dict]:
         c = self.config

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.render.config import RenderConfig
-from gs_reg.sh import sh_colors
+from gs_reg.sh import check_degree
 from gs_reg.types import Cameras, Render, Splats
 
 __all__ = ["RenderConfig", "render"]
@@ -33,9 +33,8 @@ def render(
     config = config or RenderConfig()
     _check(splats, cameras, features, backgrounds)
     degree = splats.sh_degree if config.sh_degree is None else config.sh_degree
-    centers = cameras.centers if degree > 0 else cameras.viewmats[:, :3, 3]
-    colors = sh_colors(splats.sh, splats.means, centers, degree)
-    return _backend(config, splats.means.device)(splats, cameras, config, colors, features, backgrounds)
+    check_degree(splats.sh, degree)
+    return _backend(config, splats.means.device)(splats, cameras, config, degree, features, backgrounds)
 
 
 def _backend(config: RenderConfig, device: torch.device):

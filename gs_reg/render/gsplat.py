@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gs_reg.errors import MissingPart
 from gs_reg.render.config import RenderConfig
-from gs_reg.render.native import stack_channels, unstack_channels
+from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.sh import sh_colors
 from gs_reg.types import Cameras, Render, Splats
 
 FIXED = {"alpha_min": 1 / 255, "alpha_max": 0.999, "transmittance_min": 1e-4}
@@ -17,7 +18,7 @@ def draw(
     splats: Splats,
     cameras: Cameras,
     config: RenderConfig,
-    colors: Tensor,
+    degree: int,
     features: Tensor | None,
     backgrounds: Tensor | None,
 ) -> Render:
@@ -34,6 +35,7 @@ def draw(
                 f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native"
             )
     depths = _camera_depths(splats, cameras)
+    colors = sh_colors(splats.sh, splats.means, viewpoints(cameras, degree), degree)
     channels = stack_channels(colors, depths, features)
     padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels.shape[-1] - 3))
     image, alphas, meta = rasterization(

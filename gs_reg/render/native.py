@@ -15,7 +15,7 @@ def draw(
     splats: Splats,
     cameras: Cameras,
     config: RenderConfig,
-    colors: Tensor,
+    degree: int,
     features: Tensor | None,
     backgrounds: Tensor | None,
 ) -> Render:
@@ -41,7 +41,9 @@ def draw(
         config.mode == "antialiased",
         config.camera_model == "ortho",
     )
-    channels = stack_channels(colors, depths, features)
+    channels = _ops.sh_channels(splats.sh, splats.means, viewpoints(cameras, degree), depths, degree, 0.5, True)
+    if features is not None:
+        channels = torch.cat([channels, features.expand(len(cameras), -1, -1)], dim=-1)
     image, alphas, _state = _ops.rasterize(
         means2d,
         conics,
@@ -59,6 +61,11 @@ def draw(
         config.transmittance_min,
     )
     return unstack_channels(image, alphas, means2d, radii, features is not None)
+
+
+def viewpoints(cameras: Cameras, degree: int) -> Tensor:
+    """Camera centres. Colour of degree 0 has no use for them, so that a singular viewmat may be drawn in it."""
+    return cameras.centers if degree > 0 else cameras.viewmats[:, :3, 3]
 
 
 def stack_channels(colors: Tensor, depths: Tensor, features: Tensor | None) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gs_reg.geometry import pixel_centers, quat_to_rotmat
 from gs_reg.render.config import RenderConfig
-from gs_reg.render.native import stack_channels, unstack_channels
+from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.sh import sh_colors_reference
 from gs_reg.types import Cameras, Render, Splats
 
 PIXELS_AT_ONCE = 4096
@@ -19,13 +20,14 @@ def draw(
     splats: Splats,
     cameras: Cameras,
     config: RenderConfig,
-    colors: Tensor,
+    degree: int,
     features: Tensor | None,
     backgrounds: Tensor | None,
 ) -> Render:
     if config.absgrad:
         raise ValueError("absgrad: the reference backend cannot sum absolute pixel gradients; use native")
     means2d, depths, conics, opacities, radii = project(splats, cameras, config)
+    colors = sh_colors_reference(splats.sh, splats.means, viewpoints(cameras, degree), degree)
     channels = stack_channels(colors, depths, features)
     images, alphas = [], []
     for c in range(len(cameras)):

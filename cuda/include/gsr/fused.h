@@ -16,5 +16,35 @@ typedef struct {
   void* v_image;                // [C,H,W,D], no gaps
 } gsr_photometry;
 
+// Sums of spherical harmonics of degree 0 to 4 in the direction from camera centre to mean, plus bias, clamped at 0 or
+// not; with the depth as one more channel when it is given.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads, degree, clamp;
+  int64_t C, N, K, D;
+  double bias;
+  const void *sh, *means, *centers, *depths;    // [N,K,D] [N,3] [C,3]; [C,N] or null
+  void* out;                                    // [C,N,D] or, with depths, [C,N,D+1]
+  const void* v_out;                            // backward, which also reads `out`
+  void *v_sh, *v_means, *v_centers, *v_depths;  // overwritten; v_means and v_centers may be null
+} gsr_harmonics;
+
+// Gaussians bound to rays: depth = exp(log_start + range tanh(residual)), mean = origin + depth ray, and log-scales
+// that grow with the depth.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N;
+  double range;
+  const void *residual, *log_start, *origins, *rays, *log_sizes;  // [N] [N] [N,3] [N,3] [N,3]
+  void *means, *log_scales;                                       // [N,3] [N,3]
+  const void *v_means, *v_log_scales;
+  void* v_residual;  // that of log_sizes is v_log_scales
+} gsr_ray_points;
+
 GSR_API int32_t gsr_photometric(gsr_photometry*);
 GSR_API int32_t gsr_photometric_vjp(gsr_photometry*);
+GSR_API int32_t gsr_sh(gsr_harmonics*);
+GSR_API int32_t gsr_sh_vjp(gsr_harmonics*);
+GSR_API int32_t gsr_along_rays(gsr_ray_points*);
+GSR_API int32_t gsr_along_rays_vjp(gsr_ray_points*);
