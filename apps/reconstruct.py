@@ -187,9 +187,7 @@ def train(
                 save(run, model, optimizer, config, done, clock)
                 run.status("running", step=done, steps=steps)
             if stop.asked:
-                raise KeyboardInterrupt(
-                    f"saved at step {done}; continue with gs-reg reconstruct --resume --out {run.path}"
-                )
+                raise KeyboardInterrupt
 
 
 class StopSignal:

@@ -93,7 +93,8 @@ class Run:
                 yield
             except KeyboardInterrupt:
                 self._ended("interrupted")
-                raise
+                hint = f"saved at step {self.last_step}; continue with gs-reg reconstruct --resume --out {self.path}"
+                raise KeyboardInterrupt(hint) from None
             except BaseException as error:
                 self._ended("failed", error=in_words(error))
                 raise

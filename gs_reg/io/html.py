@@ -43,7 +43,7 @@ def save_html(path: str | Path, splats: Splats, camera: Cameras | None = None, *
 
 def _page(splats: Splats, camera: Cameras | None, dark: bool) -> str:
     try:
-        import viser
+        import viser  # pyright: ignore[reportMissingImports] - optional
     except ImportError as error:
         raise MissingPart(f"HTML pages need viser: pip install viser ({error})") from error
 

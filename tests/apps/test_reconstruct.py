@@ -58,6 +58,16 @@ def test_result(finished):
     assert psnr == pytest.approx(result["mean"]["psnr"], abs=1e-3)  # the figure is of the file that one can look at
 
 
+def test_report_of_a_run(finished):
+    result, page = read(finished / "result.json"), (finished / "report.html").read_text()
+    mean = result["mean"]
+    for text in (f"{mean['psnr']:.2f}", f"{mean['ssim']:.3f}", "9,216", "train_01, after", "videos/path.mp4", "l1 "):
+        assert text in page, text
+    # held-out photo, render and error; three training pairs; three depths before and after; one video
+    assert page.count("data:image/jpeg") == 3 + 2 * 3 + 2 * 3 and page.count("data:video/mp4") == 1
+    assert "n/a" in page and "no vgg" in page and "No photo was held out" not in page
+
+
 def test_cameras_lie_in_the_frame_of_the_photos(finished, photos):
     """cameras.json and splats.ply agree with transforms.json, whose depths are known."""
     given = {frame["file_path"]: frame["transform_matrix"] for frame in read(photos / "transforms.json")["frames"]}

@@ -104,6 +104,20 @@ def test_pictures_are_the_right_ones(run):
     assert np.ptp(error[:, :36], axis=-1).mean() > 15
 
 
+def test_depth_before_and_after_training(run):
+    save(run / "depths" / "IMG_2_trained.png", picture(shift=40))
+    result = json.loads((run / "result.json").read_text())
+    row = {"median_relative_error": 0.00345, "within_5_percent": 0.9446}
+    result["depth"] = {"pixels": 343274, **row, "initial": {"median_relative_error": 0.002, "within_5_percent": 0.9566}}
+    (run / "result.json").write_text(json.dumps(result))
+    page = write_report(run).read_text()
+    assert page.count("data:image/jpeg") == 3 * 2 + 2 + 2
+    assert re.search(r"before training</td><td>0\.20%</td><td>95\.7%</td><td>343,274</td>", page)
+    assert re.search(r"after training</td><td>0\.34%</td><td>94\.5%</td><td>343,274</td>", page)
+    assert "IMG_2, before" in page and "IMG_2, after" in page and "IMG_2_trained" not in page
+    assert "<b>0.34</b><small>%</small><span>median error of depth</span>" in page
+
+
 def test_error_colours():
     a = np.zeros((1, 3, 3), np.uint8)
     b = a.copy()
