@@ -12,13 +12,18 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-from ..images import ORIENTATION, list_photos, read_header, read_pixels
+from ..images import list_photos, read_header, read_pixels
 from . import colmap
 from .folders import images_folder
 from .source import Source
 
 NATIVE = frozenset({".jpg", ".jpeg", ".png"})
 """What COLMAP reads as it is; the rest is converted."""
+EXIF_DETAILS = 0x8769
+EXIF_CAMERA = (0x010F, 0x0110)
+"""Make and model, by which COLMAP knows the sensor's width."""
+EXIF_FOCAL = (0x920A, 0xA405, 0xA20E, 0xA20F, 0xA210, 0xA002, 0xA003)
+"""Focal length, that for 35 mm film, the focal plane's resolution and unit, and the size it is for."""
 
 
 @dataclass(frozen=True)
@@ -124,23 +129,41 @@ def _cache(folder: Path, asked: Path | None) -> Path:
 
 
 def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Files that COLMAP reads, turned upright, EXIF focal kept; their names, and the photo of each."""
+    """Files that COLMAP reads, turned upright, EXIF focal kept; their names, and the photo of each.
+
+    Raises:
+        InputError: a broken photo, which COLMAP would fill with grey.
+    """
     from PIL import Image
 
     folder.mkdir()
     names = {}
     for photo in photos:
+        pixels = read_pixels(photo, upright=True)
         if read_header(photo).orientation == 1 and photo.suffix.lower() in NATIVE:
             names[photo.name] = photo
             shutil.copy(photo, folder / photo.name)
             continue
-        with Image.open(photo) as opened:
-            exif = opened.getexif()
-        exif[ORIENTATION] = 1
         name = f"{photo.name}.jpg"
-        Image.fromarray(read_pixels(photo, upright=True)).save(folder / name, quality=98, subsampling=0, exif=exif)
+        Image.fromarray(pixels).save(folder / name, quality=98, subsampling=0, exif=_focal_exif(photo))
         names[name] = photo
     return names
+
+
+def _focal_exif(photo: Path):
+    """Of the photo's EXIF what tells the focal length; the rest may not fit a JPEG."""
+    from PIL import Image
+
+    with Image.open(photo) as opened:
+        given = Image.Image.getexif(opened)
+        details = given.get_ifd(EXIF_DETAILS)  # a TIFF's are read from the open file
+    kept = Image.Exif()
+    for table, source, tags in (
+        (kept, given, EXIF_CAMERA),
+        (kept.get_ifd(EXIF_DETAILS), details, EXIF_FOCAL),
+    ):
+        table.update({tag: source[tag] for tag in tags if tag in source})
+    return kept
 
 
 def _best_model(names: dict[str, Path], work: Path):

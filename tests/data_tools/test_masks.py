@@ -168,16 +168,18 @@ def test_masks_that_were_asked_for_must_exist(tmp_path):
 
 
 def test_dark_background_by_hand():
-    """A disc with a black hole in it, a bright speck far off, noise below the threshold."""
+    """A disc with a black spot and a large hole that is seen through; a bright speck far off, noise like dark cloth."""
     y, x = np.mgrid[:120, :160] + 0.5
     disc = np.hypot(x - 80, y - 60) < 40
-    image = np.random.default_rng(0).random((120, 160, 3)).astype(np.float32) * 0.05
+    image = np.random.default_rng(0).random((120, 160, 3)).astype(np.float32) * 0.15
     image[disc] = (0.0, 0.4, 0.1)
-    image[np.hypot(x - 75, y - 60) < 6] = 0.0
+    image[np.hypot(x - 65, y - 60) < 3.5] = 0.0
+    disc &= np.hypot(x - 90, y - 60) >= 12
+    image[np.hypot(x - 90, y - 60) < 12] = 0.0
     image[5:8, 5:8] = 0.9
     mask = dark_background(image)
     assert mask.dtype == np.float32 and set(np.unique(mask)) == {0, 1}
-    assert (mask.astype(bool) ^ disc).mean() < 0.002
+    assert (mask.astype(bool) ^ disc).mean() < 0.01 and mask[60, 65] == 1 and mask[60, 90] == 0
     assert dark_background(np.zeros((9, 12, 3), np.float32)).max() == 0
 
 
