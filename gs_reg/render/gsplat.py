@@ -67,7 +67,7 @@ def _rasterization(device: torch.device):
             "backend gsplat: needs tensors on a CUDA device, and these are on the CPU; use backend native"
         )
     try:
-        from gsplat import rasterization
+        from gsplat import rasterization  # pyright: ignore[reportAttributeAccessIssue]: it takes this very file for it
     except ImportError as error:
         raise MissingPart(f"backend gsplat: pip install 'gs-reg[gsplat]' ({error})") from None
     return rasterization
