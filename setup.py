@@ -1,5 +1,6 @@
 """Builds the native CPU library, one file an instruction set, with the system's C++ compiler; no torch needed."""
 
+import copy
 import os
 import platform
 from pathlib import Path
@@ -52,6 +53,13 @@ class BuildNative(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+
+    def build_extension(self, ext: Extension) -> None:
+        # the libraries share their sources and are built at the same time: each needs object files of its own, or they
+        # end up with one another's instruction sets
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name)
+        super(BuildNative, own).build_extension(ext)
 
 
 setup(
