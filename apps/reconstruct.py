@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +17,7 @@ import tyro
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthConfig, DepthMap, estimate_depths
 from gs_reg.errors import InputError, MissingPart
-from gs_reg.fit import FitConfig, Step, fit, shuffled
+from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
 from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
@@ -27,10 +25,11 @@ from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
 from .pictures import save_depth
-from .progress import say, stage_bar, training_bar
+from .progress import say, stage_bar
 from .resume import check_same
 from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
+from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
 
 
@@ -84,7 +83,14 @@ def main(config: Config) -> int:
     with run.recorded():
         model, optimizer, first = restore(run, config, device, clock)
         steps = 0 if config.stop_after == "init" else config.train.steps
-        train(run, model, optimizer, [v.to(device) for v in views], config, first, steps, clock)
+        batches = Batches([v.to(device) for v in views], dataset.mask_mode, config.seed)
+
+        def keep(done: int, last: bool) -> None:
+            if last or done % config.checkpoint_every == 0:
+                save(run, model, optimizer, config, done, clock)
+                run.status("running", step=done, steps=steps)
+
+        train(run, model, optimizer, batches, config.terms, replace(config.train, steps=steps), first, keep)
         export(run, model, dataset, steps)
         timing = {"total": clock.total, "gaussians": len(model.start), "steps": steps, "seed": config.seed}
         run.write_json("timing.json", timing)
@@ -112,11 +118,11 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock
     """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
     check_free(config.out)
     depths = measure_depths(views, config)
-    model = PixelAligned.from_views(views, [d.depth for d in depths], config.model)
+    model = PixelAligned.from_views(views, [d.depth for d in depths], config.model, [d.sd * d.depth for d in depths])
     with starting(config.out, runs_of(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data
-        describe(run, dataclasses.replace(config, data=data, out=None, config=None, resume=False, json=False))
+        describe(run, replace(config, data=data, out=None, config=None, resume=False, json=False))
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
         save_depths(run, views, depths)
@@ -162,62 +168,8 @@ def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) ->
         save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 
 
-def train(
-    run: Run, model: PixelAligned, optimizer, views: list[Views], config: Config, first: int, steps: int, clock: Clock
-) -> None:
-    """Runs the loop with progress, events and checkpoints; Ctrl-C saves the state first."""
-    limit = dataclasses.replace(config.train, steps=steps)
-    background = mean_color(views)
-    run.status("running", step=first, steps=steps)
-    with training_bar(steps, first) as report, StopSignal() as stop:
-        for step in fit(
-            model,
-            lambda number: views[shuffled(len(views), number, config.seed)],
-            config.terms,
-            limit,
-            optimizer,
-            first=first,
-            backgrounds=lambda _number, batch: background.expand(len(batch), 3),
-        ):
-            done, psnr = step.number + 1, step_psnr(step)
-            report(done, step.loss, psnr, len(step.splats), 1000 * step.seconds)
-            if done % 10 == 0 or done in (first + 1, steps):
-                run.event(step=done, loss=step.loss, psnr=psnr, terms=dict(step.values), ms=1000 * step.seconds)
-            if done % config.checkpoint_every == 0 or done == steps or stop.asked:
-                save(run, model, optimizer, config, done, clock)
-                run.status("running", step=done, steps=steps)
-            if stop.asked:
-                raise KeyboardInterrupt
-
-
-class StopSignal:
-    """Turns the first Ctrl-C into a wish that the loop reads; the second one ends the program."""
-
-    asked = False
-
-    def __enter__(self) -> StopSignal:
-        self.previous = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self.previous)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self.previous)
-
-
-def mean_color(views: Sequence[Views]) -> torch.Tensor:
-    """Mean colour of the training photos: what regions that no photo saw are drawn over."""
-    return torch.stack([v.images.mean((0, 1, 2)) for v in views]).mean(0)
-
-
-def step_psnr(step: Step) -> float:
-    mse = (step.image.colors - step.views.images).square().mean()
-    return float(-10 * torch.log10(mse.clamp_min(1e-12)))
-
-
 def save(run: Run, model: PixelAligned, optimizer, config: Config, done: int, clock: Clock) -> None:
+    """The checkpoint of a step."""
     parts = {"model": model.state_dict(), "optim": optimizer_tensors(optimizer)}
     state = {"step": done, "seconds": clock.total}
     checkpoint.save(run.checkpoints, done, **parts, state=state, keep_every=config.keep_every)

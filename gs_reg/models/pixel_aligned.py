@@ -49,7 +49,8 @@ class PixelAligned(nn.Module):
         self.rays: Tensor
         self.start: Tensor
         self.quats: Tensor
-        for name in ("origins", "rays", "start", "quats"):
+        self.spread: Tensor
+        for name in ("origins", "rays", "start", "spread", "quats"):
             self.register_buffer(name, tensors[name])
         self.log_start: Tensor
         self.register_buffer("log_start", self.start.log(), persistent=False)
@@ -61,10 +62,18 @@ class PixelAligned(nn.Module):
 
     @classmethod
     def from_views(
-        cls, views: Sequence[Views], depths: Sequence[Float[Tensor, "H W"]], config: PixelAlignedConfig
+        cls,
+        views: Sequence[Views],
+        depths: Sequence[Float[Tensor, "_ _"]],
+        config: PixelAlignedConfig,
+        spreads: Sequence[Float[Tensor, "_ _"]] | None = None,
     ) -> PixelAligned:
-        """A Gaussian for every pixel that no mask leaves out, at the given depth and in the pixel's colour."""
-        rows = [_rows(view, depth, config) for view, depth in zip(views, depths, strict=True)]
+        """A Gaussian for every pixel that no mask leaves out, at the given depth and in the pixel's colour.
+
+        `spreads` are the standard deviations of the log-depths, 1 where not given.
+        """
+        spreads = spreads or [torch.ones_like(depth) for depth in depths]
+        rows = [_rows(*known, config) for known in zip(views, depths, spreads, strict=True)]
         tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         N, K = len(tensors["start"]), (config.sh_degree + 1) ** 2
         return cls(
@@ -114,7 +123,9 @@ class PixelAligned(nn.Module):
         return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
 
 
-def _rows(view: Views, depth: Float[Tensor, "H W"], config: PixelAlignedConfig) -> dict[str, Tensor]:
+def _rows(
+    view: Views, depth: Float[Tensor, "H W"], spread: Float[Tensor, "H W"], config: PixelAlignedConfig
+) -> dict[str, Tensor]:
     """The tensors that differ from pixel to pixel, for the pixels of one view that carry a Gaussian."""
     keep = torch.ones_like(depth, dtype=torch.bool) if view.masks is None else view.masks[0]
     origin, ray = world_rays(view.cameras)
@@ -124,6 +135,7 @@ def _rows(view: Views, depth: Float[Tensor, "H W"], config: PixelAlignedConfig) 
         "origins": origin.float().expand(count, 3),
         "rays": ray[0][keep].float(),
         "start": depth[keep].float(),
+        "spread": spread[keep].float(),
         "log_sizes": torch.full((count, 3), float(torch.log(config.sigma_pixels / focal))),
         "dc": rgb_to_sh(view.images[0][keep].float())[:, None],
     }

@@ -72,3 +72,11 @@ def test_every_parameter_has_a_group_and_gets_a_gradient():
     splats = model()
     (splats.means.sum() + splats.log_scales.sum() + splats.opacities.sum() + splats.sh.square().sum()).backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_spread_is_kept_for_every_pixel():
+    view = photo_view(mask=torch.rand(1, 8, 12, generator=torch.Generator().manual_seed(1)) > 0.5)
+    spread = torch.rand(8, 12)
+    model = PixelAligned.from_views([view], [torch.full((8, 12), 2.0)], PixelAlignedConfig(), [spread])
+    assert torch.equal(model.spread, spread[view.masks[0]])
+    assert torch.equal(PixelAligned(model.state_dict(), model.config).spread, model.spread)

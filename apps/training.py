@@ -1,0 +1,108 @@
+"""The training part of a run: photos in an order that the step alone decides, progress, events, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gs_reg.data_tools.masks import MaskMode
+from gs_reg.fit import FitConfig, Step, fit, shuffled
+from gs_reg.models.pixel_aligned import PixelAligned
+from gs_reg.types import Views
+
+from .progress import training_bar
+from .run_folder import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Photo and background of every step; both depend on the step alone, so that resuming needs no history."""
+
+    views: Sequence[Views]
+    mode: MaskMode
+    """transparent: masked pixels must stay empty, so they are drawn over, and compared with, a new colour each step."""
+    seed: int
+
+    def background(self, step: int, count: int = 1) -> Tensor:
+        """[count, 3]: random where empty pixels are known to be empty, else the mean colour of the photos."""
+        if self.mode != "transparent":
+            return mean_color(self.views).expand(count, 3)
+        generator = torch.Generator().manual_seed(7_919 * self.seed + step)
+        return torch.rand(1, 3, generator=generator).to(self.views[0].images).expand(count, 3)
+
+    def __call__(self, step: int) -> Views:
+        view = self.views[shuffled(len(self.views), step, self.seed)]
+        if self.mode != "transparent" or view.masks is None:
+            return view
+        behind = self.background(step)[:, None, None]
+        return dataclasses.replace(view, images=torch.where(view.masks[..., None], view.images, behind), masks=None)
+
+
+def train(
+    run: Run,
+    model: PixelAligned,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    terms: object,
+    config: FitConfig,
+    first: int,
+    save: Callable[[int, bool], None],
+) -> None:
+    """Runs the loop from step `first`; `save(done, last)` is called after every step, `last` when the run ends there.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after the state was saved.
+    """
+    steps = config.steps
+    run.status("running", step=first, steps=steps)
+    with training_bar(steps, first) as report, StopSignal() as stop:
+        for step in fit(
+            model,
+            batches,
+            terms,
+            config,
+            optimizer,
+            first=first,
+            backgrounds=lambda number, views: batches.background(number, len(views)),
+        ):
+            done, psnr = step.number + 1, step_psnr(step)
+            report(done, step.loss, psnr, len(step.splats), 1000 * step.seconds)
+            if done % 10 == 0 or done in (first + 1, steps):
+                run.event(step=done, loss=step.loss, psnr=psnr, terms=dict(step.values), ms=1000 * step.seconds)
+            save(done, done == steps or stop.asked)
+            if stop.asked:
+                raise KeyboardInterrupt
+
+
+class StopSignal:
+    """Turns the first Ctrl-C into a wish that the loop reads; the second one ends the program."""
+
+    asked = False
+
+    def __enter__(self) -> StopSignal:
+        self.previous = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, self.previous)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self.previous)
+
+
+def mean_color(views: Sequence[Views]) -> Tensor:
+    """Mean colour of the training photos' pixels that count: what regions that no photo saw are drawn over."""
+    kept = [v.images[0] if v.masks is None else v.images[0][v.masks[0]] for v in views]
+    return torch.stack([k.reshape(-1, 3).mean(0) for k in kept]).mean(0)
+
+
+def step_psnr(step: Step) -> float:
+    """PSNR of the step's own view over the pixels that count."""
+    errors = (step.image.colors - step.views.images).square().mean(-1)
+    mse = errors.mean() if step.views.masks is None else errors[step.views.masks].mean()
+    return float(-10 * torch.log10(mse.clamp_min(1e-12)))
