@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from gs_reg.types import Cameras, Splats, Views
 class PixelAlignedConfig:
     sigma_pixels: float = 0.6
     """Standard deviation of a Gaussian in pixels of its own photo."""
+    max_gaussians: int = 2_000_000
+    """Where the photos have more pixels, every second, third ... row and column carries Gaussians of that size."""
     depth_range: float = 0.5
     """Depth may change by at most a factor e to this power."""
     sh_degree: int = 0
@@ -73,7 +76,8 @@ class PixelAligned(nn.Module):
         `spreads` are the standard deviations of the log-depths, 1 where not given.
         """
         spreads = spreads or [torch.ones_like(depth) for depth in depths]
-        rows = [_rows(*known, config) for known in zip(views, depths, spreads, strict=True)]
+        stride = math.ceil(math.sqrt(sum(depth.numel() for depth in depths) / config.max_gaussians))
+        rows = [_rows(*known, config, stride) for known in zip(views, depths, spreads, strict=True)]
         tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         N, K = len(tensors["start"]), (config.sh_degree + 1) ** 2
         return cls(
@@ -124,10 +128,13 @@ class PixelAligned(nn.Module):
 
 
 def _rows(
-    view: Views, depth: Float[Tensor, "H W"], spread: Float[Tensor, "H W"], config: PixelAlignedConfig
+    view: Views, depth: Float[Tensor, "H W"], spread: Float[Tensor, "H W"], config: PixelAlignedConfig, stride: int
 ) -> dict[str, Tensor]:
     """The tensors that differ from pixel to pixel, for the pixels of one view that carry a Gaussian."""
-    keep = torch.ones_like(depth, dtype=torch.bool) if view.masks is None else view.masks[0]
+    keep = torch.zeros_like(depth, dtype=torch.bool)
+    keep[stride // 2 :: stride, stride // 2 :: stride] = True
+    if view.masks is not None:
+        keep &= view.masks[0]
     origin, ray = world_rays(view.cameras)
     focal = (view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2
     count = int(keep.sum())
@@ -136,7 +143,7 @@ def _rows(
         "rays": ray[0][keep].float(),
         "start": depth[keep].float(),
         "spread": spread[keep].float(),
-        "log_sizes": torch.full((count, 3), float(torch.log(config.sigma_pixels / focal))),
+        "log_sizes": torch.full((count, 3), float(torch.log(config.sigma_pixels * stride / focal))),
         "dc": rgb_to_sh(view.images[0][keep].float())[:, None],
     }
 

@@ -80,3 +80,12 @@ def test_spread_is_kept_for_every_pixel():
     model = PixelAligned.from_views([view], [torch.full((8, 12), 2.0)], PixelAlignedConfig(), [spread])
     assert torch.equal(model.spread, spread[view.masks[0]])
     assert torch.equal(PixelAligned(model.state_dict(), model.config).spread, model.spread)
+
+
+def test_more_pixels_than_asked_for_are_thinned_to_larger_gaussians():
+    view = photo_view()
+    whole, thinned = model_of(view), model_of(view, max_gaussians=30)
+    assert len(whole.start) == 96 and len(thinned.start) == 24
+    torch.testing.assert_close(thinned().scales, whole().scales[:24] * 2)
+    xy, _ = project(view.cameras, thinned().means.detach())
+    torch.testing.assert_close(xy[0, 0], torch.tensor([1.5, 1.5]), rtol=0, atol=1e-4)
