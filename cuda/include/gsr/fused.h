@@ -42,9 +42,20 @@ typedef struct {
   void* v_residual;  // that of log_sizes is v_log_scales
 } gsr_ray_points;
 
+// The k nearest other points of each point, nearest first, ties by index. Points are finite, N > k, k <= 32.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N, k;
+  const void* points;  // [N,3]
+  int32_t* neighbors;  // [N,k]
+  void* distances;     // [N,k] squared
+} gsr_neighbors;
+
 GSR_API int32_t gsr_photometric(gsr_photometry*);
 GSR_API int32_t gsr_photometric_vjp(gsr_photometry*);
 GSR_API int32_t gsr_sh(gsr_harmonics*);
 GSR_API int32_t gsr_sh_vjp(gsr_harmonics*);
 GSR_API int32_t gsr_along_rays(gsr_ray_points*);
 GSR_API int32_t gsr_along_rays_vjp(gsr_ray_points*);
+GSR_API int32_t gsr_nearest(gsr_neighbors*);

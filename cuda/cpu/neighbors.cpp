@@ -1,0 +1,180 @@
+// Exact k nearest neighbours: a balanced k-d tree with leaves of at most 16 points and the box of the points in each
+// node. A query scans its own leaf, then climbs to the root and looks into every branch beside its path whose box is
+// not farther than the worst neighbour so far. The distance of a box is computed like that of a point and rounding is
+// monotonic, so no branch is dropped that a brute-force search would have used. Equal distances go to the lower index;
+// a branch knows its lowest one, or every query among coincident points would look at all of them.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "api.h"
+#include "gsr/math.h"
+#include "pool.h"
+
+namespace gsr {
+namespace {
+
+constexpr int kLeaf = 16;
+constexpr int kMostNeighbors = 32;
+
+template <class T>
+struct Point {
+  T p[3];
+  int32_t id;
+};
+
+template <class T>
+struct Box {
+  T low[3], high[3];
+  int32_t first_id;
+};
+
+// Squared distance; of a box, that of its nearest point.
+template <class T>
+GSR_HD T square_distance(const T* q, const Box<T>& box) {
+  T sum = 0;
+  for (int i = 0; i < 3; ++i) {
+    const T d = max(max(box.low[i] - q[i], q[i] - box.high[i]), T(0));
+    sum += d * d;
+  }
+  return sum;
+}
+
+// The nodes of level l are 2^l .. 2^(l+1) - 1, node 1 is the root; node 2^l + p holds points [N p / 2^l, N (p+1) /
+// 2^l).
+template <class T>
+class Tree {
+ public:
+  Tree(const T* points, int64_t count, int threads) : count_(count) {
+    while ((count + (int64_t(1) << levels_) - 1) >> levels_ > kLeaf) ++levels_;
+    points_.resize(count);
+    for (int64_t i = 0; i < count; ++i)
+      points_[i] = {{points[3 * i], points[3 * i + 1], points[3 * i + 2]}, int32_t(i)};
+    boxes_.resize(int64_t(2) << levels_);
+    const int shared = min(levels_, 5);
+    split(1, 0, shared);
+    parallel_for(threads, int64_t(1) << shared,
+                 [&](int64_t branch, int) { split((int64_t(1) << shared) + branch, shared, levels_); });
+    for (std::vector<T>& axis : axes_) axis.assign(count + kLeaf, T(0));  // so that a leaf can be read whole
+    for (int64_t i = 0; i < count; ++i)
+      for (int axis = 0; axis < 3; ++axis) axes_[axis][i] = points_[i].p[axis];
+  }
+
+  int64_t leaves() const { return int64_t(1) << levels_; }
+  int64_t begin(int64_t leaf) const { return (count_ * leaf) >> levels_; }
+  const Point<T>& point(int64_t i) const { return points_[i]; }
+
+  // Calls scan(leaf) for each leaf that may hold a point for which useful(distance, id), starting with the query's own.
+  template <class Scan, class Useful>
+  void visit(const T* q, int64_t own_leaf, Scan scan, Useful useful) const {
+    scan(own_leaf);
+    for (int64_t node = leaves() + own_leaf; node > 1; node >>= 1) descend(q, node ^ 1, scan, useful);
+  }
+
+  // Squared distances of the points of a leaf; behind its end they mean nothing.
+  void distances(const T* q, int64_t leaf, T* out) const {
+    const T *x = &axes_[0][begin(leaf)], *y = &axes_[1][begin(leaf)], *z = &axes_[2][begin(leaf)];
+    for (int j = 0; j < kLeaf; ++j) out[j] = square(x[j] - q[0]) + square(y[j] - q[1]) + square(z[j] - q[2]);
+  }
+
+ private:
+  // Halves the node along the longest side of its box, down to level `until`.
+  void split(int64_t node, int level, int until) {
+    const int64_t place = node - (int64_t(1) << level);
+    const int64_t begin = (count_ * place) >> level, end = (count_ * (place + 1)) >> level;
+    const Box<T> box = boxes_[node] = bound(begin, end);
+    if (level == until) return;
+    int axis = 0;
+    for (int i = 1; i < 3; ++i)
+      if (box.high[i] - box.low[i] > box.high[axis] - box.low[axis]) axis = i;
+    const int64_t middle = (count_ * (2 * place + 1)) >> (level + 1);
+    std::nth_element(points_.begin() + begin, points_.begin() + middle, points_.begin() + end,
+                     [axis](const Point<T>& a, const Point<T>& b) {
+                       return a.p[axis] != b.p[axis] ? a.p[axis] < b.p[axis] : a.id < b.id;
+                     });
+    split(2 * node, level + 1, until), split(2 * node + 1, level + 1, until);
+  }
+
+  Box<T> bound(int64_t begin, int64_t end) const {
+    const T far = std::numeric_limits<T>::infinity();
+    Box<T> box = {{far, far, far}, {-far, -far, -far}, INT32_MAX};
+    for (int64_t i = begin; i < end; ++i) {
+      for (int axis = 0; axis < 3; ++axis) {
+        box.low[axis] = min(box.low[axis], points_[i].p[axis]);
+        box.high[axis] = max(box.high[axis], points_[i].p[axis]);
+      }
+      box.first_id = min(box.first_id, points_[i].id);
+    }
+    return box;
+  }
+
+  template <class Scan, class Useful>
+  void descend(const T* q, int64_t node, Scan& scan, Useful& useful) const {
+    if (!useful(square_distance(q, boxes_[node]), boxes_[node].first_id)) return;
+    if (node >= leaves()) return scan(node - leaves());
+    const bool second_is_nearer = square_distance(q, boxes_[2 * node + 1]) < square_distance(q, boxes_[2 * node]);
+    descend(q, 2 * node + second_is_nearer, scan, useful);
+    descend(q, 2 * node + !second_is_nearer, scan, useful);
+  }
+
+  int64_t count_;
+  int levels_ = 0;
+  std::vector<Point<T>> points_;
+  std::vector<Box<T>> boxes_;
+  std::vector<T> axes_[3];
+};
+
+// The best so far in ascending order of (distance, index).
+template <class T>
+struct Nearest {
+  int64_t k;
+  T distance[kMostNeighbors];
+  int32_t id[kMostNeighbors];
+
+  explicit Nearest(int64_t k) : k(k) {
+    std::fill(distance, distance + k, std::numeric_limits<T>::infinity());
+    std::fill(id, id + k, INT32_MAX);
+  }
+
+  static bool before(T d, int32_t i, T other, int32_t other_id) { return d < other || (d == other && i < other_id); }
+
+  bool takes(T d, int32_t i) const { return before(d, i, distance[k - 1], id[k - 1]); }
+
+  void offer(T d, int32_t i) {
+    if (!takes(d, i)) return;
+    int64_t at = k - 1;
+    for (; at > 0 && before(d, i, distance[at - 1], id[at - 1]); --at)
+      distance[at] = distance[at - 1], id[at] = id[at - 1];
+    distance[at] = d, id[at] = i;
+  }
+};
+
+template <class T>
+void nearest(const gsr_neighbors& args) {
+  if (args.N == 0 || args.k == 0) return;
+  const Tree<T> tree(static_cast<const T*>(args.points), args.N, args.threads);
+  parallel_for(args.threads, tree.leaves(), [&](int64_t own, int) {
+    for (int64_t i = tree.begin(own); i < tree.begin(own + 1); ++i) {
+      const Point<T>& query = tree.point(i);
+      Nearest<T> best(args.k);
+      const auto scan = [&](int64_t leaf) {
+        T distances[kLeaf];
+        tree.distances(query.p, leaf, distances);
+        const int64_t begin = tree.begin(leaf), end = tree.begin(leaf + 1);
+        for (int64_t j = begin; j < end; ++j)
+          if (distances[j - begin] <= best.distance[args.k - 1] && j != i)
+            best.offer(distances[j - begin], tree.point(j).id);
+      };
+      tree.visit(query.p, own, scan, [&](T distance, int32_t id) { return best.takes(distance, id); });
+      std::copy(best.id, best.id + args.k, args.neighbors + query.id * args.k);
+      std::copy(best.distance, best.distance + args.k, static_cast<T*>(args.distances) + query.id * args.k);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace gsr
+
+int32_t gsr_nearest(gsr_neighbors* args) {
+  return gsr::dispatch(args, [&](auto scalar) { gsr::nearest<decltype(scalar)>(*args); });
+}

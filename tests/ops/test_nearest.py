@@ -1,0 +1,104 @@
+"""Nearest neighbours against all distances, and against scipy's tree."""
+
+import pytest
+import torch
+
+from gs_reg import _ops
+from gs_reg.neighbors import MOST, nearest, nearest_by_tree
+
+
+def cloud(count, dtype=torch.float64, seed=0):
+    return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def by_brute_force(points, k):
+    """All squared distances, added up as the kernel does; a stable sort gives ties to the lower index."""
+    square = (points[:, None] - points).square()
+    square = square[..., 0] + square[..., 1] + square[..., 2]
+    rows = torch.arange(len(points))[:, None]
+    distances, index = square[rows != rows.T].reshape(len(points), -1).sort(stable=True)
+    index += index >= rows  # the point itself was left out
+    return index[:, :k].int(), distances[:, :k]
+
+
+def assert_same(got, want):
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("count", "k"), [(2, 1), (17, 16), (33, MOST), (400, 1), (1500, 16)])
+def test_equals_brute_force(isa, count, k, dtype):
+    points = cloud(count, dtype)
+    assert_same(nearest(points, k), by_brute_force(points, k))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        torch.zeros(300, 3),
+        torch.zeros(300, 3).index_fill(0, torch.arange(0, 300, 2), 1.0),
+        (torch.arange(300)[:, None] % torch.tensor([5, 4, 3])).float(),
+        torch.linspace(-1, 1, 300)[:, None] * torch.tensor([1.0, 0.0, 0.0]),
+        cloud(300, torch.float32) * 1e-30,
+        cloud(300, torch.float32) * 1e30,
+    ],
+    ids=["one place", "two places", "lattice", "line", "distances underflow", "distances overflow"],
+)
+def test_ties_go_to_the_lower_index(isa, points):
+    assert_same(nearest(points, 16), by_brute_force(points, 16))
+    points = points.flip(0)
+    assert_same(nearest(points, 5), by_brute_force(points, 5))
+
+
+def test_a_crowd_at_one_place_is_no_search_through_all():
+    index, distances = nearest(torch.ones(200_000, 3), 16)
+    assert (distances == 0).all()
+    assert index[0].tolist() == list(range(1, 17)) and index[-1].tolist() == list(range(16))
+
+
+def test_agrees_with_scipy():
+    points = cloud(5000, torch.float32)
+    (index, distances), (tree_index, tree_distances) = nearest(points, 16), nearest_by_tree(points, 16)
+    assert (index == tree_index).float().mean() > 0.999  # float64 tells some ties apart
+    torch.testing.assert_close(distances, tree_distances)
+
+
+def test_the_tree_leaves_out_the_point_itself_among_coincident_ones():
+    index, distances = nearest(torch.zeros(40, 3, dtype=torch.float16), 4)
+    assert (index != torch.arange(40)[:, None]).all() and (distances == 0).all()
+    assert all(len(set(row)) == 4 for row in index.tolist())
+
+
+def test_same_bits_for_any_number_of_threads(isa):
+    points, before, out = cloud(20_000, torch.float32), torch.get_num_threads(), []
+    for threads in (1, 2, 7):
+        torch.set_num_threads(threads)
+        out.append(nearest(points, 16))
+    torch.set_num_threads(before)
+    for other in out[1:]:
+        assert_same(out[0], other)
+
+
+def test_no_points_and_strided_points():
+    assert [t.shape for t in nearest(torch.zeros(0, 3), 16)] == [(0, 16), (0, 16)]
+    wide = cloud(100).repeat(1, 2)[:, 1:4]
+    assert_same(nearest(wide, 3), nearest(wide.contiguous(), 3))
+
+
+@pytest.mark.parametrize(
+    ("points", "k", "message"),
+    [
+        (cloud(40), 0, "k: expected 1 to 32, got 0"),
+        (cloud(40), 33, "k: expected 1 to 32, got 33"),
+        (cloud(16), 16, "points: 16 neighbours need more than 16 points, got 16"),
+        (torch.full((40, 3), float("nan")), 4, "points: a coordinate is not finite"),
+        (torch.full((40, 3), float("inf")), 4, "points: a coordinate is not finite"),
+    ],
+)
+def test_what_it_refuses(points, k, message):
+    with pytest.raises(ValueError, match=message):
+        nearest(points, k)
+
+
+def test_opcheck():
+    torch.library.opcheck(_ops.nearest, (cloud(30), 4))
