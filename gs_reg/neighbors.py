@@ -1,10 +1,12 @@
-"""The nearest neighbours of points."""
+"""The nearest neighbours of points, and how rough an attribute is on their graph."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gs_reg import _ops
@@ -42,3 +44,84 @@ def nearest_by_tree(points: Float[Tensor, "N 3"], k: int) -> tuple[Int[Tensor, "
     own[~own.any(1), -1] = True
     index = torch.from_numpy(found[~own].reshape(-1, k)).to(points.device)
     return index.int(), (points[:, None] - points[index]).square().sum(-1)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Weighted edges by the node that they start from, and again by the one that they lead to, which serves gradients.
+
+    An N + 1st offset ends the edges of the last node.
+    """
+
+    offsets: Int[Tensor, "M"]
+    nodes: Int[Tensor, "E"]
+    weights: Float[Tensor, "E"]
+    back_offsets: Int[Tensor, "M"]
+    back_nodes: Int[Tensor, "E"]
+    back_weights: Float[Tensor, "E"]
+    excess: Float[Tensor, "N"]
+    """Sum of the weights from a node minus that of the weights to it."""
+
+    def __len__(self) -> int:
+        return len(self.excess)
+
+
+def make_graph(neighbors: Int[Tensor, "N k"], weights: Float[Tensor, "N k"]) -> Graph:
+    """The graph of all edges whose weight is not 0; weights are constants.
+
+    Raises:
+        ValueError: a neighbour is not one of the N nodes.
+    """
+    count, weights = len(neighbors), weights.detach()
+    if neighbors.numel() and not 0 <= int(neighbors.min()) <= int(neighbors.max()) < count:
+        raise ValueError(f"neighbors: expected nodes from 0 to {count - 1}, got {neighbors.min()} to {neighbors.max()}")
+    kept = (weights != 0).flatten().nonzero()[:, 0]
+    starts, nodes = kept.div(neighbors.shape[1] or 1, rounding_mode="floor").int(), neighbors.flatten()[kept].int()
+    weights = weights.flatten()[kept]
+    order = nodes.argsort(stable=True)
+    excess = torch.zeros(count).to(weights).index_add(0, starts, weights).index_add(0, nodes, weights, alpha=-1)
+    return Graph(_offsets(starts, count), nodes, weights, _offsets(nodes, count), starts[order], weights[order], excess)
+
+
+def _offsets(nodes: Int[Tensor, "E"], count: int) -> Int[Tensor, "M"]:
+    counts = torch.bincount(nodes, minlength=count)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def gaussian_weights(distances: Float[Tensor, "N k"], mask: Bool[Tensor, "N k"] | None = None) -> Float[Tensor, "N k"]:
+    """Weights that fall with the squared distance, relative to the mean distance of a node's neighbours.
+
+    Those of a node sum to 1; where the mask keeps none they are 0, which leaves the node free.
+    """
+    spread = distances.sqrt().mean(1, keepdim=True).square()
+    weights = torch.exp(-distances / (2 * spread).clamp_min(torch.finfo(spread.dtype).tiny))
+    weights = weights if mask is None else weights * mask
+    return weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(spread.dtype).tiny)
+
+
+def roughness(
+    features: Float[Tensor, "N F"], graph: Graph, attributes: Float[Tensor, "F"] | None = None
+) -> Float[Tensor, ""]:
+    """Mean over nodes of sum_f a_f r_if^2 with r_i = sum_j w_ij (f_i - f_j), the graph Laplacian of the features.
+
+    Raises:
+        ValueError: the graph has another number of nodes.
+    """
+    if len(features) != len(graph):
+        raise ValueError(f"features: expected {len(graph)} rows as the graph has nodes, got {len(features)}")
+    attributes = features.new_ones(features.shape[1]) if attributes is None else attributes
+    if not _ops.is_native(features, graph.weights, attributes):
+        return roughness_reference(features, graph, attributes)
+    edges = [graph.offsets, graph.nodes, graph.weights]
+    transposed = [graph.back_offsets, graph.back_nodes, graph.back_weights, graph.excess]
+    return _ops.laplacian(features, attributes, edges, transposed)[0]
+
+
+def roughness_reference(
+    features: Float[Tensor, "N F"], graph: Graph, attributes: Float[Tensor, "F"]
+) -> Float[Tensor, ""]:
+    """roughness in plain torch."""
+    starts = torch.arange(len(graph), device=features.device).repeat_interleave(graph.offsets.diff())
+    steps = graph.weights.to(features)[:, None] * (features[starts] - features[graph.nodes.long()])
+    residual = torch.zeros_like(features).index_add(0, starts, steps)
+    return (attributes * residual.square()).sum() / max(len(features), 1)

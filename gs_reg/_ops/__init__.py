@@ -3,6 +3,7 @@
 from gs_reg._library import native_info
 from gs_reg._ops._args import is_native
 from gs_reg._ops.harmonics import sh_channels
+from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
 from gs_reg._ops.photometric import photometric
 from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp
@@ -11,6 +12,7 @@ from gs_reg._ops.rays import along_rays
 __all__ = [
     "along_rays",
     "is_native",
+    "laplacian",
     "native_info",
     "nearest",
     "photometric",

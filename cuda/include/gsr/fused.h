@@ -52,6 +52,20 @@ typedef struct {
   void* distances;     // [N,k] squared
 } gsr_neighbors;
 
+// A graph with weighted edges, and attributes on its nodes:
+// r_i = excess_i f_i + sum over the edges of i of weight (f_i - f_node).
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N, F;
+  const int64_t* offsets;          // [N+1] where the edges of a node start
+  const int32_t* nodes;            // [E] where an edge leads to
+  const void *weights, *excess;    // [E]; [N] or null
+  const void *factors, *features;  // [F]; [N,F]
+  void* out;                       // [N,F] factors times r
+  double* sum;                     // [1] of factors times r^2
+} gsr_graph;
+
 GSR_API int32_t gsr_photometric(gsr_photometry*);
 GSR_API int32_t gsr_photometric_vjp(gsr_photometry*);
 GSR_API int32_t gsr_sh(gsr_harmonics*);
@@ -59,3 +73,4 @@ GSR_API int32_t gsr_sh_vjp(gsr_harmonics*);
 GSR_API int32_t gsr_along_rays(gsr_ray_points*);
 GSR_API int32_t gsr_along_rays_vjp(gsr_ray_points*);
 GSR_API int32_t gsr_nearest(gsr_neighbors*);
+GSR_API int32_t gsr_laplacian(gsr_graph*);
