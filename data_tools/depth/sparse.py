@@ -115,20 +115,30 @@ def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints)
 def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: int, max_sources: int) -> Overlap:
     others = [j for j in range(len(views)) if j != i]
     counts = {j: len(points[i, j]) for j in others}
-    best = max(others, key=lambda j: counts[j])
-    if counts[best] == 0:
-        raise InputError(
-            f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no "
-            "visible surface; expected overlapping photos taken from different places, with cameras that fit them"
-        )
-    score = {j: counts[j] * _angle_weight(views[i].cameras, views[j].cameras, points[i, j]) for j in others}
-    sources = sorted((j for j in others if counts[j]), key=lambda j: -score[j])[:max_sources]
     camera = views[i].cameras.to(dtype=torch.float64)
     xy, z = project(camera, torch.cat([p for (a, b), p in points.items() if a < b]))
     size = torch.tensor([camera.width, camera.height])
     inside = (z[0] > 0) & (xy[0] >= 0).all(-1) & (xy[0] < size).all(-1)
+    best = max(others, key=lambda j: counts[j])
+    if counts[best] == 0 and int(inside.sum()) < FEWEST:
+        raise InputError(
+            f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no "
+            "visible surface; expected overlapping photos taken from different places, with cameras that fit them"
+        )
+    if counts[best] == 0:
+        # Turned too far from every other for keypoints to match, but it looks at what they see: the nearest may help.
+        sources = sorted(others, key=lambda j: _turn(camera, views[j].cameras))[:max_sources]
+    else:
+        score = {j: counts[j] * _angle_weight(views[i].cameras, views[j].cameras, points[i, j]) for j in others}
+        sources = sorted((j for j in others if counts[j]), key=lambda j: -score[j])[:max_sources]
     low, high = np.quantile((1 / z[0][inside]).numpy(), [0.02, 0.98])
     return Overlap(tuple(sources), (float(low), float(high)))
+
+
+def _turn(camera: Cameras, other: Cameras) -> float:
+    """Angle between the two directions of view, radians."""
+    cosine = camera.viewmats[0, 2, :3].double() @ other.viewmats[0, 2, :3].double()
+    return float(torch.acos(cosine.clamp(-1, 1)))
 
 
 def _angle_weight(camera: Cameras, other: Cameras, points: Tensor) -> float:
