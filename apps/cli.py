@@ -35,6 +35,7 @@ GROUPS = {
     },
     "service": {
         "doctor": Command("doctor", "What this machine can do, and how to mend what it cannot."),
+        "bench ops": Command("bench_ops", "Time the operators around the rasterizer beside the libraries' own."),
         "version": Command("version", "Version of gs-reg and of what it runs on."),
     },
 }

