@@ -20,6 +20,7 @@ from gs_reg.errors import InputError, MissingPart
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
+from gs_reg.models.unseen import FillConfig, fill_unseen
 from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
@@ -52,6 +53,7 @@ class Config:
     """Seed of everything random."""
     depth: DepthConfig = field(default_factory=DepthConfig)
     model: PixelAlignedConfig = field(default_factory=PixelAlignedConfig)
+    fill: FillConfig = field(default_factory=FillConfig)
     terms: SceneTerms = field(default_factory=SceneTerms)
     train: FitConfig = field(default_factory=FitConfig)
     stop_after: Literal["init", "train", "report"] = "report"
@@ -119,6 +121,7 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock
     check_free(config.out)
     depths = measure_depths(views, config)
     model = PixelAligned.from_views(views, [d.depth for d in depths], config.model, [d.sd * d.depth for d in depths])
+    model = model.extended(fill_unseen(model(), [view.cameras for view in views], config.fill))
     with starting(config.out, runs_of(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data

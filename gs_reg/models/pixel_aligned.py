@@ -53,7 +53,8 @@ class PixelAligned(nn.Module):
         self.start: Tensor
         self.quats: Tensor
         self.spread: Tensor
-        for name in ("origins", "rays", "start", "spread", "quats"):
+        self.filled: Tensor
+        for name in ("origins", "rays", "start", "spread", "quats", "filled"):
             self.register_buffer(name, tensors[name])
         self.log_start: Tensor
         self.register_buffer("log_start", self.start.log(), persistent=False)
@@ -84,12 +85,32 @@ class PixelAligned(nn.Module):
             tensors
             | {
                 "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(N, 1),
+                "filled": torch.zeros(N, dtype=torch.bool),
                 "residual": torch.zeros(N),
                 "opacity_logits": torch.full((N,), base_opacity(len(views))).logit(),
                 "sh_rest": torch.zeros(N, K - 1, 3),
             },
             config,
         )
+
+    def extended(self, splats: Splats) -> PixelAligned:
+        """With more rows for made-up splats, flagged `filled`; their rays start at the first row's camera."""
+        count = len(splats)
+        more = {
+            "origins": self.origins[:1].expand(count, 3),
+            "rays": splats.means - self.origins[:1],
+            "start": torch.ones(count),
+            "spread": torch.ones(count),
+            "quats": splats.quats,
+            "filled": torch.ones(count, dtype=torch.bool),
+            "residual": torch.zeros(count),
+            "opacity_logits": splats.opacity_logits,
+            "log_sizes": splats.log_scales,
+            "dc": splats.sh[:, :1],
+            "sh_rest": splats.sh[:, 1:],
+        }
+        own = self.state_dict()
+        return PixelAligned({name: torch.cat([own[name], more[name]]) for name in own}, self.config)
 
     def depths(self) -> Float[Tensor, "N"]:
         """Camera-space z of every Gaussian in its own photo."""
@@ -104,6 +125,7 @@ class PixelAligned(nn.Module):
             log_scales=log_scales,
             opacity_logits=self.opacity_logits,
             sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
+            extra={"filled": self.filled},
         )
 
     def _on_rays(self) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
