@@ -8,7 +8,7 @@ flagged, so that it can be told from what was seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -48,26 +48,24 @@ def fill_unseen(splats: Splats, cameras: Sequence[Cameras], config: FillConfig) 
 
     Its `extra["filled"]` is all True.
     """
-    made, known = [_none(splats)], splats
+    made, known = [splats.rows(slice(0))], splats
     if config.border > 0:
         for camera in _lookouts(cameras, config.border):
             made.append(_fill_view(known, camera, config.stride))
             known = joined([known, made[-1]])
     new = joined(made)
-    return Splats(*_tensors(new), extra={"filled": torch.ones(len(new), dtype=torch.bool)})
+    return replace(new, extra={"filled": torch.ones(len(new), dtype=torch.bool)})
 
 
 def joined(parts: Sequence[Splats]) -> Splats:
     """The rows of several splats, extras left out."""
-    return Splats(*(torch.cat(columns) for columns in zip(*map(_tensors, parts), strict=True)))
-
-
-def _tensors(splats: Splats) -> tuple[Tensor, ...]:
-    return splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh
-
-
-def _none(splats: Splats) -> Splats:
-    return Splats(*(tensor[:0] for tensor in _tensors(splats)))
+    return Splats(
+        means=torch.cat([part.means for part in parts]),
+        quats=torch.cat([part.quats for part in parts]),
+        log_scales=torch.cat([part.log_scales for part in parts]),
+        opacity_logits=torch.cat([part.opacity_logits for part in parts]),
+        sh=torch.cat([part.sh for part in parts]),
+    )
 
 
 def _lookouts(cameras: Sequence[Cameras], border: float) -> Iterator[Cameras]:
@@ -113,7 +111,7 @@ def _fill_view(splats: Splats, camera: Cameras, stride: int) -> Splats:
     inverse = alpha / image.depths[0, ..., 0].clamp_min(1e-6)
     source = _far_layer(inverse, alpha > SOLID)
     if not chosen.any() or not source.any():
-        return _none(splats)
+        return splats.rows(slice(0))
     known = torch.cat([image.colors[0] / alpha.clamp_min(1e-6)[..., None], inverse[..., None]], -1).movedim(-1, 0)
     filled = push_pull(torch.where(source, known, 0.0), source[None].to(known))
     depth = 1 / filled[3].clamp_min(1e-6)
