@@ -17,7 +17,7 @@ from .run_folder import open_run, runs_of
 class Config:
     out: Path | None = None
     """Folder of the run; default runs/demo/<time>."""
-    steps: int = 600
+    steps: int = 200
     """Steps of training."""
     seed: int = 0
     """Seed of everything random."""

@@ -27,7 +27,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class FitConfig:
-    steps: int = 2000
+    steps: int = 1000
     """Steps of training; one view each."""
     render: RenderConfig = field(default_factory=RenderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
