@@ -57,7 +57,6 @@ class Rasterization(_Struct):
             i64 visible intersections
             ptr v_image v_alphas
             ptr v_means2d v_conics v_opacities v_features v_absolute
-            ptr slots
         """),
     ]
 
@@ -74,10 +73,8 @@ def _open(path: Path) -> ctypes.CDLL:
         "gsr_project_vjp": Projection,
         "gsr_rasterize": Rasterization,
         "gsr_rasterize_vjp": Rasterization,
-        "gsr_slot_bytes": Rasterization,
     }.items():
         getattr(lib, name).argtypes = [ctypes.POINTER(struct)]
-    lib.gsr_slot_bytes.restype = c_int64
     return lib
 
 

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <chrono>
 #include <exception>
 
 #include "gsr/gsr.h"
@@ -10,6 +11,18 @@
 namespace gsr {
 
 void set_error(const char* text);
+
+// Adds the time from its making, or from next(), to a stage's total.
+class Stopwatch {
+ public:
+  explicit Stopwatch(gsr_stage stage) : stage_(stage), start_(std::chrono::steady_clock::now()) {}
+  ~Stopwatch() { next(stage_); }
+  void next(gsr_stage stage);
+
+ private:
+  gsr_stage stage_;
+  std::chrono::steady_clock::time_point start_;
+};
 
 // Runs call(float()) or call(double()); checks that caller and library agree on the struct; turns exceptions into
 // codes.

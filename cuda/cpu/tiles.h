@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "gsr/gsr.h"
+#include "memory.h"
 
 namespace gsr {
 
@@ -16,7 +17,6 @@ struct alignas(64) Record {
   T P, k, Q;  // alpha = 2^(log2_opacity - (P (dx - k dy))^2 - (Q dy)^2)
   T log2_opacity;
   T channels[kRecordChannels];
-  T extent_x, extent_y;
 };
 
 // Typed view of the state that forward saves and backward reads.
@@ -25,7 +25,7 @@ struct TileLists {
   int tiles_x, tiles_y;
   int64_t tiles;  // over all cameras
   int64_t visible, intersections;
-  Record<T>* records;  // visible splats in depth order
+  Record<T>* records;  // visible splats, in depth order or in that of memory
   int32_t* flat_ids;   // camera * N + gaussian of each record
   int32_t* first;      // visible + 1: where each record's intersections start, in order of emission
   int32_t* list;       // intersections, tile by tile: record
@@ -42,5 +42,9 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a);
 // Sorts and bins; asks the caller for memory and fills a.state, a.visible and a.intersections.
 template <class T>
 TileLists<T> build_tile_lists(gsr_rasterization& a);
+
+// Tiles in the order in which threads should take them: those with the longest lists first.
+template <class T>
+Reused<int32_t> longest_first(const TileLists<T>& t);
 
 }  // namespace gsr

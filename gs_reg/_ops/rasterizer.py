@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call, cpu_library
+from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call
 
 __all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp"]
 
@@ -243,10 +243,9 @@ def rasterize_vjp(
     args = _rasterization(ins, image.shape[2], image.shape[1], alpha_min, alpha_max, transmittance_min, absgrad)
     args.visible, args.intersections = state[STATE_SLOTS].tolist()
     args.state = (ctypes.c_void_p * STATE_SLOTS)(*[_ptr(t) for t in state[:STATE_SLOTS]])
-    slots = torch.empty(cpu_library().gsr_slot_bytes(ctypes.byref(args)), dtype=torch.uint8)
     means2d, shapes, depths, features = ins
     outs = _rasterize_gradients(means2d, shapes, depths, features, absgrad)
-    _set(args, ("image", "v_image", "v_alphas", "slots"), (image, v_image, v_alphas, slots))
+    _set(args, ("image", "v_image", "v_alphas"), (image, v_image, v_alphas))
     _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
     call("gsr_rasterize_vjp", args)
     return outs

@@ -50,7 +50,6 @@ typedef struct {
   // backward
   const void *v_image, *v_alphas;
   void *v_means2d, *v_conics, *v_opacities, *v_features, *v_absolute;  // overwritten; v_absolute [C,N,2] or null
-  void* slots;                                                         // scratch, gsr_slot_bytes() bytes
 } gsr_rasterization;
 
 enum gsr_slot { GSR_RECORDS, GSR_FLAT_IDS, GSR_FIRST, GSR_LIST, GSR_MASKS, GSR_POSITIONS, GSR_TILES, GSR_PIXELS };
@@ -60,10 +59,13 @@ GSR_API const char* gsr_error(void);
 // Best instruction set of this processor among the built libraries: "avx512", "avx2" or "base".
 GSR_API const char* gsr_best_isa(void);
 
+// Wall-clock seconds of each stage, over all calls since it was last asked.
+enum gsr_stage { GSR_SORT, GSR_BIN, GSR_FORWARD, GSR_BACKWARD, GSR_REDUCTION, GSR_STAGES };
+GSR_API void gsr_timings(double* seconds);
+
 GSR_API int32_t gsr_project(gsr_projection*);
 GSR_API int32_t gsr_project_vjp(gsr_projection*);
 GSR_API int32_t gsr_rasterize(gsr_rasterization*);
-GSR_API int64_t gsr_slot_bytes(const gsr_rasterization*);
 GSR_API int32_t gsr_rasterize_vjp(gsr_rasterization*);
 
 #include "gsr/fused.h"
