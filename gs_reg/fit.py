@@ -27,7 +27,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class FitConfig:
-    steps: int = 1000
+    steps: int = 500
     """Steps of training; one view each."""
     render: RenderConfig = field(default_factory=RenderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
