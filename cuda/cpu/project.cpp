@@ -1,13 +1,13 @@
-// Projection of all Gaussians into all cameras, and its gradient. Rows are independent, so threads take ranges of
-// Gaussians; the camera gradient is summed range by range in a fixed order, whatever the number of threads.
-#include <math.h>
-
+// Projection of all Gaussians into all cameras, and its gradient: the formulas of gsr/projection.h on a register of
+// Gaussians at once. Rows are independent, so threads take ranges of Gaussians; the camera gradient is summed range by
+// range in a fixed order, whatever the number of threads.
 #include <algorithm>
 #include <vector>
 
 #include "api.h"
 #include "gsr/projection.h"
 #include "pool.h"
+#include "simd_math.h"
 
 namespace gsr {
 namespace {
@@ -15,130 +15,178 @@ namespace {
 constexpr int64_t kRange = 4096;
 
 template <class T>
-std::vector<Camera<T>> cameras_of(const gsr_projection& a) {
-  std::vector<Camera<T>> cams;
-  for (int64_t c = 0; c < a.C; ++c)
-    cams.push_back(camera_from(static_cast<const T*>(a.viewmats) + 16 * c, static_cast<const T*>(a.Ks) + 9 * c,
-                               T(a.width), T(a.height), a.orthographic != 0));
+std::vector<Camera<Vec<T>>> cameras_of(const gsr_projection& a) {
+  std::vector<Camera<Vec<T>>> cams;
+  for (int64_t c = 0; c < a.C; ++c) {
+    Vec<T> viewmat[16], K[9];
+    for (int i = 0; i < 16; ++i) viewmat[i] = static_cast<const T*>(a.viewmats)[16 * c + i];
+    for (int i = 0; i < 9; ++i) K[i] = static_cast<const T*>(a.Ks)[9 * c + i];
+    cams.push_back(camera_from(viewmat, K, Vec<T>(T(a.width)), Vec<T>(T(a.height)), a.orthographic != 0));
+  }
   return cams;
 }
 
-template <class T>
-bool is_finite(const T* mean, const T* quat, const T* scale, T opacity) {
-  T sum = opacity - opacity, length = 0;
-  for (int i = 0; i < 3; ++i) sum += (mean[i] - mean[i]) + (scale[i] - scale[i]);
-  for (int i = 0; i < 4; ++i) sum += quat[i] - quat[i], length += quat[i] * quat[i];
-  return sum == 0 && length > 0 && length - length == 0;  // x - x is NaN for NaN and infinities
-}
-
-// Depth from the mean alone: most culled Gaussians go here, before any covariance.
-template <class T>
-bool in_depth_range(const gsr_projection& a, const Camera<T>& cam, const T* mean) {
-  const T z = cam.R[6] * mean[0] + cam.R[7] * mean[1] + cam.R[8] * mean[2] + cam.t[2];
-  return z >= T(a.near_plane) && z <= T(a.far_plane) && (a.orthographic || z > 0);
+// Calls body(range, first row, count) for pieces of at most kColumn rows.
+template <class Body>
+void over_rows(const gsr_projection& a, Body body) {
+  parallel_for(a.threads, (a.N + kRange - 1) / kRange, [&](int64_t range, int) {
+    const int64_t end = std::min(a.N, (range + 1) * kRange);
+    for (int64_t n = range * kRange; n < end; n += kColumn)
+      body(range, n, static_cast<int>(std::min<int64_t>(kColumn, end - n)));
+  });
 }
 
 template <class T>
-void project_one(const gsr_projection& a, const Camera<T>& cam, int64_t n, int64_t flat) {
-  const T* mean = static_cast<const T*>(a.means) + 3 * n;
-  if (!in_depth_range(a, cam, mean)) return;
-  const T* quat = static_cast<const T*>(a.quats) + 4 * n;
-  const T* scale = static_cast<const T*>(a.scales) + 3 * n;
-  T opacity = min(static_cast<const T*>(a.opacities)[n], T(1));
-  const T alpha_min = T(a.alpha_min);
-  if (opacity < alpha_min || opacity <= 0) return;
-  const Footprint<T> f = footprint(cam, mean, quat, scale, T(a.eps2d));
-  if (!(f.det > 0)) return;
+struct Gaussians {
+  Columns<T, 3> means, scales;
+  Columns<T, 4> quats;
+  Columns<T, 1> opacities;
+
+  void read(const gsr_projection& a, int64_t first, int count) {
+    means.read(a.means, first, count), scales.read(a.scales, first, count);
+    quats.read(a.quats, first, count), opacities.read(a.opacities, first, count);
+  }
+};
+
+// One register of them.
+template <class T>
+struct Lanes {
+  typedef Vec<T> V;
+  V mean[3], scale[3], quat[4], opacity;
+
+  GSR_INLINE Lanes(const Gaussians<T>& from, int i) {
+    from.means.get(i, mean), from.scales.get(i, scale), from.quats.get(i, quat), from.opacities.get(i, &opacity);
+  }
+  GSR_INLINE typename V::Mask valid() const {
+    V sum = opacity - opacity, length(T(0));  // x - x is NaN for NaN and infinities
+    for (int j = 0; j < 3; ++j) sum += (mean[j] - mean[j]) + (scale[j] - scale[j]);
+    for (int j = 0; j < 4; ++j) length += quat[j] * quat[j];
+    return is_finite(sum + length) & greater(length, V(T(0)));
+  }
+};
+
+template <class T>
+struct Projected {
+  Columns<T, 2> means2d, radii;
+  Columns<T, 1> depths, opacities;
+  Columns<T, 3> conics;
+  Columns<T, 6> shapes;
+
+  void write(const gsr_projection& a, int64_t first, int count) const {
+    means2d.write(a.means2d, first, count), depths.write(a.depths, first, count);
+    conics.write(a.conics, first, count), opacities.write(a.opacities2d, first, count);
+    shapes.write(a.shapes, first, count), radii.template write<int32_t>(a.radii, first, count);
+  }
+};
+
+// Where `wanted` holds and nothing culls; all else becomes zero.
+template <class T>
+GSR_INLINE void project_lanes(const gsr_projection& a, const Camera<Vec<T>>& cam, const Lanes<T>& in,
+                              typename Vec<T>::Mask wanted, int i, Projected<T>& out) {
+  typedef Vec<T> V;
+  const V zero(T(0)), alpha_min(T(a.alpha_min)), limit(T(1 << 30)), clip(T(a.radius_clip));
+  const V width(T(a.width)), height(T(a.height));
+  const Footprint<V> f = footprint(cam, in.mean, in.quat, in.scale, V(T(a.eps2d)));
+  const V depth = f.p[2];
+  typename V::Mask kept = wanted & at_least(depth, V(T(a.near_plane))) & at_least(V(T(a.far_plane)), depth);
+  if (!a.orthographic) kept = kept & greater(depth, zero);
+  V opacity = min(in.opacity, V(T(1)));
   if (a.antialiased) opacity *= compensation(f);
-  if (opacity < alpha_min || opacity <= 0) return;
+  kept = kept & greater(f.det, zero) & at_least(opacity, alpha_min) & greater(opacity, zero);
 
-  const T budget = log(opacity / alpha_min);  // half of the squared extent in sigmas; infinite at alpha_min 0
-  const T sigma_x = sqrt(f.s00) * f.unit, sigma_y = sqrt(f.s11) * f.unit;
-  const T extent = sqrt(2 * budget), extent_x = extent * sigma_x, extent_y = extent * sigma_y;
-  const T limit = T(1 << 30);
-  const T radius_x = ceil(min(extent_x, limit)), radius_y = ceil(min(extent_y, limit));
-  if (radius_x <= T(a.radius_clip) && radius_y <= T(a.radius_clip)) return;
-  if (!(f.u + radius_x > 0 && f.u - radius_x < a.width && f.v + radius_y > 0 && f.v - radius_y < a.height)) return;
+  const V budget = max(log(opacity / alpha_min), zero);  // half of the squared extent in sigmas; may be infinite
+  const V extent = sqrt(2 * budget), extent_x = extent * sqrt(f.s00) * f.unit, extent_y = extent * sqrt(f.s11) * f.unit;
+  const V radius_x = ceil(min(extent_x, limit)), radius_y = ceil(min(extent_y, limit));
+  kept = kept & (greater(radius_x, clip) | greater(radius_y, clip));
+  kept = kept & greater(f.u + radius_x, zero) & greater(width, f.u - radius_x);
+  kept = kept & greater(f.v + radius_y, zero) & greater(height, f.v - radius_y);
 
-  T* means2d = static_cast<T*>(a.means2d) + 2 * flat;
-  means2d[0] = f.u, means2d[1] = f.v;
-  static_cast<T*>(a.depths)[flat] = f.p[2];
-  conic(f, static_cast<T*>(a.conics) + 3 * flat);
-  static_cast<T*>(a.opacities2d)[flat] = opacity;
+  const auto set = [&](auto& columns, auto... values) {
+    const V kept_values[] = {keep(kept, V(values))...};
+    columns.set(i, kept_values);
+  };
+  V abc[3];
+  conic(f, abc);
+  set(out.means2d, f.u, f.v), set(out.radii, radius_x, radius_y);
+  set(out.depths, depth), set(out.opacities, opacity), set(out.conics, abc[0], abc[1], abc[2]);
   // exp(-sigma) = 2^-(P^2 (dx - k dy)^2 + Q^2 dy^2): a sum of squares, so never above 1
-  const T fold = T(0.72134752044448170368);  // log2(e) / 2
-  T* shape = static_cast<T*>(a.shapes) + 6 * flat;
-  shape[0] = sqrt(fold * f.s11 / f.det) / f.unit, shape[1] = f.s01 / f.s11, shape[2] = sqrt(fold / f.s11) / f.unit;
-  shape[3] = log2(opacity), shape[4] = extent_x, shape[5] = extent_y;
-  a.radii[2 * flat] = static_cast<int32_t>(radius_x), a.radii[2 * flat + 1] = static_cast<int32_t>(radius_y);
-}
-
-template <class T>
-void clear_row(const gsr_projection& a, int64_t flat) {
-  std::fill_n(static_cast<T*>(a.means2d) + 2 * flat, 2, T(0));
-  static_cast<T*>(a.depths)[flat] = 0;
-  std::fill_n(static_cast<T*>(a.conics) + 3 * flat, 3, T(0));
-  static_cast<T*>(a.opacities2d)[flat] = 0;
-  std::fill_n(static_cast<T*>(a.shapes) + 6 * flat, 6, T(0));
-  a.radii[2 * flat] = a.radii[2 * flat + 1] = 0;
+  const V fold(T(0.72134752044448170368)), log2_e(T(1.4426950408889634074));  // log2(e) / 2
+  set(out.shapes, sqrt(fold * f.s11 / f.det) / f.unit, f.s01 / f.s11, sqrt(fold / f.s11) / f.unit,
+      log(opacity) * log2_e, extent_x, extent_y);
 }
 
 template <class T>
 void project(const gsr_projection& a) {
   const auto cams = cameras_of<T>(a);
-  const int64_t ranges = (a.N + kRange - 1) / kRange;
-  std::vector<int64_t> nonfinite(ranges, 0);
-  parallel_for(a.threads, ranges, [&](int64_t r, int) {
-    for (int64_t n = r * kRange; n < std::min(a.N, (r + 1) * kRange); ++n) {
-      const bool finite = is_finite(static_cast<const T*>(a.means) + 3 * n, static_cast<const T*>(a.quats) + 4 * n,
-                                    static_cast<const T*>(a.scales) + 3 * n, static_cast<const T*>(a.opacities)[n]);
-      nonfinite[r] += !finite;
-      for (int64_t c = 0; c < a.C; ++c) {
-        clear_row<T>(a, c * a.N + n);
-        if (finite) project_one(a, cams[c], n, c * a.N + n);
+  std::vector<int64_t> valid((a.N + kRange - 1) / kRange, 0);
+  over_rows(a, [&](int64_t range, int64_t first, int count) {
+    Gaussians<T> in;
+    Projected<T> out;
+    in.read(a, first, count);
+    for (int i = 0; i < count; i += Vec<T>::width) valid[range] += __builtin_popcount(bits<T>(Lanes<T>(in, i).valid()));
+    for (int64_t c = 0; c < a.C; ++c) {
+      for (int i = 0; i < count; i += Vec<T>::width) {
+        const Lanes<T> lanes(in, i);
+        project_lanes(a, cams[c], lanes, lanes.valid(), i, out);
       }
+      out.write(a, c * a.N + first, count);
     }
   });
-  *a.nonfinite = 0;
-  for (int64_t count : nonfinite) *a.nonfinite += count;
+  *a.nonfinite = a.N;
+  for (int64_t count : valid) *a.nonfinite -= count;
 }
 
+// Gradients of one camera's outputs.
 template <class T>
-struct RowGradient {
-  T mean[3] = {}, quat[4] = {}, scale[3] = {}, opacity = 0;
+struct Incoming {
+  Columns<T, 2> means2d;
+  Columns<T, 1> depths, opacities, visible;
+  Columns<T, 3> conics;
+
+  void read(const gsr_projection& a, int64_t first, int count) {
+    means2d.read(a.v_means2d, first, count), depths.read(a.v_depths, first, count);
+    conics.read(a.v_conics, first, count), opacities.read(a.v_opacities2d, first, count);
+    std::fill_n(visible.of[0], kColumn, T(0));
+    for (int i = 0; i < count; ++i) visible.of[0][i] = T(a.radii[2 * (first + i)]);
+  }
 };
 
 template <class T>
-T finite_or_zero(T x) {
-  return x - x == 0 ? x : T(0);
-}
+struct Outgoing {
+  Columns<T, 3> means, scales;
+  Columns<T, 4> quats;
+  Columns<T, 1> opacities;
 
-// Adds the gradient through one camera to the row and to the camera's own sum (12 numbers: R, t).
-template <class T>
-void project_one_vjp(const gsr_projection& a, const Camera<T>& cam, int64_t n, int64_t flat, RowGradient<T>& row,
-                     T* v_camera) {
-  const T* mean = static_cast<const T*>(a.means) + 3 * n;
-  const T* scale = static_cast<const T*>(a.scales) + 3 * n;
-  const T* v_uv = static_cast<const T*>(a.v_means2d) + 2 * flat;
-  const Footprint<T> f = footprint(cam, mean, static_cast<const T*>(a.quats) + 4 * n, scale, T(a.eps2d));
-  const T given = static_cast<const T*>(a.opacities)[n], v_opacity = static_cast<const T*>(a.v_opacities2d)[flat];
-  const T opacity = min(given, T(1));
-  row.opacity += given > 1 ? T(0) : (a.antialiased ? v_opacity * compensation(f) : v_opacity);
-  const FootprintGradient<T> g =
-      footprint_vjp(cam, f, mean, scale, v_uv[0], v_uv[1], static_cast<const T*>(a.v_depths)[flat],
-                    static_cast<const T*>(a.v_conics) + 3 * flat, a.antialiased ? v_opacity * opacity : T(0));
-  for (int i = 0; i < 3; ++i) row.mean[i] += g.mean[i], row.scale[i] += g.scale[i];
-  for (int i = 0; i < 4; ++i) row.quat[i] += g.quat[i];
-  for (int i = 0; i < 9; ++i) v_camera[i] += finite_or_zero(g.R[i]);
-  for (int i = 0; i < 3; ++i) v_camera[9 + i] += finite_or_zero(g.t[i]);
-}
+  void write(const gsr_projection& a, int64_t first, int count) const {
+    means.write(a.v_means, first, count), scales.write(a.v_scales, first, count);
+    quats.write(a.v_quats, first, count), opacities.write(a.v_opacities, first, count);
+  }
+};
 
+// Adds the gradient through one camera to the rows and to the camera's own sum (12 numbers: R, t).
 template <class T>
-void store_row(const gsr_projection& a, int64_t n, const RowGradient<T>& row) {
-  for (int i = 0; i < 3; ++i) static_cast<T*>(a.v_means)[3 * n + i] = finite_or_zero(row.mean[i]);
-  for (int i = 0; i < 4; ++i) static_cast<T*>(a.v_quats)[4 * n + i] = finite_or_zero(row.quat[i]);
-  for (int i = 0; i < 3; ++i) static_cast<T*>(a.v_scales)[3 * n + i] = finite_or_zero(row.scale[i]);
-  static_cast<T*>(a.v_opacities)[n] = finite_or_zero(row.opacity);
+GSR_INLINE void project_lanes_vjp(const gsr_projection& a, const Camera<Vec<T>>& cam, const Lanes<T>& in,
+                                  const Incoming<T>& v, int i, Outgoing<T>& out, Vec<T>* v_camera) {
+  typedef Vec<T> V;
+  V v_mean2d[2], v_conic[3], v_depth, v_opacity, radius;
+  v.means2d.get(i, v_mean2d), v.conics.get(i, v_conic), v.depths.get(i, &v_depth), v.opacities.get(i, &v_opacity);
+  v.visible.get(i, &radius);
+  const typename V::Mask visible = greater(radius, V(T(0)));
+  const Footprint<V> f = footprint(cam, in.mean, in.quat, in.scale, V(T(a.eps2d)));
+  const V opacity = min(in.opacity, V(T(1)));
+  const FootprintGradient<V> g = footprint_vjp(cam, f, in.mean, in.scale, v_mean2d[0], v_mean2d[1], v_depth, v_conic,
+                                               a.antialiased ? v_opacity * opacity : V(T(0)));
+  const auto add = [&](T* column, V value) {
+    (V::load(column + i) + keep(visible & is_finite(value), value)).store(column + i);
+  };
+  for (int j = 0; j < 3; ++j) add(out.means.of[j], g.mean[j]), add(out.scales.of[j], g.scale[j]);
+  for (int j = 0; j < 4; ++j) add(out.quats.of[j], g.quat[j]);
+  // above 1 the opacity is clamped
+  add(out.opacities.of[0],
+      keep(at_least(V(T(1)), in.opacity), a.antialiased ? v_opacity * compensation(f) : v_opacity));
+  const auto add_to_camera = [&](V& sum, V value) { sum += keep(visible & is_finite(value), value); };
+  for (int j = 0; j < 9; ++j) add_to_camera(v_camera[j], g.R[j]);
+  for (int j = 0; j < 3; ++j) add_to_camera(v_camera[9 + j], g.t[j]);
 }
 
 template <class T>
@@ -146,15 +194,20 @@ void project_vjp(const gsr_projection& a) {
   const auto cams = cameras_of<T>(a);
   const int64_t ranges = (a.N + kRange - 1) / kRange;
   std::vector<T> v_cameras(ranges * a.C * 12, T(0));
-  parallel_for(a.threads, ranges, [&](int64_t r, int) {
-    for (int64_t n = r * kRange; n < std::min(a.N, (r + 1) * kRange); ++n) {
-      RowGradient<T> row;
-      for (int64_t c = 0; c < a.C; ++c) {
-        const int64_t flat = c * a.N + n;
-        if (a.radii[2 * flat] > 0) project_one_vjp(a, cams[c], n, flat, row, &v_cameras[(r * a.C + c) * 12]);
-      }
-      store_row(a, n, row);
+  over_rows(a, [&](int64_t range, int64_t first, int count) {
+    Gaussians<T> in;
+    Incoming<T> v;
+    Outgoing<T> out = {};
+    in.read(a, first, count);
+    for (int64_t c = 0; c < a.C; ++c) {
+      Vec<T> v_camera[12];
+      std::fill_n(v_camera, 12, Vec<T>(T(0)));
+      v.read(a, c * a.N + first, count);
+      for (int i = 0; i < count; i += Vec<T>::width)
+        project_lanes_vjp(a, cams[c], Lanes<T>(in, i), v, i, out, v_camera);
+      for (int j = 0; j < 12; ++j) v_cameras[(range * a.C + c) * 12 + j] += sum(v_camera[j]);
     }
+    out.write(a, first, count);
   });
   if (!a.v_viewmats) return;
   T* v_viewmats = static_cast<T*>(a.v_viewmats);

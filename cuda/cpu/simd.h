@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "gsr/math.h"
+
 #define GSR_INLINE inline __attribute__((always_inline))
 
 namespace gsr {
@@ -55,20 +57,23 @@ struct Vec {
   static GSR_INLINE Vec load(const T* p) { return *reinterpret_cast<const Raw*>(p); }  // aligned
   GSR_INLINE void store(T* p) const { *reinterpret_cast<Raw*>(p) = v; }                // aligned
   GSR_INLINE void store_anywhere(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
+
+  // in the class, so that numbers turn into registers on either side
+  friend GSR_INLINE Vec operator+(Vec a, Vec b) { return a.v + b.v; }
+  friend GSR_INLINE Vec operator-(Vec a, Vec b) { return a.v - b.v; }
+  friend GSR_INLINE Vec operator*(Vec a, Vec b) { return a.v * b.v; }
+  friend GSR_INLINE Vec operator/(Vec a, Vec b) { return a.v / b.v; }
+  GSR_INLINE Vec operator-() const { return -v; }
+  GSR_INLINE Vec& operator+=(Vec a) { return *this = *this + a; }
+  GSR_INLINE Vec& operator-=(Vec a) { return *this = *this - a; }
+  GSR_INLINE Vec& operator*=(Vec a) { return *this = *this * a; }
+  GSR_INLINE Vec& operator/=(Vec a) { return *this = *this / a; }
+};
+template <class T>
+struct MaskOf<Vec<T>> {
+  typedef typename Vec<T>::Mask type;
 };
 
-template <class T>
-GSR_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) {
-  return a.v + b.v;
-}
-template <class T>
-GSR_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) {
-  return a.v - b.v;
-}
-template <class T>
-GSR_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) {
-  return a.v * b.v;
-}
 // a b + c
 template <class T>
 GSR_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {

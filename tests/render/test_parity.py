@@ -161,3 +161,22 @@ def test_partial_gradients_and_strided_inputs():
     torch.testing.assert_close(out.detach(), expected, rtol=0, atol=1e-13)
     out.sum().backward()
     assert splats.sh.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("count", [1, 7, 63, 65])
+def test_projected_rows_do_not_depend_on_the_rows_beside_them(count):
+    splats, cameras = random_scene()
+    rows = [t.float() for t in (splats.means, splats.quats, splats.scales, splats.opacities)]
+    view = (cameras.viewmats.float(), cameras.Ks.float(), 75, 64)
+    whole = _ops.project(*rows, *view, *PROJECTION)[:6]
+    upstream = [torch.randn_like(t) for t in whole[:4]]
+    part = _ops.project(*[t[:count] for t in rows], *view, *PROJECTION)[:6]
+    assert all(torch.equal(a, b[:, :count]) for a, b in zip(part, whole, strict=True))
+
+    def gradients(n):
+        v_outs = [v[:, :n] for v in upstream]
+        return _ops.project_vjp(
+            *[t[:n] for t in rows], *view[:2], whole[5][:, :n].contiguous(), *v_outs, 75, 64, 0.3, False, False
+        )[:4]
+
+    assert all(torch.equal(a, b[:count]) for a, b in zip(gradients(count), gradients(len(splats)), strict=True))

@@ -27,13 +27,36 @@ GSR_HD T square(T x) {
   return x * x;
 }
 
+// The formulas hold for vectors of numbers too, which have their own versions of what is below.
+template <class T>
+struct MaskOf {
+  typedef bool type;
+};
+template <class T>
+GSR_HD bool at_least(T a, T b) {
+  return a >= b;
+}
+// a where m holds, else 0
+template <class T>
+GSR_HD T keep(bool m, T a) {
+  return m ? a : T(0);
+}
+template <class T>
+GSR_HD T absolute(T a) {
+  return fabs(a);
+}
+template <class T>
+GSR_HD bool any_nonzero(T a) {
+  return a != 0;
+}
+
 // c = a(m x k) b(k x n), row major.
 template <int m, int k, int n, class T>
 GSR_HD void matmul(const T* a, const T* b, T* c) {
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
-      T sum = 0;
-      for (int l = 0; l < k; ++l) sum += a[i * k + l] * b[l * n + j];
+      T sum = a[i * k] * b[j];
+      for (int l = 1; l < k; ++l) sum += a[i * k + l] * b[l * n + j];
       c[i * n + j] = sum;
     }
 }
@@ -43,8 +66,8 @@ template <int m, int k, int n, class T>
 GSR_HD void matmul_tn(const T* a, const T* b, T* c) {
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
-      T sum = 0;
-      for (int l = 0; l < k; ++l) sum += a[l * m + i] * b[l * n + j];
+      T sum = a[i] * b[j];
+      for (int l = 1; l < k; ++l) sum += a[l * m + i] * b[l * n + j];
       c[i * n + j] = sum;
     }
 }
@@ -54,8 +77,8 @@ template <int m, int k, int n, class T>
 GSR_HD void matmul_nt(const T* a, const T* b, T* c) {
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
-      T sum = 0;
-      for (int l = 0; l < k; ++l) sum += a[i * k + l] * b[j * k + l];
+      T sum = a[i * k] * b[j * k];
+      for (int l = 1; l < k; ++l) sum += a[i * k + l] * b[j * k + l];
       c[i * n + j] = sum;
     }
 }

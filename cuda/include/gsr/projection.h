@@ -32,9 +32,9 @@ GSR_HD Camera<T> camera_from(const T* viewmat, const T* K, T width, T height, bo
 // What forward computes and backward reads.
 template <class T>
 struct Footprint {
-  T p[3], u, v;             // camera-space mean and its pixel
-  T slope_x, slope_y;       // clamped
-  bool inside_x, inside_y;  // not clamped
+  T p[3], u, v;                                 // camera-space mean and its pixel
+  T slope_x, slope_y;                           // clamped
+  typename MaskOf<T>::type inside_x, inside_y;  // not clamped
   T quat[4], quat_norm, Rq[9];
   T J[6], B[6], A[9], M[6];  // B = J R, A = Rq diag(scale), M = B A / unit
   T unit;                    // of length, in pixels
@@ -50,13 +50,16 @@ GSR_HD Footprint<T> footprint(const Camera<T>& cam, const T* mean, const T* quat
   const T x = f.p[0], y = f.p[1], z = f.p[2];
   if (cam.orthographic) {
     f.u = cam.fx * x + cam.cx, f.v = cam.fy * y + cam.cy;
-    f.slope_x = f.slope_y = 0, f.inside_x = f.inside_y = false;
+    const typename MaskOf<T>::type nowhere{};
+    f.slope_x = f.slope_y = 0, f.inside_x = f.inside_y = nowhere;
     f.J[0] = cam.fx, f.J[4] = cam.fy, f.J[1] = f.J[2] = f.J[3] = f.J[5] = 0;
   } else {
     const T rz = T(1) / z;
     f.u = cam.fx * x * rz + cam.cx, f.v = cam.fy * y * rz + cam.cy;
-    f.slope_x = clamp(x * rz, cam.lo_x, cam.hi_x), f.slope_y = clamp(y * rz, cam.lo_y, cam.hi_y);
-    f.inside_x = f.slope_x == x * rz, f.inside_y = f.slope_y == y * rz;
+    const T slope_x = x * rz, slope_y = y * rz;
+    f.slope_x = clamp(slope_x, cam.lo_x, cam.hi_x), f.slope_y = clamp(slope_y, cam.lo_y, cam.hi_y);
+    f.inside_x = at_least(slope_x, cam.lo_x) & at_least(cam.hi_x, slope_x);
+    f.inside_y = at_least(slope_y, cam.lo_y) & at_least(cam.hi_y, slope_y);
     f.J[0] = cam.fx * rz, f.J[1] = 0, f.J[2] = -cam.fx * f.slope_x * rz;
     f.J[3] = 0, f.J[4] = cam.fy * rz, f.J[5] = -cam.fy * f.slope_y * rz;
   }
@@ -67,7 +70,7 @@ GSR_HD Footprint<T> footprint(const Camera<T>& cam, const T* mean, const T* quat
   matmul<2, 3, 3>(f.J, cam.R, f.B);
   matmul<2, 3, 3>(f.B, f.A, f.M);
   f.unit = 1;
-  for (int i = 0; i < 6; ++i) f.unit = max(f.unit, T(fabs(f.M[i])));
+  for (int i = 0; i < 6; ++i) f.unit = max(f.unit, absolute(f.M[i]));
   for (int i = 0; i < 6; ++i) f.M[i] /= f.unit;
   const T* M = f.M;
   const T eps = eps2d / f.unit / f.unit;
@@ -110,7 +113,7 @@ GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<
   const T y10 = x01 * v00 + x11 * v01, y11 = x01 * v01 + x11 * v11;
   const T u2 = T(1) / f.unit / f.unit;
   T g00 = -(y00 * x00 + y01 * x01) * u2, g01 = -(y00 * x01 + y01 * x11) * u2, g11 = -(y10 * x01 + y11 * x11) * u2;
-  if (v_compensation != 0) {
+  if (any_nonzero(v_compensation)) {
     // comp = sqrt(det_raw / det); d det = adj(S) : dS. The 1e-6 is gsplat's.
     const T comp = compensation(f);
     const T half = v_compensation * T(0.5) / (comp + T(1e-6)) / f.det;
@@ -145,14 +148,10 @@ GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<
     // J(0,2) = -fx slope / z; where the slope is clamped, J depends on z alone
     g.t[2] +=
         (-cam.fx * v_J[0] - cam.fy * v_J[4] + cam.fx * f.slope_x * v_J[2] + cam.fy * f.slope_y * v_J[5]) * rz * rz;
-    if (f.inside_x) {
-      g.t[0] -= cam.fx * v_J[2] * rz * rz;
-      g.t[2] += cam.fx * f.slope_x * v_J[2] * rz * rz;
-    }
-    if (f.inside_y) {
-      g.t[1] -= cam.fy * v_J[5] * rz * rz;
-      g.t[2] += cam.fy * f.slope_y * v_J[5] * rz * rz;
-    }
+    const T moved_x = keep(f.inside_x, cam.fx * v_J[2] * rz * rz),
+            moved_y = keep(f.inside_y, cam.fy * v_J[5] * rz * rz);
+    g.t[0] -= moved_x, g.t[1] -= moved_y;
+    g.t[2] += f.slope_x * moved_x + f.slope_y * moved_y;
   }
   for (int j = 0; j < 3; ++j) {
     g.mean[j] = cam.R[j] * g.t[0] + cam.R[3 + j] * g.t[1] + cam.R[6 + j] * g.t[2];
