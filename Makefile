@@ -6,19 +6,20 @@ READY := $(VENV)/.ready
 LINT := build/lint
 NATIVE := $(shell find cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 CUDA := $(wildcard cuda/gpu/*.cu)
+DEVICE_HEADERS := $(filter cuda/gpu/%.h cuda/emu/%.h cuda/include/%.h,$(NATIVE))
 ARCHS := 80 90 120
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials lint format gpu-compile clean
+.PHONY: help venv demo test trials lint format gpu-compile emulated clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 venv: $(READY) ## set up .venv: dependencies, gs-reg itself (editable), its native library
 
-$(READY): setup.py pyproject.toml constraints.txt $(NATIVE)
+$(READY): setup.py pyproject.toml constraints.txt $(filter cuda/cpu/% cuda/include/%,$(NATIVE))
 	@$(PYTHON) -c 'import sys; sys.exit("gs-reg needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@command -v c++ >/dev/null || { echo "gs-reg builds its kernels with a C++17 compiler: install g++ or clang++" >&2; exit 1; }
 	@test -x $(BIN)/pip || echo "Setting up $(VENV); the first time downloads about 3 GB, most of it PyTorch"
@@ -51,12 +52,32 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
+# nvcc.flags: no fused multiply-add but where it is spelled out, as forward and backward must round alike, and like the
+# CPU; never fast math, which changes roots, divisions and denormals
 gpu-compile: $(CUDA:cuda/gpu/%.cu=build/gpu/%.o) ## compile every CUDA kernel (needs nvcc, no GPU)
 
-build/gpu/%.o: cuda/gpu/%.cu $(filter %.h,$(NATIVE)) Makefile
+build/gpu/%.o: cuda/gpu/%.cu $(DEVICE_HEADERS) Makefile
 	@mkdir -p $(@D)
-	nvcc -c $< -o $@ -std=c++17 -O3 -Icuda/include -Xcompiler -fPIC \
-	  $(foreach arch,$(ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch))
+	nvcc -c $< -o $@ $(shell cat cuda/gpu/nvcc.flags) -Xptxas -v \
+	  $(foreach arch,$(ARCHS),-gencode arch=compute_$(arch),code=sm_$(arch)) 2> $(@:.o=.txt) || { cat $(@:.o=.txt); exit 1; }
+
+# the same kernels on the host: threads are fibers, see cuda/emu
+EMULATED := $(CUDA:cuda/gpu/%.cu=build/emu/%.o) build/emu/emulator.o
+EMULATED_FLAGS := -std=c++17 -O2 -g0 -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Wno-unused-function \
+  -Icuda/include -Icuda/emu
+
+emulated: build/emu/libgsr_emulated.so ## the CUDA kernels as a library for the CPU, for tests
+
+build/emu/libgsr_emulated.so: $(EMULATED)
+	$(CXX) -shared $^ -o $@
+
+build/emu/%.o: cuda/gpu/%.cu $(DEVICE_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CXX) -c -x c++ $< -o $@ $(EMULATED_FLAGS)
+
+build/emu/%.o: cuda/emu/%.cpp $(DEVICE_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CXX) -c $< -o $@ $(EMULATED_FLAGS)
 
 clean: ## remove what was built; .venv and runs/ stay
 	rm -rf build dist *.egg-info gs_reg/*.so .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(READY)

@@ -75,7 +75,14 @@ def _open(path: Path) -> ctypes.CDLL:
         "gsr_rasterize_vjp": Rasterization,
     }.items():
         getattr(lib, name).argtypes = [ctypes.POINTER(struct)]
+    if has_sessions(lib):
+        lib.gsr_cuda_begin.argtypes = [c_void_p, c_int32, ALLOC, c_void_p]
     return lib
+
+
+def has_sessions(lib: ctypes.CDLL) -> bool:
+    """Whether a library takes stream and memory from its caller, as the CUDA one does."""
+    return hasattr(lib, "gsr_cuda_begin")
 
 
 @cache
@@ -100,9 +107,29 @@ def cpu_library() -> ctypes.CDLL:
     return _open(path)
 
 
-def call(function: str, args: _Struct) -> None:
+@cache
+def cuda_library() -> ctypes.CDLL:
+    """The library of our CUDA kernels.
+
+    Raises:
+        RuntimeError: it was not built, with the command that builds it.
+    """
+    path = Path(__file__).parent / "libgsr_cuda.so"
+    if not path.exists():
+        raise RuntimeError(
+            f"CUDA kernels not built ({path.name} is missing in gs_reg): "
+            "run `GS_REG_CUDA=1 pip install .`; it needs nvcc, and no GPU"
+        )
+    return _open(path)
+
+
+def library(device: str) -> ctypes.CDLL:
+    """The library for tensors on a type of device."""
+    return cuda_library() if device == "cuda" else cpu_library()
+
+
+def checked(lib: ctypes.CDLL, function: str, args: _Struct) -> None:
     """Calls a native function; raises RuntimeError with the library's own text when it fails."""
-    lib = cpu_library()
     if getattr(lib, function)(ctypes.byref(args)) != 0:
         raise RuntimeError(f"{function}: {lib.gsr_error().decode()}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gs_reg._library import _fields, _Struct, call
-from gs_reg._ops._args import common, point
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import DEVICES, call, common, point
 
 
 class Harmonics(_Struct):
@@ -29,7 +29,7 @@ def _harmonics(sh, means, centers, depths, degree: int, bias: float, clamp: bool
     return args, ins
 
 
-@torch.library.custom_op("gs_reg::sh_channels", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::sh_channels", mutates_args=(), device_types=DEVICES)
 def sh_channels(
     sh: Tensor, means: Tensor, centers: Tensor, depths: Tensor | None, degree: int, bias: float, clamp: bool
 ) -> Tensor:
@@ -37,7 +37,7 @@ def sh_channels(
     args, _alive = _harmonics(sh, means, centers, depths, degree, bias, clamp)
     out = _channels(sh, centers, depths)
     point(args, out=out)
-    call("gsr_sh", args)
+    call("gsr_sh", args, sh)
     return out
 
 
@@ -50,7 +50,7 @@ def _(sh, means, centers, depths, degree, bias, clamp):
     return _channels(sh, centers, depths)
 
 
-@torch.library.custom_op("gs_reg::sh_channels_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::sh_channels_vjp", mutates_args=(), device_types=DEVICES)
 def sh_channels_vjp(
     sh: Tensor,
     means: Tensor,
@@ -70,7 +70,7 @@ def sh_channels_vjp(
     point(args, out=out, v_out=v_out, v_sh=v_sh, v_depths=v_depths)
     if with_directions:
         point(args, v_means=v_means, v_centers=v_centers)
-    call("gsr_sh_vjp", args)
+    call("gsr_sh_vjp", args, sh)
     return grads
 
 

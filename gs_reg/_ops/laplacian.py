@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gs_reg._library import _fields, _Struct, call
-from gs_reg._ops._args import common, point
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import call, common, point
 
 
 class Graph(_Struct):
@@ -39,7 +39,7 @@ def _gather(features, factors, offsets, nodes, weights, excess) -> tuple[Tensor,
     args = Graph(**common(features), N=features.shape[0], F=features.shape[1])
     point(args, offsets=offsets, nodes=nodes, weights=weights, excess=excess)
     point(args, factors=factors, features=features, out=out, sum=total)
-    call("gsr_laplacian", args)
+    call("gsr_laplacian", args, features)
     return out, total
 
 

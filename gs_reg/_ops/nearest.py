@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gs_reg._library import _fields, _Struct, call
-from gs_reg._ops._args import common, point
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import call, common, point
 
 
 class Neighbors(_Struct):
@@ -25,7 +25,7 @@ def nearest(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     neighbors, distances = _outputs(points, k)
     args = Neighbors(**common(points), N=len(points), k=k)
     point(args, points=points, neighbors=neighbors, distances=distances)
-    call("gsr_nearest", args)
+    call("gsr_nearest", args, points)
     return neighbors, distances
 
 

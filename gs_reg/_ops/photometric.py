@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gs_reg._library import _fields, _Struct, call
-from gs_reg._ops._args import common, point
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import DEVICES, call, common, point
 
 
 class Photometry(_Struct):
@@ -39,7 +39,7 @@ def _photometry(image: Tensor, target: Tensor, mask: Tensor | None, **scales: fl
     return args, [image, target, mask]
 
 
-@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types=DEVICES)
 def photometric(
     image: Tensor, target: Tensor, mask: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -49,7 +49,7 @@ def photometric(
     l1, dssim, count, gradient = _photometric_outputs(image, with_gradient)
     sums = torch.empty(3, dtype=torch.float64)
     point(args, sums=sums, ssim_gradient=gradient if with_gradient else None)
-    call("gsr_photometric", args)
+    call("gsr_photometric", args, image)
     count.copy_(sums[2].clamp_min(1))
     return l1.copy_(sums[0] / count), dssim.copy_(sums[1] / count), count, gradient
 
@@ -64,7 +64,7 @@ def _(image, target, mask, with_gradient):
     return _photometric_outputs(image, with_gradient)
 
 
-@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types=DEVICES)
 def photometric_vjp(
     image: Tensor,
     target: Tensor,
@@ -79,7 +79,7 @@ def photometric_vjp(
     args, _alive = _photometry(image, target, mask, scale_l1=float(v_l1) / total, scale_ssim=float(v_dssim) / total)
     out = torch.empty_like(ssim_gradient)
     point(args, ssim_gradient=ssim_gradient, v_image=out)
-    call("gsr_photometric_vjp", args)
+    call("gsr_photometric_vjp", args, image)
     return out
 
 

@@ -5,7 +5,8 @@ import ctypes
 import torch
 from torch import Tensor
 
-from gs_reg._library import ALLOC, STATE_SLOTS, Projection, Rasterization, call
+from gs_reg._library import STATE_SLOTS, Projection, Rasterization
+from gs_reg._ops._args import DEVICES, Memory, call
 
 __all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp"]
 
@@ -18,7 +19,7 @@ def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
 
 
-@torch.library.custom_op("gs_reg::project", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::project", mutates_args=(), device_types=DEVICES)
 def project(
     means: Tensor,
     quats: Tensor,
@@ -41,7 +42,7 @@ def project(
     outs = _project_outputs(ins[0], viewmats.shape[0])
     args = _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic)
     _set(args, ("means2d", "depths", "conics", "opacities2d", "shapes", "radii", "nonfinite"), outs)
-    call("gsr_project", args)
+    call("gsr_project", args, means)
     return outs
 
 
@@ -88,7 +89,7 @@ def _(means, quats, scales, opacities, viewmats, *_):
     return _project_outputs(means, viewmats.shape[0])
 
 
-@torch.library.custom_op("gs_reg::project_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::project_vjp", mutates_args=(), device_types=DEVICES)
 def project_vjp(
     means: Tensor,
     quats: Tensor,
@@ -115,7 +116,7 @@ def project_vjp(
     args.radii = _ptr(radii)
     _set(args, ("v_means2d", "v_depths", "v_conics", "v_opacities2d"), v_outs)
     _set(args, ("v_means", "v_quats", "v_scales", "v_opacities", "v_viewmats"), outs)
-    call("gsr_project_vjp", args)
+    call("gsr_project_vjp", args, means)
     return outs
 
 
@@ -152,7 +153,7 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
 project.register_autograd(_project_backward, setup_context=_project_setup)
 
 
-@torch.library.custom_op("gs_reg::rasterize", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::rasterize", mutates_args=(), device_types=DEVICES)
 def rasterize(
     means2d: Tensor,
     conics: Tensor,
@@ -181,15 +182,17 @@ def rasterize(
     C, _, D = features.shape
     image, alphas = means2d.new_empty(C, height, width, D), means2d.new_empty(C, height, width)
     _set(args, ("radii", "backgrounds", "image", "alphas"), (radii, backgrounds, image, alphas))
-    state: list[Tensor] = [torch.empty(0, dtype=torch.uint8) for _ in range(STATE_SLOTS)]
+    state = Memory(means2d.device)
+    args.alloc = state.callback
+    call("gsr_rasterize", args, means2d, state)
+    slots = [_state_slot(state, slot) for slot in range(STATE_SLOTS)]
+    return image, alphas, [*slots, torch.tensor([args.visible, args.intersections])]
 
-    def allocate(_context, slot, count):
-        state[slot] = torch.empty(count, dtype=torch.uint8)
-        return state[slot].data_ptr()
 
-    args.alloc = ALLOC(allocate)
-    call("gsr_rasterize", args)
-    return image, alphas, [*state, torch.tensor([args.visible, args.intersections])]
+def _state_slot(state: Memory, slot: int) -> Tensor:
+    """What the library put there; a new empty tensor where it has no use for a slot, as outputs may not alias."""
+    found = state.blocks.get(slot)
+    return torch.empty(0, dtype=torch.uint8, device=state.device) if found is None else found
 
 
 def _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absgrad) -> Rasterization:
@@ -218,11 +221,11 @@ def _(means2d, conics, opacities2d, features, backgrounds, absolute, shapes, dep
     return (
         means2d.new_empty(C, height, width, D),
         means2d.new_empty(C, height, width),
-        [*state, means2d.new_empty(2, dtype=torch.int64)],
+        [*state, torch.empty(2, dtype=torch.int64)],
     )
 
 
-@torch.library.custom_op("gs_reg::rasterize_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::rasterize_vjp", mutates_args=(), device_types=DEVICES)
 def rasterize_vjp(
     means2d: Tensor,
     shapes: Tensor,
@@ -247,7 +250,7 @@ def rasterize_vjp(
     outs = _rasterize_gradients(means2d, shapes, depths, features, absgrad)
     _set(args, ("image", "v_image", "v_alphas"), (image, v_image, v_alphas))
     _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
-    call("gsr_rasterize_vjp", args)
+    call("gsr_rasterize_vjp", args, means2d)
     return outs
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gs_reg._library import _fields, _Struct, call
-from gs_reg._ops._args import common, point
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import DEVICES, call, common, point
 
 
 class RayPoints(_Struct):
@@ -20,7 +20,7 @@ class RayPoints(_Struct):
     """)
 
 
-@torch.library.custom_op("gs_reg::along_rays", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::along_rays", mutates_args=(), device_types=DEVICES)
 def along_rays(
     residual: Tensor, log_start: Tensor, origins: Tensor, rays: Tensor, log_sizes: Tensor, depth_range: float
 ) -> tuple[Tensor, Tensor]:
@@ -30,7 +30,7 @@ def along_rays(
     args = RayPoints(**common(residual), N=len(residual), range=depth_range)
     point(args, **dict(zip(("residual", "log_start", "origins", "rays", "log_sizes"), ins, strict=True)))
     point(args, means=means, log_scales=log_scales)
-    call("gsr_along_rays", args)
+    call("gsr_along_rays", args, residual)
     return means, log_scales
 
 
@@ -39,7 +39,7 @@ def _(residual, log_start, origins, rays, log_sizes, depth_range):
     return torch.empty_like(origins), torch.empty_like(log_sizes)
 
 
-@torch.library.custom_op("gs_reg::along_rays_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::along_rays_vjp", mutates_args=(), device_types=DEVICES)
 def along_rays_vjp(
     residual: Tensor, log_start: Tensor, rays: Tensor, v_means: Tensor, v_log_scales: Tensor, depth_range: float
 ) -> Tensor:
@@ -49,7 +49,7 @@ def along_rays_vjp(
     args = RayPoints(**common(residual), N=len(residual), range=depth_range)
     point(args, **dict(zip(("residual", "log_start", "rays", "v_means", "v_log_scales"), ins, strict=True)))
     point(args, v_residual=out)
-    call("gsr_along_rays_vjp", args)
+    call("gsr_along_rays_vjp", args, residual)
     return out
 
 

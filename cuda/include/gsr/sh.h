@@ -5,7 +5,7 @@
 
 namespace gsr {
 
-constexpr int sh_count(int degree) { return (degree + 1) * (degree + 1); }
+GSR_HD constexpr int sh_count(int degree) { return (degree + 1) * (degree + 1); }
 
 struct ShFactors {
   static constexpr double c0 = 0.28209479177387814, c1 = 0.4886025119029199;

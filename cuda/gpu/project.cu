@@ -1,0 +1,125 @@
+// Projection, one thread for each camera and Gaussian, and its gradient, one thread for each Gaussian.
+#include "api.h"
+#include "gsr/rows.h"
+#include "reduce.h"
+
+namespace gsr {
+namespace {
+
+constexpr int kThreads = kReduceThreads;
+constexpr int kCameraNumbers = 12;  // R, t
+
+template <class T>
+GSR_DEVICE Camera<T> camera_of(const gsr_projection& a, int64_t c) {
+  return camera_from(input<T>(a.viewmats) + 16 * c, input<T>(a.Ks) + 9 * c, T(a.width), T(a.height),
+                     a.orthographic != 0);
+}
+
+template <class T, int count>
+struct Values {
+  T of[count];
+};
+
+template <int count, class T>
+GSR_DEVICE Values<T, count> read(const void* array, int64_t row) {
+  Values<T, count> values;
+  for (int i = 0; i < count; ++i) values.of[i] = input<T>(array)[count * row + i];
+  return values;
+}
+
+template <int count, class T>
+GSR_DEVICE void write(const T* values, void* array, int64_t row) {
+  for (int i = 0; i < count; ++i) output<T>(array)[count * row + i] = values[i];
+}
+
+template <class T>
+GSR_KERNEL(kThreads)
+project_kernel(gsr_projection a) {
+  const int64_t flat = block_index() * kThreads + thread_index();
+  if (flat >= a.C * a.N) return;
+  const int64_t c = flat / a.N, n = flat % a.N;
+  const auto mean = read<3, T>(a.means, n), scale = read<3, T>(a.scales, n);
+  const auto quat = read<4, T>(a.quats, n);
+  const T opacity = input<T>(a.opacities)[n];
+  const bool finite = is_finite(mean.of, quat.of, scale.of, opacity);
+  if (!finite && c == 0) atomic_add(a.nonfinite, int64_t(1));
+  ProjectedRow<T> row = {};
+  if (finite) row = project_row(a, camera_of<T>(a, c), mean.of, quat.of, scale.of, opacity);
+  write<2>(row.mean, a.means2d, flat), write<1>(&row.depth, a.depths, flat);
+  write<3>(row.conic, a.conics, flat), write<1>(&row.opacity, a.opacities2d, flat);
+  write<6>(row.shape, a.shapes, flat);
+  a.radii[2 * flat] = row.radii[0], a.radii[2 * flat + 1] = row.radii[1];
+}
+
+template <class T>
+void project(const gsr_projection& a) {
+  fill_bytes(a.nonfinite, 0, sizeof(int64_t), stream());
+  launch(project_kernel<T>, blocks_for(a.C * a.N, kThreads), kThreads, stream(), a);
+}
+
+template <class T>
+GSR_DEVICE FootprintGradient<T> row_vjp(const gsr_projection& a, int64_t c, int64_t n, RowGradient<T>& row) {
+  const int64_t flat = c * a.N + n;
+  const auto mean = read<3, T>(a.means, n), scale = read<3, T>(a.scales, n), v_conic = read<3, T>(a.v_conics, flat);
+  const auto quat = read<4, T>(a.quats, n);
+  const auto v_mean = read<2, T>(a.v_means2d, flat);
+  return project_row_vjp(a, camera_of<T>(a, c), mean.of, quat.of, scale.of, input<T>(a.opacities)[n], v_mean.of,
+                         input<T>(a.v_depths)[flat], v_conic.of, input<T>(a.v_opacities2d)[flat], row);
+}
+
+// `v_cameras` has a row for each block and camera.
+template <class T>
+GSR_KERNEL(kThreads)
+project_vjp_kernel(gsr_projection a, T* v_cameras) {
+  GSR_SHARED T shared[kThreads / kWarp][kCameraNumbers];
+  const int64_t n = block_index() * kThreads + thread_index();
+  RowGradient<T> row = {};
+  for (int64_t c = 0; c < a.C; ++c) {
+    T v_camera[kCameraNumbers] = {};
+    if (n < a.N && a.radii[2 * (c * a.N + n)] > 0) {
+      const FootprintGradient<T> g = row_vjp(a, c, n, row);
+      for (int i = 0; i < 9; ++i) v_camera[i] = finite_or_zero(g.R[i]);
+      for (int i = 0; i < 3; ++i) v_camera[9 + i] = finite_or_zero(g.t[i]);
+    }
+    if (v_cameras) block_sum(v_camera, shared, v_cameras + (block_index() * a.C + c) * kCameraNumbers);
+  }
+  if (n >= a.N) return;
+  for (int i = 0; i < 3; ++i) row.mean[i] = finite_or_zero(row.mean[i]), row.scale[i] = finite_or_zero(row.scale[i]);
+  for (int i = 0; i < 4; ++i) row.quat[i] = finite_or_zero(row.quat[i]);
+  row.opacity = finite_or_zero(row.opacity);
+  write<3>(row.mean, a.v_means, n), write<4>(row.quat, a.v_quats, n);
+  write<3>(row.scale, a.v_scales, n), write<1>(&row.opacity, a.v_opacities, n);
+}
+
+template <class T>
+GSR_KERNEL(kThreads)
+store_viewmats_kernel(const T* v_cameras, int64_t C, T* v_viewmats) {
+  const int64_t at = block_index() * kThreads + thread_index();
+  if (at >= 16 * C) return;
+  const int row = at % 16 / 4, column = at % 4;
+  const T* v_camera = v_cameras + at / 16 * kCameraNumbers;
+  v_viewmats[at] = row == 3 ? T(0) : column == 3 ? v_camera[9 + row] : v_camera[3 * row + column];
+}
+
+template <class T>
+void project_vjp(const gsr_projection& a) {
+  const int64_t blocks = blocks_for(a.N, kThreads), width = a.C * kCameraNumbers;
+  T* v_cameras = a.v_viewmats ? scratch<T>(blocks * width) : nullptr;
+  launch(project_vjp_kernel<T>, blocks, kThreads, stream(), a, v_cameras);
+  if (!a.v_viewmats) return;
+  T* sums = scratch<T>(width);
+  sum_rows(v_cameras, blocks, width, sums);
+  launch(store_viewmats_kernel<T>, blocks_for(16 * a.C, kThreads), kThreads, stream(), sums, a.C,
+         output<T>(a.v_viewmats));
+}
+
+}  // namespace
+}  // namespace gsr
+
+int32_t gsr_project(gsr_projection* args) {
+  return gsr::dispatch(args, [&](auto t) { gsr::project<decltype(t)>(*args); });
+}
+
+int32_t gsr_project_vjp(gsr_projection* args) {
+  return gsr::dispatch(args, [&](auto t) { gsr::project_vjp<decltype(t)>(*args); });
+}

@@ -1,0 +1,100 @@
+"""The CUDA kernels of projection and compositing, emulated, against the CPU library."""
+
+import pytest
+import torch
+
+from gs_reg.render import RenderConfig, render
+
+from ..render.scenes import leaves, random_scene, rebuilt
+
+SIZE = {"count": 60, "width": 29, "height": 31}
+
+
+def drawn(dtype=torch.float64, features=0, **options):
+    """All outputs, and the gradients of a random linear function of them."""
+    splats, cameras = random_scene(**SIZE)
+    leaf = {k: v.detach().to(dtype).requires_grad_() for k, v in leaves(splats, cameras).items()}
+    generator = torch.Generator().manual_seed(5)
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    leaf["features"] = rand(len(splats), features).requires_grad_()
+    leaf["backgrounds"] = rand(2, 3).requires_grad_()
+    config = RenderConfig(backend="native", **options)
+    out = render(*rebuilt(leaf, cameras), config, features=leaf["features"], backgrounds=leaf["backgrounds"])
+    out.means2d.retain_grad()
+    image = torch.cat([out.colors, out.alphas, out.depths, out.features], -1)
+    (image * (rand(*image.shape) - 0.5)).sum().backward()
+    gradients = {name: tensor.grad for name, tensor in leaf.items() if tensor.numel()}
+    if config.absgrad:
+        gradients["absolute"] = out.means2d.absgrad
+    return image.detach(), {"radii": out.radii, "means2d": out.means2d.detach()}, gradients
+
+
+def assert_close(ours, theirs, image=1e-12, relative=1e-10):
+    assert torch.equal(ours[1]["radii"], theirs[1]["radii"])
+    torch.testing.assert_close(ours[1]["means2d"].double(), theirs[1]["means2d"].double(), rtol=2e-6, atol=1e-4)
+    assert theirs[0].abs().sum() > 0
+    assert (ours[0] - theirs[0]).abs().max() <= image
+    for name, gradient in ours[2].items():
+        want = theirs[2][name]
+        assert want.abs().sum() > 0, name
+        assert (gradient - want).norm() <= relative * want.norm(), name
+
+
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+@pytest.mark.parametrize("camera_model", ["pinhole", "ortho"])
+def test_float64(emulated, mode, camera_model):
+    options = {"mode": mode, "camera_model": camera_model}
+    with emulated():
+        ours = drawn(**options)
+    assert_close(ours, drawn(**options))
+
+
+@pytest.mark.parametrize("features", [1, 13, 29])
+def test_many_channels(emulated, features):
+    with emulated(seed=1):
+        ours = drawn(features=features)
+    assert_close(ours, drawn(features=features))
+
+
+@pytest.mark.parametrize("features", [0, 3])
+def test_float32_within_tolerances(emulated, features):
+    with emulated():
+        ours = drawn(torch.float32, features)
+    assert_close(ours, drawn(torch.float64, features), image=1e-5, relative=1e-4)
+
+
+@pytest.mark.parametrize("features", [0, 2])
+def test_absolute_gradients(emulated, features):
+    with emulated(seed=2):
+        ours = drawn(features=features, absgrad=True)
+    assert_close(ours, drawn(features=features, absgrad=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha_min": 0.0, "alpha_max": 1.0, "transmittance_min": 0.0}])
+def test_order_of_lanes_changes_no_more_than_rounding(emulated, options):
+    theirs = drawn(**options)
+    for seed in (3, 4):
+        with emulated(seed):
+            assert_close(drawn(**options), theirs)
+
+
+def test_repeatable_sums(emulated):
+    """With torch's deterministic algorithms: the same bits whatever the order of lanes, and the same values."""
+    theirs = drawn(torch.float32, absgrad=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        runs = []
+        for seed in (0, 5, 6):
+            with emulated(seed):
+                runs.append(drawn(torch.float32, absgrad=True))
+        with emulated(), pytest.raises(RuntimeError, match="at most 4 channels"):
+            drawn(torch.float32, features=1)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_close(runs[0], theirs, image=1e-5, relative=1e-4)
+    for run in runs[1:]:
+        assert torch.equal(run[0], runs[0][0])
+        assert all(torch.equal(run[2][name], runs[0][2][name]) for name in run[2] if name != "backgrounds")
