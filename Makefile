@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials lint format gpu-compile emulated clean
+.PHONY: help venv demo test trials lint format gpu gpu-compile emulated clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
+
+gpu: $(READY) ## on a machine with a GPU: build, test and time our CUDA kernels; elsewhere it says that it did not
+	PYTHON=$(BIN)/python scripts/gpu_check.sh
 
 # nvcc.flags: no fused multiply-add but where it is spelled out, as forward and backward must round alike, and like the
 # CPU; never fast math, which changes roots, divisions and denormals

@@ -1,8 +1,12 @@
-"""Builds the native CPU library, one file an instruction set, with the system's C++ compiler; no torch needed."""
+"""Builds the native CPU library, one file an instruction set, with the system's C++ compiler; no torch needed.
+
+With GS_REG_CUDA=1 also the library of our CUDA kernels, with nvcc, for the architectures in GS_REG_CUDA_ARCHS.
+"""
 
 import copy
 import os
 import platform
+import shutil
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -41,6 +45,17 @@ ISAS = {
 }.get(platform.machine(), {"base": []})
 
 
+CUDA_ARCHS = os.environ.get("GS_REG_CUDA_ARCHS", "80 90 120").split()
+
+
+def nvcc() -> str:
+    home = os.environ.get("CUDA_HOME")
+    found = shutil.which("nvcc", path=str(Path(home, "bin")) if home else None) or shutil.which("nvcc")
+    if found is None:
+        raise SystemExit("GS_REG_CUDA=1: nvcc not found; set CUDA_HOME, or unset it to build for the CPU alone")
+    return found
+
+
 class BuildNative(build_ext):
     """Plain shared libraries, opened with ctypes: no Python ABI in their names, none in their symbols."""
 
@@ -55,11 +70,21 @@ class BuildNative(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.name == "gs_reg.libgsr_cuda":
+            return self.build_cuda(ext)
         # the libraries share their sources and are built at the same time: each needs object files of its own, or they
         # end up with one another's instruction sets
         own = copy.copy(self)
         own.build_temp = str(Path(self.build_temp) / ext.name)
         super(BuildNative, own).build_extension(ext)
+
+    def build_cuda(self, ext: Extension) -> None:
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        flags = Path("cuda/gpu/nvcc.flags").read_text().split()
+        targets = [flag for a in CUDA_ARCHS for flag in ("-gencode", f"arch=compute_{a},code=sm_{a}")]
+        link = ["-shared", "-cudart", "static", "--threads", "0", "-o", str(target)]
+        self.spawn([nvcc(), *flags, *targets, *link, *ext.sources])
 
 
 setup(
@@ -81,6 +106,10 @@ setup(
             extra_link_args=["-pthread"],
         )
         for isa, flags in ISAS.items()
+    ]
+    + [
+        Extension("gs_reg.libgsr_cuda", sorted(str(p) for p in Path("cuda/gpu").glob("*.cu")), depends=HEADERS)
+        for _ in range(os.environ.get("GS_REG_CUDA") == "1")
     ],
     cmdclass={"build_ext": BuildNative},
 )

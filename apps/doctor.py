@@ -77,7 +77,7 @@ def _escaped(text: str) -> str:
 
 def checks() -> list[Check]:
     """All checks, in the order in which a person would ask; none raises."""
-    singles: list[Callable[[], Check]] = [_python, _torch, _cuda, _native, _gsplat_kernels, _cxx, _nvcc]
+    singles: list[Callable[[], Check]] = [_python, _torch, _cuda, _native, _native_cuda, _gsplat_kernels, _cxx, _nvcc]
     singles += [_processor, _memory, _disk, _opencv]
     return [_guarded(check) for check in singles] + [_part(*part) for part in OPTIONAL]
 
@@ -143,16 +143,28 @@ def _native() -> Check:
     return Check("native library", True, ", ".join(f"{key} {value}" for key, value in info.items()), required=True)
 
 
+def _native_cuda() -> Check:
+    from gs_reg._library import cuda_library
+
+    why = "off by default: never run on a GPU yet, so `--backend auto` draws with gsplat there"
+    try:
+        path = cuda_library()._name
+    except (RuntimeError, OSError) as error:
+        return Check("CUDA kernels", False, f"{error}; {why}", "not needed: an experiment for --backend native")
+    return Check("CUDA kernels", True, f"{path}; {why}")
+
+
 def _gsplat_kernels() -> Check:
     import torch
 
     if not torch.cuda.is_available():
         return Check("GPU rasteriser", False, "not needed: there is no GPU to use", "")
-    if importlib.util.find_spec("gsplat") is None:
-        return Check("GPU rasteriser", False, "gsplat is not installed", "pip install 'gs-reg[gsplat]'")
-    nvcc = shutil.which("nvcc") is not None
-    fix = "" if nvcc else "install the CUDA toolkit (nvcc): gsplat builds its kernels at the first use"
-    return Check("GPU rasteriser", nvcc, f"gsplat {importlib.metadata.version('gsplat')}", fix)
+    from gs_reg.render.gsplat import missing
+
+    why = missing()
+    if why is None:
+        return Check("GPU rasteriser", True, f"gsplat {_version('gsplat')}: what `--backend auto` draws with")
+    return Check("GPU rasteriser", False, why[0], why[1])
 
 
 def _cxx() -> Check:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -12,6 +17,8 @@ from gs_reg.sh import sh_colors
 from gs_reg.types import Cameras, Render, Splats
 
 FIXED = {"alpha_min": 1 / 255, "alpha_max": 0.999, "transmittance_min": 1e-4}
+CHUNK, MOST_CHANNELS = 32, 513
+"""Channels that gsplat takes in one pass when left alone, and at most."""
 
 
 def draw(
@@ -25,25 +32,23 @@ def draw(
     """Draws with gsplat.rasterization.
 
     Raises:
-        MissingPart: no CUDA tensors, or gsplat is not installed.
-        ValueError: a cut-off that gsplat has built in is set to another value.
+        MissingPart: no CUDA tensors, gsplat is not installed, or its kernels cannot be built.
+        TypeError: float64, which gsplat has no kernels for.
+        ValueError: a cut-off that gsplat has built in is set to another value; absgrad with too many channels.
     """
     rasterization = _rasterization(splats.means.device)
-    for name, value in FIXED.items():
-        if getattr(config, name) != value:
-            raise ValueError(
-                f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native"
-            )
+    channels = 4 + (0 if features is None else features.shape[-1])
+    check(config, splats.means.dtype, channels)
     depths = _camera_depths(splats, cameras)
     colors = sh_colors(splats.sh, splats.means, viewpoints(cameras, degree), degree)
-    channels = stack_channels(colors, depths, features)
-    padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels.shape[-1] - 3))
+    stacked = stack_channels(colors, depths, features)
+    padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels - 3))
     image, alphas, meta = rasterization(
         splats.means,
         splats.quats,
         splats.scales,
         splats.opacities,
-        channels,
+        stacked,
         cameras.viewmats,
         cameras.Ks,
         cameras.width,
@@ -56,9 +61,54 @@ def draw(
         backgrounds=padded,
         absgrad=config.absgrad,
         rasterize_mode=config.mode,
+        # of the absolute gradients it keeps those of the last pass alone
+        channel_chunk=max(CHUNK, channels) if config.absgrad else CHUNK,
         camera_model=config.camera_model,
     )
     return unstack_channels(image, alphas[..., 0], meta["means2d"], meta["radii"], features is not None)
+
+
+def check(config: RenderConfig, dtype: torch.dtype, channels: int) -> None:
+    """Raises where gsplat cannot honour what is asked for."""
+    if dtype != torch.float32:
+        raise TypeError(f"backend gsplat: takes float32, got {dtype}; use native or reference")
+    for name, value in FIXED.items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native"
+            )
+    if config.absgrad and channels > MOST_CHANNELS:
+        raise ValueError(f"absgrad: gsplat sums at most {MOST_CHANNELS} channels in one pass, got {channels}")
+
+
+def missing() -> tuple[str, str] | None:
+    """Why gsplat cannot draw here, and the remedy; None where nothing stands against it.
+
+    Looks without importing it: touching its backend starts a build of minutes, or fails with an error about something
+    else where torch has no CUDA.
+    """
+    if torch.version.cuda is None:
+        return "torch is a CPU build", "pip install torch with CUDA"
+    for package in ("gsplat", "packaging"):  # which gsplat imports without declaring it
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed", "pip install 'gs-reg[gsplat]'"
+    if not (_has_kernels() or _nvcc()):
+        return (
+            "gsplat holds no kernels and nvcc is not found",
+            "install the CUDA toolkit, to build them",
+        )
+    return None
+
+
+def _has_kernels() -> bool:
+    spec = importlib.util.find_spec("gsplat")
+    folders = spec.submodule_search_locations if spec else None
+    return any(any(Path(folder).glob("csrc*.so")) for folder in folders or ())
+
+
+def _nvcc() -> bool:
+    home = os.environ.get("CUDA_HOME")
+    return shutil.which("nvcc") is not None or (home is not None and Path(home, "bin", "nvcc").exists())
 
 
 def _rasterization(device: torch.device):
@@ -66,10 +116,17 @@ def _rasterization(device: torch.device):
         raise MissingPart(
             "backend gsplat: needs tensors on a CUDA device, and these are on the CPU; use backend native"
         )
+    if why := missing():
+        raise MissingPart(f"backend gsplat: {why[0]}; {why[1]}")
     try:
         from gsplat import rasterization  # pyright: ignore[reportAttributeAccessIssue]: it takes this very file for it
-    except ImportError as error:
-        raise MissingPart(f"backend gsplat: pip install 'gs-reg[gsplat]' ({error})") from None
+        from gsplat.cuda import _backend  # pyright: ignore[reportMissingImports]: builds the kernels where it must
+
+        built = getattr(_backend, "_C", None) is not None
+    except Exception as error:  # a failed build surfaces as nearly anything
+        raise MissingPart(f"backend gsplat: its kernels cannot be built or loaded: {error}") from None
+    if not built:
+        raise MissingPart("backend gsplat: its kernels cannot be built: it finds no CUDA toolkit (nvcc)")
     return rasterization
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gs_reg import _ops
+from gs_reg import _library, _ops
 from gs_reg.errors import MissingPart
 from gs_reg.render.config import RenderConfig
 from gs_reg.types import Cameras, Render, Splats
@@ -19,10 +19,10 @@ def draw(
     features: Tensor | None,
     backgrounds: Tensor | None,
 ) -> Render:
-    if splats.means.device.type != "cpu":
-        raise MissingPart(
-            "backend native: our CUDA kernels are not part of this build; use backend gsplat or device cpu"
-        )
+    try:
+        _library.library(splats.means.device.type)
+    except RuntimeError as error:
+        raise MissingPart(f"backend native: {error}") from None
     width, height = cameras.width, cameras.height
     means2d, depths, conics, opacities2d, shapes, radii, _nonfinite = _ops.project(
         splats.means,
