@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gs_reg._ops import rasterizer
 from gs_reg.render import RenderConfig, render
 
 from ..render.scenes import leaves, random_scene, rebuilt
@@ -98,3 +99,26 @@ def test_repeatable_sums(emulated):
     for run in runs[1:]:
         assert torch.equal(run[0], runs[0][0])
         assert all(torch.equal(run[2][name], runs[0][2][name]) for name in run[2] if name != "backgrounds")
+
+
+@pytest.mark.parametrize(
+    ("visible", "intersections", "enough"), [(500, 3000, True), (40, 3000, False), (500, 50, False)]
+)
+def test_given_capacities(emulated, monkeypatch, visible, intersections, enough):
+    """Slack changes nothing, and what is beyond a capacity is left out without harm."""
+    theirs = drawn(features=1)
+    plain = rasterizer._rasterization
+
+    def with_capacities(*arguments):
+        args = plain(*arguments)
+        args.visible, args.intersections = visible, intersections
+        return args
+
+    with emulated(seed=7):
+        monkeypatch.setattr(rasterizer, "_rasterization", with_capacities)
+        ours = drawn(features=1)
+    if enough:
+        assert_close(ours, theirs)
+    else:
+        assert all(torch.isfinite(t).all() for t in (ours[0], *ours[2].values()))
+        assert not torch.equal(ours[0], theirs[0])
