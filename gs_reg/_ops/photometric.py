@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._args import call, common, point
 
 
 class Photometry(_Struct):
@@ -39,7 +39,7 @@ def _photometry(image: Tensor, target: Tensor, mask: Tensor | None, **scales: fl
     return args, [image, target, mask]
 
 
-@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types=DEVICES)
+@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types="cpu")
 def photometric(
     image: Tensor, target: Tensor, mask: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -64,7 +64,7 @@ def _(image, target, mask, with_gradient):
     return _photometric_outputs(image, with_gradient)
 
 
-@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types=DEVICES)
+@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types="cpu")
 def photometric_vjp(
     image: Tensor,
     target: Tensor,
