@@ -35,6 +35,7 @@ GROUPS = {
     },
     "service": {
         "doctor": Command("doctor", "What this machine can do, and how to mend what it cannot."),
+        "bench cpu": Command("bench_cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
         "bench ops": Command("bench_ops", "Time the operators around the rasterizer beside the libraries' own."),
         "version": Command("version", "Version of gs-reg and of what it runs on."),
     },

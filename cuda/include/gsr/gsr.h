@@ -68,4 +68,5 @@ GSR_API int32_t gsr_project_vjp(gsr_projection*);
 GSR_API int32_t gsr_rasterize(gsr_rasterization*);
 GSR_API int32_t gsr_rasterize_vjp(gsr_rasterization*);
 
+#include "gsr/bench.h"
 #include "gsr/fused.h"
