@@ -157,17 +157,19 @@ def _training(step: Step) -> Callable[[Tensor], dict[str, Callable[[], object]]]
 
 
 def floors(step: Step, counts: dict[str, int], rates: Rates) -> dict[str, float]:
-    """Seconds below which a stage cannot go: pairs of 4x4 blocks, multiply-adds or bytes, at the bare loops' rates."""
+    """The least seconds of a stage: pairs of 4x4 blocks, multiply-adds or bytes read, at the bare loops' rates.
+
+    Bytes written are left out: memory takes them while it is being read.
+    """
     count, channels = step.scene.features.shape
     pixels = step.size[0] * step.size[1]
-    scalars = count * (11 + channels)
     out = {
-        "projection": count * 4 * (11 + 15) / rates.bytes,
-        "projection backward": count * 4 * (11 + 2 + 7 + 11) / rates.bytes,
-        "optimiser": 28 * scalars / rates.bytes,
+        "projection": 4 * count * 11 / rates.bytes,
+        "projection backward": 4 * count * (11 + 2 + 7) / rates.bytes,
+        "optimiser": 4 * count * (11 + channels) * 4 / rates.bytes,
     }
     if channels == 3:
         forward, backward = counts["evaluated"] / rates.forward_pairs, counts["evaluated"] / rates.backward_pairs
-        loss = max(2 * 176 * 3 * pixels / rates.flops, 36 * pixels / rates.bytes)
+        loss = max(2 * 176 * 3 * pixels / rates.flops, 24 * pixels / rates.bytes)
         out |= {"forward": forward, "backward": backward, "rasterizer": forward + backward, "loss": loss}
     return out
