@@ -74,8 +74,8 @@ def test_bare_loops_reach_believable_rates():
     assert 1e8 < rates.flops < 1e13 and 1e8 < rates.bytes < 1e12
 
 
-def test_memory_is_measured_in_a_process_of_its_own():
-    found = peak_memory("tiny")
+def test_memory_is_measured_in_a_process_of_its_own(real_data):
+    found = peak_memory("A")  # on tiny, memory that the process already holds may be all it needs
     assert found is None or 0 < found["peak_bytes"] < 1 << 28
 
 
