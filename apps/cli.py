@@ -62,9 +62,11 @@ def run(name: str, argv: list[str]) -> int:
     from gs_reg.errors import InputError, MissingPart, in_words
 
     from .progress import talking
+    from .startup import settle
 
     help_asked = any(word in ("-h", "--help") for word in argv)
     argv, level = _verbosity(argv)
+    settle()
     with talking(level):
         try:
             if help_asked:
