@@ -13,10 +13,10 @@ MOST = 2**31 - 1
 def settle() -> None:
     """Makes training loops faster; changes no result.
 
-    Idle OpenMP threads spin for milliseconds after each torch operation, on cores that our own pool's threads want: they
-    sleep instead, unless OMP_WAIT_POLICY says otherwise. Freed memory stays with the process: a step asks for the same
-    large tensors as the step before, and fresh pages cost more than the work done on them. Where fresh ones are due all
-    the same, they are huge ones.
+    Idle OpenMP threads spin for milliseconds after each torch operation, on cores that our own pool's threads want:
+    they sleep instead, unless OMP_WAIT_POLICY says otherwise. Freed memory stays with the process: a step asks for the
+    same large tensors as the step before, and fresh pages cost more than the work done on them. Where fresh ones are
+    due all the same, they are huge ones.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch
