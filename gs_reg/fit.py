@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -30,6 +30,12 @@ class FitConfig:
     steps: int = 500
     """Steps of training; one view each."""
     render: RenderConfig = field(default_factory=RenderConfig)
+    multisample: int = 1
+    """Each step draws at a random whole multiple of the size up to this one, and averages down; 1 = never."""
+    multisample_from: float = 0.4
+    """Share of the run after which it does so."""
+    sh_from: tuple[float, ...] = ()
+    """Shares of the run after which colour of degree 1, 2 and 3 is drawn; degrees without one are from the start."""
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
@@ -72,7 +78,7 @@ def fit(
         views = batch(step)
         splats = model(views)
         behind = backgrounds(step, views) if backgrounds else None
-        image = render(splats, views.cameras, config.render, backgrounds=behind)
+        image = render(splats, views.cameras, drawing(config, step, splats.sh_degree), backgrounds=behind)
         values = evaluate(terms, Context(step, config.steps, model, splats, image, views))
         total = torch.stack(list(values.values())).sum()
         numbers = {name: float(value.detach()) for name, value in values.items()}
@@ -83,6 +89,17 @@ def fit(
         set_rates(optimizer, config.optim, step, config.steps)
         optimizer.step()
         yield Step(step, numbers, splats.detach(), _detached(image), views, time.perf_counter() - start)
+
+
+def drawing(config: FitConfig, step: int, degree: int) -> RenderConfig:
+    """How a step is drawn; depends on the step alone."""
+    progress, factor = step / max(config.steps, 1), config.render.supersample
+    if config.multisample > 1 and progress >= config.multisample_from:
+        generator = torch.Generator().manual_seed(step)
+        factor = int(torch.randint(1, config.multisample + 1, (), generator=generator))
+    inactive = [n for n, share in enumerate(config.sh_from) if progress < share]
+    wanted = degree if config.render.sh_degree is None else config.render.sh_degree
+    return replace(config.render, supersample=factor, sh_degree=min([wanted, *inactive]))
 
 
 def _detached(image: Render) -> Render:

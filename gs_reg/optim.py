@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,19 +17,34 @@ class OptimConfig:
     """Steps over which the rates rise linearly."""
 
 
-def make_optimizer(groups: list[dict]) -> torch.optim.Adam:
+def make_optimizer(groups: list[dict]) -> torch.optim.AdamW:
+    """Adam; groups may have a decoupled `weight_decay`."""
     for group in groups:
         group["start_lr"] = group["lr"]
-    return torch.optim.Adam(groups, eps=1e-15, fused=True)
+    return torch.optim.AdamW(groups, eps=1e-15, weight_decay=0.0, fused=True)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:
-    """Rates of this step: start_lr * final_rate^(step / steps), times the warm-up."""
-    share = config.final_rate ** (step / max(steps, 1))
+    """Rates of this step: start_lr * final_rate^(step / steps), times the warm-up.
+
+    Groups with `half_cycles` go up and down instead, and groups with `from` rest until that share of the run.
+    """
+    progress = step / max(steps, 1)
+    share = config.final_rate**progress
     if config.warmup:
         share *= min(1.0, (step + 1) / config.warmup)
     for group in optimizer.param_groups:
-        group["lr"] = group["start_lr"] * share
+        group["lr"] = group["start_lr"] * (_cycle(progress, group) if "half_cycles" in group else share)
+        if progress < group.get("from", 0.0):
+            group["lr"] = 0.0
+
+
+def _cycle(progress: float, group: dict) -> float:
+    """Triangles between the group's `lowest` share and 1, each half as high as the one before (Smith 2017)."""
+    turns = progress * group["half_cycles"]
+    number = math.floor(turns / 2)
+    height = (1 - abs(turns - 2 * number - 1)) * 0.5**number
+    return group["lowest"] + (1 - group["lowest"]) * height
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

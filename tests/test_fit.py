@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
-from gs_reg.fit import FitConfig, fit, shuffled
+from gs_reg.fit import FitConfig, drawing, fit, shuffled
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
-from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
+from gs_reg.optim import OptimConfig, load_optimizer, make_optimizer, optimizer_tensors, set_rates
+from gs_reg.render import RenderConfig
 from gs_reg.terms.scene import SceneTerms
 
 
@@ -64,3 +65,38 @@ def test_each_view_once_in_every_round():
         assert all(sorted(order[i : i + 4]) == [0, 1, 2, 3] for i in range(0, 40, 4))
         assert order == [shuffled(4, n, seed) for n in range(40)]
     assert [shuffled(4, n, 0) for n in range(40)] != [shuffled(4, n, 1) for n in range(40)]
+
+
+def test_a_step_alone_decides_how_it_is_drawn():
+    config = FitConfig(steps=100, multisample=4, multisample_from=0.4, sh_from=(0.5, 0.75))
+    factors = [drawing(config, n, 3).supersample for n in range(100)]
+    assert set(factors[:40]) == {1} and set(factors[40:]) == {1, 2, 3, 4}
+    assert factors == [drawing(config, n, 3).supersample for n in range(100)]
+    assert [drawing(config, n, 3).sh_degree for n in (0, 49, 50, 74, 75)] == [0, 0, 1, 1, 3]
+    assert drawing(config, 99, 1).sh_degree == 1
+    plain = FitConfig(steps=100, render=RenderConfig(sh_degree=1, supersample=2))
+    assert drawing(plain, 99, 3) == plain.render
+
+
+def test_rates_fall_rise_and_rest():
+    def rates(step, **group):
+        group = {"name": "a", "params": [torch.nn.Parameter(torch.zeros(1))], "lr": 2.0, **group}
+        optimizer = make_optimizer([group])
+        set_rates(optimizer, OptimConfig(), step, 80)
+        return optimizer.param_groups[0]["lr"]
+
+    assert rates(0) == 2.0 and rates(80) == pytest.approx(0.2)
+    assert rates(39, **{"from": 0.5}) == 0.0 and rates(40, **{"from": 0.5}) > 0
+    cycle = {"half_cycles": 4.0, "lowest": 0.1}
+    expected = [0.2, 1.1, 2.0, 1.1, 0.2, 0.2 + 0.9 / 2, 1.1]
+    assert [rates(n, **cycle) for n in (0, 10, 20, 30, 40, 50, 60)] == pytest.approx(expected)
+
+
+def test_weight_decay_is_of_its_group_alone():
+    decayed, kept = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = make_optimizer(
+        [{"name": "a", "params": [decayed], "lr": 0.1, "weight_decay": 0.5}, {"name": "b", "params": [kept], "lr": 0.1}]
+    )
+    decayed.grad, kept.grad = torch.zeros(1), torch.zeros(1)
+    optimizer.step()
+    assert float(decayed.detach()) == pytest.approx(0.95) and float(kept.detach()) == 1.0

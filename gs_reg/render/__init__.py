@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +13,7 @@ from gs_reg.render.config import RenderConfig
 from gs_reg.sh import check_degree
 from gs_reg.types import Cameras, Render, Splats
 
-__all__ = ["RenderConfig", "render"]
+__all__ = ["RenderConfig", "pooled", "render"]
 
 
 def render(
@@ -31,10 +34,25 @@ def render(
         MissingPart: the gsplat backend where there is no CUDA or no gsplat.
     """
     config = config or RenderConfig()
+    if (factor := config.supersample) > 1:
+        finer = cameras.resized(factor * cameras.width, factor * cameras.height)
+        whole = replace(config, supersample=1)
+        return pooled(render(splats, finer, whole, features=features, backgrounds=backgrounds), factor)
     _check(splats, cameras, features, backgrounds)
     degree = splats.sh_degree if config.sh_degree is None else config.sh_degree
     check_degree(splats.sh, degree)
     return _backend(config, splats.means.device)(splats, cameras, config, degree, features, backgrounds)
+
+
+def pooled(image: Render, factor: int) -> Render:
+    """Means over squares of `factor` pixels; means2d and radii stay in the finer picture's pixels."""
+
+    def mean(pixels: Float[Tensor, "C H W D"]) -> Float[Tensor, "C h w D"]:
+        return F.avg_pool2d(pixels.movedim(-1, 1), factor).movedim(1, -1)
+
+    features = None if image.features is None else mean(image.features)
+    colors, alphas, depths = mean(image.colors), mean(image.alphas), mean(image.depths)
+    return Render(colors, alphas, depths, features, image.means2d, image.radii)
 
 
 def _backend(config: RenderConfig, device: torch.device):

@@ -30,6 +30,8 @@ class RenderConfig:
     """A pixel is finished before the splat that would take its transmittance to this or below; 0 = never."""
     sh_degree: int | None = None
     """Highest degree of spherical harmonics in use; None = all that the splats have."""
+    supersample: int = 1
+    """Draw at this whole multiple of the size, then average colour, alpha and depth sum down."""
     absgrad: bool = False
     """Sum the absolute pixel gradients of means2d as well; they arrive as `render.means2d.absgrad`."""
 
