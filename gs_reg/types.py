@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
@@ -131,6 +131,8 @@ class Views(_Record):
     """True = the pixel counts."""
     depths: Float[Tensor, "C H W"] | None = None
     """Camera-space z; 0 or NaN = unknown."""
+    layers: UInt8[Tensor, "C H W"] | None = None
+    """Depth layer of every pixel, 0 the farthest."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -145,6 +147,7 @@ class Views(_Record):
             self.names[index],
             None if self.masks is None else self.masks[index],
             None if self.depths is None else self.depths[index],
+            None if self.layers is None else self.layers[index],
         )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.terms import Context
@@ -29,3 +32,33 @@ class Ssim:
 
     def __call__(self, context: Context) -> Tensor:
         return context.l1_and_dssim[1]
+
+
+@dataclass(frozen=True)
+class MultiLevelL1:
+    """Mean absolute colour difference on a pyramid of 2x2 means, the levels weighted 1, 1/4, 1/8, 1/16, 1/32."""
+
+    weight: float = 0.0
+    """Weight of the mean absolute colour difference over a pyramid."""
+    levels: int = 5
+    """Levels of the pyramid; a photo that is one pixel thin has no coarser one."""
+
+    def __call__(self, context: Context) -> Tensor:
+        total, share = context.l1_and_dssim[0], 0.25
+        difference = (context.image.colors - context.views.images).movedim(-1, 1)
+        covered = torch.ones_like(difference[:, :1])
+        if context.views.masks is not None:
+            covered = context.views.masks[:, None].to(difference)
+            difference = difference * covered
+        for _ in range(1, self.levels):
+            if min(difference.shape[2:]) == 1:
+                break
+            difference, covered = _halved(difference), _halved(covered)
+            # a partly masked cell is the mean of its pixels that count, and counts by their share
+            total = total + share * difference.abs().sum() / (difference.shape[1] * covered.sum()).clamp_min(1e-12)
+            share /= 2
+        return total
+
+
+def _halved(planes: Float[Tensor, "C D H W"]) -> Float[Tensor, "C D h w"]:
+    return F.avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)

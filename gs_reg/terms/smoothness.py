@@ -45,3 +45,33 @@ class DisparityTV:
             pair_weights = torch.exp((r + g + b) / (-3 * self.edge)) * both
             total = total + (steps * pair_weights).sum() / both.sum().clamp_min(1)
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
+
+
+@dataclass(frozen=True)
+class LayeredTV:
+    """Mean absolute difference of neighbouring disparities, less and less of it across layers, over the mean disparity.
+
+    Unlike the published term: difference first, then mask, so that a layer's border is no edge; and each part is a mean
+    over the pairs that it keeps.
+    """
+
+    weight: float = 0.0
+    """Weight of the total variation of rendered disparity inside depth layers."""
+    start: float = 0.0
+    """Share of the part inside layers at the first step; the rest is across all. At the last step it is 1."""
+
+    def __call__(self, context: Context) -> Tensor:
+        layers = context.views.layers
+        if layers is None:
+            raise ValueError("LayeredTV: expected views with depth layers, got none")
+        w, valid = disparity(context)
+        inside = self.start + (1 - self.start) * context.progress
+        total = w.new_zeros(())
+        for dim in (1, 2):
+            steps = neighbor_differences(w, dim).abs()
+            ends = [(x.narrow(dim, 0, x.shape[dim] - 1), x.narrow(dim, 1, x.shape[dim] - 1)) for x in (valid, layers)]
+            both = ends[0][0] & ends[0][1]
+            within = both & (ends[1][0] == ends[1][1])
+            for share, kept in ((inside, within), (1 - inside, both)):
+                total = total + share * (steps * kept).sum() / kept.sum().clamp_min(1)
+        return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
