@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from gs_reg import _ops
@@ -77,7 +77,7 @@ class PixelAligned(nn.Module):
         `spreads` are the standard deviations of the log-depths, 1 where not given.
         """
         spreads = spreads or [torch.ones_like(depth) for depth in depths]
-        stride = math.ceil(math.sqrt(sum(depth.numel() for depth in depths) / config.max_gaussians))
+        stride = stride_of(views, config)
         rows = [_rows(*known, config, stride) for known in zip(views, depths, spreads, strict=True)]
         tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         N, K = len(tensors["start"]), (config.sh_degree + 1) ** 2
@@ -116,25 +116,32 @@ class PixelAligned(nn.Module):
         """Camera-space z of every Gaussian in its own photo."""
         return self.start * torch.exp(self.config.depth_range * torch.tanh(self.residual))
 
+    def depths_of(self, splats: Splats) -> Float[Tensor, "N"]:
+        """Camera-space z of this model's splats in their own photos."""
+        return ((splats.means - self.origins) * self.rays).sum(-1) / self.rays.square().sum(-1)
+
     def forward(self, views: Views | None = None) -> Splats:
         """The splats; the same for every view."""
-        means, log_scales = self._on_rays()
+        return self.placed(self.residual, self.opacity_logits)
+
+    def placed(self, residual: Float[Tensor, "N"], opacity_logits: Float[Tensor, "N"]) -> Splats:
+        """The splats for residuals and opacities from elsewhere."""
+        means, log_scales = self._on_rays(residual)
         return Splats(
             means=means,
             quats=self.quats,
             log_scales=log_scales,
-            opacity_logits=self.opacity_logits,
+            opacity_logits=opacity_logits,
             sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
             extra={"filled": self.filled},
         )
 
-    def _on_rays(self) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
+    def _on_rays(self, residual: Float[Tensor, "N"]) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
         """Means, and log-scales that keep their size in pixels as the depth changes."""
-        if _ops.is_native(self.residual):
-            return _ops.along_rays(
-                self.residual, self.log_start, self.origins, self.rays, self.log_sizes, self.config.depth_range
-            )
-        depth = self.depths()
+        reach = self.config.depth_range
+        if _ops.is_native(residual):
+            return _ops.along_rays(residual, self.log_start, self.origins, self.rays, self.log_sizes, reach)
+        depth = self.start * torch.exp(reach * torch.tanh(residual))
         return self.origins + depth[:, None] * self.rays, self.log_sizes + depth.log()[:, None]
 
     def parameter_groups(self) -> list[dict]:
@@ -149,14 +156,24 @@ class PixelAligned(nn.Module):
         return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
 
 
+def stride_of(views: Sequence[Views], config: PixelAlignedConfig) -> int:
+    """Rows and columns from one Gaussian to the next."""
+    pixels = sum(view.cameras.width * view.cameras.height for view in views)
+    return math.ceil(math.sqrt(pixels / config.max_gaussians))
+
+
+def carriers(view: Views, stride: int) -> Bool[Tensor, "H W"]:
+    """The pixels of one view that carry a Gaussian."""
+    keep = torch.zeros(view.images.shape[1:3], dtype=torch.bool)
+    keep[stride // 2 :: stride, stride // 2 :: stride] = True
+    return keep if view.masks is None else keep & view.masks[0]
+
+
 def _rows(
     view: Views, depth: Float[Tensor, "H W"], spread: Float[Tensor, "H W"], config: PixelAlignedConfig, stride: int
 ) -> dict[str, Tensor]:
     """The tensors that differ from pixel to pixel, for the pixels of one view that carry a Gaussian."""
-    keep = torch.zeros_like(depth, dtype=torch.bool)
-    keep[stride // 2 :: stride, stride // 2 :: stride] = True
-    if view.masks is not None:
-        keep &= view.masks[0]
+    keep = carriers(view, stride)
     origin, ray = world_rays(view.cameras)
     focal = (view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2
     count = int(keep.sum())
