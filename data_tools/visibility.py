@@ -1,7 +1,8 @@
-"""Which pixels of a held-out photo some training photo has seen, from photos and cameras alone.
+"""Which pixels of a held-out photo some training photo has seen, and how many photos see a surface.
 
-The mask of the published few-view tables is not public; ours is a rule of its own and says so: dense flow to a training
-photo and back ends within 1.4 px, and the match lies within 1.5 px of its epipolar line; then a 5x5 closing.
+The first is from photos and cameras alone. The mask of the published few-view tables is not public; ours is a rule of
+its own and says so: dense flow to a training photo and back ends within 1.4 px, and the match lies within 1.5 px of its
+epipolar line; then a 5x5 closing.
 """
 
 from __future__ import annotations
@@ -10,29 +11,52 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gs_reg.types import Cameras, Views
 
+from .depth.consistency import agreement
+from .depth.frames import make_frame
+from .flow import DisFlow, Flow
+
 ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS, CLOSING = 1.4, 1.5, 5
+SAME_SURFACE = 0.03
+"""Depths within this share of one another are of one surface."""
 
 
-def seen_mask(view: Views, training: Sequence[Views]) -> Bool[Tensor, "H W"]:
+def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
     """True where at least one of the training views matches the pixel."""
     import cv2
 
     seen = torch.zeros(view.images.shape[1:3], dtype=torch.bool)
     for other in training:
-        seen |= matched(view, other)
+        seen |= matched(view, other, flow)
     kernel = np.ones((CLOSING, CLOSING), np.uint8)
     return torch.from_numpy(cv2.morphologyEx(seen.numpy().astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0)
 
 
-def matched(view: Views, other: Views) -> Bool[Tensor, "H W"]:
+def seeing_views(views: Sequence[Views], depths: Sequence[Float[Tensor, "_ _"]]) -> tuple[Int[Tensor, "_ _"], ...]:
+    """How many of the views see the surface at each pixel, its own view included, by a test against their depths.
+
+    Depth 0 = nothing there, which 0 views see.
+    """
+    frames = [make_frame(view, float("inf")) for view in views]
+    surfaces = [torch.where(z > 0, 1 / z, 0.0).double().numpy() for z in depths]
+    counts = []
+    for i, (frame, w) in enumerate(zip(frames, surfaces, strict=True)):
+        others = [j for j in range(len(views)) if j != i]
+        tolerance = SAME_SURFACE * w
+        check = agreement(
+            frame, [frames[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
+        )
+        counts.append(torch.from_numpy(np.where(w > 0, 1 + check.views, 0)))
+    return tuple(counts)
+
+
+def matched(view: Views, other: Views, flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
     """Pixels of `view` whose flow to `other` comes back and obeys the cameras."""
-    there, back = dense_flow(view.images[0], other.images[0]), dense_flow(other.images[0], view.images[0])
-    return consistent(view.cameras, other.cameras, there, back)
+    return consistent(view.cameras, other.cameras, flow(view, other), flow(other, view))
 
 
 def consistent(
@@ -46,22 +70,6 @@ def consistent(
     inside = ((landed > 0) & (landed < torch.tensor([back.shape[1], back.shape[0]]))).all(-1)
     closed = (there + returned).norm(dim=-1) < ROUND_TRIP_PIXELS
     return inside & closed & (epipolar_distance(camera, other, pixels, landed) < EPIPOLAR_PIXELS)
-
-
-def dense_flow(a: Float[Tensor, "H W 3"], b: Float[Tensor, "h w 3"]) -> Float[Tensor, "H W 2"]:
-    """Displacement in pixels of every pixel of `a` towards `b` (OpenCV DIS, medium preset, full resolution)."""
-    import cv2
-
-    solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    solver.setFinestScale(0)
-    gray = [cv2.cvtColor((x.clamp(0, 1) * 255).byte().numpy(), cv2.COLOR_RGB2GRAY) for x in (a, b)]
-    resized = cv2.resize(gray[1], gray[0].shape[::-1], interpolation=cv2.INTER_AREA)
-    flow = torch.from_numpy(solver.calc(gray[0], resized, None))
-    if resized.shape == gray[1].shape:
-        return flow
-    ratio = torch.tensor([b.shape[1] / a.shape[1], b.shape[0] / a.shape[0]])
-    pixels = torch.stack(torch.meshgrid(torch.arange(a.shape[1]), torch.arange(a.shape[0]), indexing="xy"), -1) + 0.5
-    return (pixels + flow) * ratio - pixels
 
 
 def sample(field: Float[Tensor, "H W D"], points: Float[Tensor, "h w 2"]) -> Float[Tensor, "h w D"]:

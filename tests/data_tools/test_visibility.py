@@ -5,9 +5,9 @@ import torch
 
 from gs_reg.data_tools import synthetic
 from gs_reg.data_tools.synthetic import Rig, flow
-from gs_reg.data_tools.visibility import consistent, dense_flow, epipolar_distance, sample, seen_mask
+from gs_reg.data_tools.visibility import consistent, epipolar_distance, sample, seeing_views, seen_mask
 from gs_reg.geometry import pixel_centers
-from gs_reg.types import Cameras
+from gs_reg.types import Cameras, Views
 
 W, H = 192, 144
 WIDE = Rig(W, H, baseline=0.6, octaves=4, held_out=1, samples=2, principal=(0.47, 0.52), aspect=1.05)
@@ -38,6 +38,27 @@ def test_photos_alone_give_nearly_the_same(two_planes):
         assert mask[truth].float().mean() > 0.95
         assert mask[~truth].float().mean() < 0.05
         assert mask.float().mean() == pytest.approx(float(truth.float().mean()), abs=0.03)
+
+
+def test_number_of_seeing_views(two_planes):
+    """Against exact visibility, with a view of another size among them; where nothing is drawn nobody looks."""
+    views = [*two_planes.views[:2], halved(two_planes.views[2])]
+    depths = [view.depths[0].clone() for view in views]
+    depths[0][:8] = 0
+    counts = seeing_views(views, depths)
+    truth = 1 + torch.stack([flow(two_planes, 0, j)[1] for j in (1, 2)]).sum(0)
+    assert counts[2].shape == (H // 2, W // 2) and all(count.max() <= 3 for count in counts)
+    assert (counts[0][8:] == truth[8:]).float().mean() > 0.97 and (truth[8:] < 3).any()
+    assert (counts[0][:8] == 0).all() and (counts[0][8:] > 0).all()
+
+
+def halved(view: Views) -> Views:
+    """Every second pixel, whose centre the camera keeps to."""
+    cameras = view.cameras.resized(W // 2, H // 2)
+    Ks = cameras.Ks.clone()
+    Ks[:, :2, 2] += 0.25
+    depths = view.depths[:, ::2, ::2]
+    return Views(Cameras(cameras.viewmats, Ks, W // 2, H // 2), view.images[:, ::2, ::2], view.names, None, depths)
 
 
 def test_nothing_is_seen_of_another_scene(two_planes):
@@ -78,16 +99,6 @@ def test_sampling_has_pixel_centres_at_a_half():
     affine = centers * torch.tensor([0.5, -2.0]) + 1
     inner = centers[1:-1, 1:-1] + torch.tensor([0.3, -0.4])
     torch.testing.assert_close(sample(affine, inner), inner * torch.tensor([0.5, -2.0]) + 1)
-
-
-def test_flow_between_photos_of_other_sizes(two_planes):
-    """A photo of half the size: the flow ends in its pixels."""
-    view = two_planes.views[0]
-    small = torch.nn.functional.avg_pool2d(two_planes.views[1].images.movedim(-1, 1), 2).movedim(1, -1)
-    there, visible = flow(two_planes, 0, 1)
-    expected = (pixel_centers(W, H, there) + there) / 2 - pixel_centers(W, H, there)
-    error = (dense_flow(view.images[0], small[0]) - expected).norm(dim=-1)
-    assert error[visible].median() < 0.2
 
 
 def test_epipolar_distance_by_hand(two_planes):

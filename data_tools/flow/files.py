@@ -1,0 +1,56 @@
+"""Optical flow that the user brings: FOLDER/A__B.npy, A and B the photos' names without their endings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.types import Views
+
+LAYOUT = (
+    "expected FOLDER/A__B.npy for photos A and B (names without endings), [H, W, 2] in pixels from A towards B, or "
+    "[H, W, 3] with a third channel of 0 where there is no match"
+)
+
+
+class FileFlow:
+    """Flow from A__B.npy, at the sizes of the photos in use.
+
+    Raises:
+        InputError: no folder; when called, a missing or unfit file.
+    """
+
+    def __init__(self, folder: Path | None):
+        if folder is None or not folder.is_dir():
+            raise InputError(f"--flow.source files: {folder or 'no --flow.path'}: no folder of flow files; {LAYOUT}")
+        self._folder = folder
+        self.about: Mapping[str, str] = {"source": "files", "what": f"flow files in {folder}"}
+
+    def __call__(self, a: Views, b: Views) -> Float[Tensor, "H W 2"]:
+        path = self._folder / f"{Path(a.names[0]).stem}__{Path(b.names[0]).stem}.npy"
+        if not path.is_file():
+            raise InputError(f"{path}: no such flow file; {LAYOUT}")
+        try:
+            flow = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: not an array that can be read ({error}): save it with numpy.save") from None
+        size = tuple(a.images.shape[1:3])
+        numeric = isinstance(flow, np.ndarray) and flow.dtype.kind in "fiu"
+        if not numeric or flow.ndim != 3 or flow.shape[:2] != size or flow.shape[2] not in (2, 3):
+            got = f"{list(flow.shape)} {flow.dtype}" if isinstance(flow, np.ndarray) else type(flow).__name__
+            raise InputError(
+                f"{path}: expected [{size[0]}, {size[1]}, 2 or 3] numbers, as {a.names[0]} is in use, got {got}"
+            )
+        values = torch.from_numpy(flow[..., :2].astype(np.float32))
+        known = torch.isfinite(values).all(-1)
+        if flow.shape[2] == 3:
+            known &= torch.from_numpy(flow[..., 2] > 0)
+        if not known.any():
+            raise InputError(f"{path}: no pixel with a match (finite values, third channel above 0): mend or remove it")
+        return torch.where(known[..., None], values, torch.nan)
