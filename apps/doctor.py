@@ -222,7 +222,9 @@ def _opencv() -> Check:
 OPTIONAL = (
     ("gsplat", "gsplat", "draws on NVIDIA GPUs", "pip install 'gs-reg[gsplat]'"),
     ("diffusers", "diffusers", "part editing", "pip install diffusers"),
-    ("transformers", "transformers", "part editing, depth networks", "pip install transformers"),
+    ("transformers", "transformers", "depth networks, part editing", "pip install 'gs-reg[networks]'"),
+    ("torchvision", "torchvision", "RAFT optical flow", "pip install 'gs-reg[networks]'"),
+    ("OpenEXR", "OpenEXR", "depth maps in .exr", "pip install 'gs-reg[exr]'"),
     ("open3d", "open3d", "meshes", "pip install 'gs-reg[mesh]'"),
     ("nerfstudio", "nerfstudio", "its plugin", "pip install nerfstudio==1.1.5 in an environment of its own"),
     ("pytorch3d", "easypytorch3d", "faster neighbours", "pip install easypytorch3d"),

@@ -36,7 +36,7 @@ def agreement(
     others: Sequence[Frame],
     w: Float[ndarray, "H W"],
     other_w: Sequence[Float[ndarray, "h v"]],
-    tolerances: Sequence[float],
+    tolerances: Sequence[float | Float[ndarray, "H W"]],
 ) -> Agreement:
     """Carry every pixel to the other views and compare inverse depths there; `tolerances` are in those."""
     on, hidden, before = [], [], []

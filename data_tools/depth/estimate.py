@@ -64,10 +64,10 @@ def estimate_depths(
     Raises InputError for fewer than two views, and where a view shares no triangulated point with another (it names
     the pair).
     """
-    _check(views)
+    check_views(views)
     report = progress or (lambda stage, share: None)
     report("finding shared points", 0.0)
-    overlaps = find_overlaps(views, config.sources)
+    overlaps = find_overlaps(views, config.sources, config.aliked)
     sources = [overlap.sources for overlap in overlaps]
     frames = [make_frame(view, config.sweep_pixels) for view in views]
     with ThreadPoolExecutor(config.threads) as pool:
@@ -88,7 +88,8 @@ def estimate_depths(
     return tuple(maps)
 
 
-def _check(views: Sequence[Views]) -> None:
+def check_views(views: Sequence[Views]) -> None:
+    """Raises InputError for fewer than two views, and for one that holds several photos."""
     if len(views) < 2:
         raise InputError(
             f"depth: expected 2 photos or more from different places, got {len(views)}: one has no parallax"

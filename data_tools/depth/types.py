@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -34,5 +35,7 @@ class DepthConfig:
     """Photos with more pixels are searched at this size and then refined at their own."""
     smoothness: float = 10.0
     """How strongly neighbours of like colour are drawn to like depth; 0 leaves the matches as they are."""
+    aliked: Path | None = None
+    """File of ALIKED weights, such as aliked-n16.pth; without it SIFT finds the points that photos share."""
     threads: int = 2
     """Photos searched at the same time; each takes about 4 bytes per pixel and plane."""

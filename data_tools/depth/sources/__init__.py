@@ -1,0 +1,46 @@
+"""Where depth comes from: the photos alone, the user's maps or a network, behind one interface."""
+
+from gs_reg.errors import InputError, MissingPart
+
+from ..aliked import Aliked
+from .files import FileMaps
+from .fitted import Fitted
+from .measured import Measured
+from .ours import Ours
+from .types import Depths, DepthSource, DepthSourceConfig
+
+__all__ = ["DepthSource", "DepthSourceConfig", "Depths", "depth_source"]
+
+
+def depth_source(config: DepthSourceConfig = DepthSourceConfig(), scale: float = 1.0) -> DepthSource:
+    """The source that the flags name; `scale` is the length, in the cameras' units, of a unit of the world.
+
+    Raises:
+        MissingPart: the network or its library is absent; says how to get them.
+        InputError: a folder that is none, or a kind that is not said.
+    """
+    if config.aliked is not None:
+        Aliked(config.aliked)
+    if config.source == "files":
+        maps = FileMaps(config.path, config.kind, config.png_scale, config.holes)
+        if maps.kind == "metric":
+            return Measured(maps, scale, config.sd, config.check, config.aliked)
+        return Fitted(maps, config)
+    if config.source == "transformers":
+        return _network(config)
+    if config.source == "ours" and config.path is not None:
+        raise InputError(f"--depth.path {config.path}: ours takes none; say --depth.source files or transformers")
+    if config.source == "ours":
+        return Ours(config)
+    if config.path is None:
+        return Ours(config, "auto: no --depth.path names a network")
+    try:
+        return _network(config)
+    except (InputError, MissingPart) as error:
+        return Ours(config, f"auto: {error}")
+
+
+def _network(config: DepthSourceConfig) -> DepthSource:
+    from .network import NetworkMaps
+
+    return Fitted(NetworkMaps(config.path, config.kind, config.download), config)

@@ -1,0 +1,153 @@
+"""Maps that the user brings: FOLDER/NAME.npy, NAME.exr or NAME.png, NAME the photo's name without its ending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from gs_reg.errors import InputError, MissingPart
+from gs_reg.types import Views
+
+from .types import Kind
+
+ENDINGS = (".npy", ".exr", ".png")
+LAYOUT = "expected FOLDER/NAME.npy, NAME.exr or NAME.png (16 bits) for every photo NAME.*"
+
+
+class FileMaps:
+    """Maps of the size of the photos in use, or of their shape at another size.
+
+    Raises:
+        InputError: no folder or no kind; when called, a missing or unfit file.
+    """
+
+    def __init__(
+        self,
+        folder: str | None,
+        kind: Kind | None,
+        png_scale: float | None = None,
+        holes: Literal["error", "fill"] = "error",
+    ):
+        if folder is None or not Path(folder).is_dir():
+            raise InputError(f"--depth.source files: {folder or 'no --depth.path'}: no folder of maps; {LAYOUT}")
+        if kind is None:
+            raise InputError(
+                "--depth.source files: say what the maps hold: --depth.kind metric (z in the units of the cameras), "
+                "depth (up to scale, far = large) or disparity (up to scale and shift, near = large)"
+            )
+        if png_scale is not None and not 0 < png_scale < float("inf"):
+            raise InputError(f"--depth.png-scale: expected a number above 0, got {png_scale:g}")
+        self._folder, self._png_scale, self._holes = Path(folder), png_scale, holes
+        self.kind: Kind = kind
+        self.about: Mapping[str, str] = {"source": "files", "what": f"{kind} maps in {folder}"}
+
+    def __call__(self, view: Views) -> Float[Tensor, "H W"]:
+        path = self._find(view.names[0])
+        values = _sized(self._read(path), view, path)
+        known = torch.isfinite(values) if self.kind == "disparity" else torch.isfinite(values) & (values > 0)
+        counted = known if view.masks is None else known | ~view.masks[0]
+        holes = int((~counted).sum())
+        if not known.any():
+            raise InputError(f"{path}: no pixel has a value ({_hole(self.kind)}): mend or remove it")
+        if holes and self._holes == "error":
+            raise InputError(
+                f"{path}: {holes} of {values.numel()} pixels have no value ({_hole(self.kind)}): mend them, or close "
+                "them smoothly with --depth.holes fill"
+            )
+        return torch.where(known, values, torch.nan)
+
+    def _find(self, name: str) -> Path:
+        found = [p for p in (self._folder / f"{Path(name).stem}{ending}" for ending in ENDINGS) if p.is_file()]
+        if not found:
+            raise InputError(f"{self._folder}: no map for {name}; {LAYOUT}")
+        if len(found) > 1:
+            raise InputError(f"{found[0]} and {found[1].name}: two maps for {name}: remove one")
+        return found[0]
+
+    def _read(self, path: Path) -> Float[Tensor, "h v"]:
+        if path.suffix == ".png":
+            return torch.from_numpy(_png16(path).astype(np.float64) * self._step(path)).float()
+        values = _npy(path) if path.suffix == ".npy" else _exr(path)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[..., 0]
+        if values.ndim != 2 or values.dtype.kind not in "fiu":
+            raise InputError(f"{path}: expected an array [H, W] of numbers, got {list(values.shape)} {values.dtype}")
+        return torch.from_numpy(values.astype(np.float32))
+
+    def _step(self, path: Path) -> float:
+        if self._png_scale is None and self.kind == "metric":
+            raise InputError(
+                f"{path}: a 16-bit PNG does not say its unit: give --depth.png-scale, the depth of one step (0.001 for "
+                "millimetres where cameras are in metres)"
+            )
+        return self._png_scale or 1.0
+
+
+def _hole(kind: Kind) -> str:
+    return "NaN or infinite" if kind == "disparity" else "NaN, infinite or not above 0"
+
+
+def _sized(values: Float[Tensor, "h v"], view: Views, path: Path) -> Float[Tensor, "H W"]:
+    """At the photo's size in use; of another size each pixel takes the nearest value, so that edges stay edges."""
+    height, width = view.images.shape[1:3]
+    h, w = values.shape
+    if (h, w) == (height, width):
+        return values
+    if abs(h * width / w - height) > 1 or abs(w * height / h - width) > 1:
+        raise InputError(
+            f"{path}: {w}x{h}, but {view.names[0]} is in use at {width}x{height}, another shape: make it that size "
+            "(after undistortion, if the photo's lens has one)"
+        )
+    return torch.nn.functional.interpolate(values[None, None], size=(height, width), mode="nearest-exact")[0, 0]
+
+
+def _npy(path: Path) -> ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not an array that can be read ({error}): save it with numpy.save") from None
+    if not isinstance(values, ndarray):
+        raise InputError(f"{path}: an archive of arrays: save one array with numpy.save")
+    return values
+
+
+def _exr(path: Path) -> ndarray:
+    """The only channel, or the one named Z, Y or V (depth or grey), or R where colours are all alike."""
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise MissingPart(f"{path}: EXR needs a library ({error}): pip install 'gs-reg[exr]', or save .npy") from None
+    try:
+        parts = OpenEXR.File(str(path), separate_channels=True).channels()
+    except Exception as error:  # the bindings raise RuntimeError, ValueError and their own
+        raise InputError(f"{path}: not an EXR file that can be read ({error}): save it again, or as .npy") from None
+    channels = {name: np.asarray(channel.pixels) for name, channel in parts.items()}
+    if len(channels) == 1:
+        return next(iter(channels.values()))
+    for name in ("Z", "Y", "V"):
+        if name in channels:
+            return channels[name]
+    if {"R", "G", "B"} <= channels.keys() and all(np.array_equal(channels["R"], channels[c]) for c in "GB"):
+        return channels["R"]
+    raise InputError(f"{path}: channels {', '.join(channels)}: expected one, or one named Z")
+
+
+def _png16(path: Path) -> ndarray:
+    import cv2
+
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise InputError(f"{path}: not a picture that can be read: export it again")
+    if values.dtype != np.uint16 or values.ndim != 2:
+        channels = values.shape[2] if values.ndim == 3 else 1
+        raise InputError(
+            f"{path}: {values.dtype} with {channels} channels: expected a 16-bit grey PNG, as 8 bits are too coarse"
+        )
+    return values
