@@ -28,8 +28,8 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_plain(kind: Any, value: Any, where: str) -> Any:
-    """The inverse of to_plain for a declared type.
+def from_plain(kind: Any, value: Any, where: str, base: Any = None) -> Any:
+    """The inverse of to_plain for a declared type; keys that are absent stay as they are in `base`, if it is given.
 
     Raises:
         InputError: an unknown key or a value of another type, with its place.
@@ -42,9 +42,8 @@ def from_plain(kind: Any, value: Any, where: str) -> Any:
         for key in value.keys() - known:
             close = difflib.get_close_matches(key, known, n=1)
             raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        return kind(
-            **_required(kind, value), **{key: from_plain(hints[key], v, f"{where}.{key}") for key, v in value.items()}
-        )
+        given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
+        return kind(**_required(kind, value), **given) if base is None else dataclasses.replace(base, **given)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _from_union(args, value, where)
@@ -103,6 +102,10 @@ def load_yaml(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: the file is missing, no YAML, of another schema, or has an unknown key.
     """
+    return from_plain(kind, _read_yaml(path), str(path))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
@@ -113,16 +116,29 @@ def load_yaml(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict) or data.pop("schema", SCHEMA) != SCHEMA:
         raise InputError(f"{path}: expected a map with schema: {SCHEMA}")
-    return from_plain(kind, data, str(path))
+    return data
 
 
 def default_from(config: type, argv: list[str]) -> Any:
-    """The default for the command line: what the file named by --config says, if one is named; else nothing."""
+    """The defaults for the command line: the preset, and over it what the file of --config says; else nothing.
+
+    A command with presets has a `Config.of_preset(name)`; --preset wins over the `preset` of the file.
+    """
     import tyro
 
-    if "config" in {f.name for f in dataclasses.fields(config)}:
-        for word, following in pairwise([*argv, ""]):
-            flag, _, inline = word.partition("=")
-            if flag == "--config":
-                return load_yaml(Path(inline or following), config)
-    return tyro.MISSING_NONPROP
+    file = _value_of("--config", argv) if "config" in {f.name for f in dataclasses.fields(config)} else None
+    data = _read_yaml(Path(file)) if file is not None else {}
+    presets = getattr(config, "of_preset", None)
+    name = (_value_of("--preset", argv) or data.get("preset")) if presets else None
+    base = presets(name) if presets and name else None
+    if not data:
+        return tyro.MISSING_NONPROP if base is None else base
+    return from_plain(config, data | ({"preset": name} if name else {}), str(file), base)
+
+
+def _value_of(flag: str, argv: list[str]) -> str | None:
+    for word, following in pairwise([*argv, ""]):
+        name, _, inline = word.partition("=")
+        if name == flag:
+            return inline or following
+    return None

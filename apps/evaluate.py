@@ -26,6 +26,7 @@ from .progress import say
 from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run, open_run
 from .scene_file import read_scene, stored_splats
+from .stages import stages_of
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def draw_8bit(
 ) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
     """Colours as an 8-bit file holds them, and depth (0 = nothing drawn)."""
     with torch.no_grad():
-        image = render(splats, view.cameras, asked.train.render, backgrounds=background[None])
+        image = render(splats, view.cameras, stages_of(asked)[-1].fit.render, backgrounds=background[None])
     return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 

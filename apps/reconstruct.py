@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,15 +21,17 @@ from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
 from gs_reg.models.unseen import FillConfig, fill_unseen
-from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
+from gs_reg.optim import load_optimizer, optimizer_tensors
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
+from . import presets
 from .pictures import save_depth
 from .progress import say, stage_bar
 from .resume import check_same
 from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
+from .stages import FreeStage, Stage, State, begun, model_of, stages_of, steps_of
 from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
 
@@ -43,6 +45,8 @@ class Config:
     """Folder of the run; default runs/<name>/<time>."""
     name: str | None = None
     """Name of the run below runs/; default the name of the data folder."""
+    preset: presets.Name = "best"
+    """What the flags of depth, model, fill, terms, train and free are where they are not given: apps/presets.py."""
     config: Path | None = None
     """YAML file of flags, such as the config.yaml of another run; the command line wins over it."""
     resume: bool = False
@@ -51,11 +55,12 @@ class Config:
     """Where to train; auto = cuda where it is usable."""
     seed: int = 0
     """Seed of everything random."""
-    depth: DepthConfig = field(default_factory=DepthConfig)
-    model: PixelAlignedConfig = field(default_factory=PixelAlignedConfig)
-    fill: FillConfig = field(default_factory=FillConfig)
-    terms: SceneTerms = field(default_factory=SceneTerms)
-    train: FitConfig = field(default_factory=FitConfig)
+    depth: DepthConfig = presets.BEST.depth
+    model: PixelAlignedConfig = presets.BEST.model
+    fill: FillConfig = presets.BEST.fill
+    terms: SceneTerms = presets.BEST.terms
+    train: FitConfig = presets.BEST.train
+    free: FreeStage = presets.BEST.free
     stop_after: Literal["init", "train", "report"] = "report"
     """init: stop with the untrained splats; train: without figures and report."""
     checkpoint_every: int = 500
@@ -66,6 +71,14 @@ class Config:
     """Read the data and print the plan, write nothing."""
     json: bool = False
     """Print result.json on stdout."""
+
+    @classmethod
+    def of_preset(cls, name: str) -> Config:
+        """Raises InputError for a name that is none."""
+        if name not in presets.PRESETS:
+            raise InputError(f"preset: expected one of {', '.join(presets.PRESETS)}, got {name!r}")
+        values = presets.PRESETS[name]
+        return cls(preset=name, **{f.name: getattr(values, f.name) for f in fields(values)})
 
 
 def main(config: Config) -> int:
@@ -83,18 +96,18 @@ def main(config: Config) -> int:
     else:
         run = begin(config, dataset, views, clock)
     with run.recorded():
-        model, optimizer, first = restore(run, config, device, clock)
-        steps = 0 if config.stop_after == "init" else config.train.steps
+        stages = stages_of(config)
+        state = restore(run, stages, config, device, clock)
         batches = Batches([v.to(device) for v in views], dataset.mask_mode, config.seed)
 
-        def keep(done: int, last: bool) -> None:
-            if last or done % config.checkpoint_every == 0:
-                save(run, model, optimizer, config, done, clock)
-                run.status("running", step=done, steps=steps)
+        def keep(state: State, last: bool) -> None:
+            if last or state.step % config.checkpoint_every == 0:
+                save(run, state, config, clock)
+                run.status("running", step=state.step, steps=steps_of(stages))
 
-        train(run, model, optimizer, batches, config.terms, replace(config.train, steps=steps), first, keep)
-        export(run, model, dataset, steps)
-        timing = {"total": clock.total, "gaussians": len(model.start), "steps": steps, "seed": config.seed}
+        state = train(run, stages, state, batches, config, keep)
+        gaussians = export(run, state, dataset)
+        timing = {"total": clock.total, "gaussians": gaussians, "steps": state.step, "seed": config.seed}
         run.write_json("timing.json", timing)
         if config.stop_after == "report":
             finish(run, config)
@@ -120,8 +133,7 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock
     """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
     check_free(config.out)
     depths = measure_depths(views, config)
-    model = PixelAligned.from_views(views, [d.depth for d in depths], config.model, [d.sd * d.depth for d in depths])
-    model = model.extended(fill_unseen(model(), [view.cameras for view in views], config.fill))
+    model = start_model(views, depths, config)
     with starting(config.out, runs_of(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data
@@ -129,8 +141,20 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
         save_depths(run, views, depths)
-        save(run, model, make_optimizer(model.parameter_groups()), config, 0, clock)
+        save(run, begun(stages_of(config)[0], model), config, clock)
     return run
+
+
+def start_model(views: Sequence[Views], depths: Sequence[DepthMap], config: Config) -> PixelAligned:
+    """Gaussians on the rays of the photos, and those that fill what no photo saw; the latter are made from all pixels."""
+    known = [d.depth for d in depths], [d.sd * d.depth for d in depths]
+
+    def on_rays(model: PixelAlignedConfig) -> PixelAligned:
+        return PixelAligned.from_views(views, known[0], model, known[1])
+
+    whole = on_rays(replace(config.model, stride=1))
+    model = whole if config.model.stride == 1 else on_rays(config.model)
+    return model.extended(fill_unseen(whole(), [view.cameras for view in views], config.fill))
 
 
 def pick_device(name: str) -> torch.device:
@@ -171,38 +195,40 @@ def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) ->
         save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 
 
-def save(run: Run, model: PixelAligned, optimizer, config: Config, done: int, clock: Clock) -> None:
+def save(run: Run, state: State, config: Config, clock: Clock) -> None:
     """The checkpoint of a step."""
-    parts = {"model": model.state_dict(), "optim": optimizer_tensors(optimizer)}
-    state = {"step": done, "seconds": clock.total}
-    checkpoint.save(run.checkpoints, done, **parts, state=state, keep_every=config.keep_every)
+    parts = {"model": state.model.state_dict(), "optim": optimizer_tensors(state.optimizer)}
+    place = {"stage": state.stage.name, "done": state.done, "seconds": clock.total}
+    checkpoint.save(run.checkpoints, state.step, **parts, state=place, keep_every=config.keep_every)
 
 
-def restore(run: Run, config: Config, device: torch.device, clock: Clock):
+def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.device, clock: Clock) -> State:
     """Model, optimiser and step of the newest checkpoint; what was logged after it is dropped.
 
     Raises:
-        InputError: the run has no checkpoint.
+        InputError: the run has no checkpoint, or is past the last stage that was asked for.
     """
     newest = checkpoint.latest(run.checkpoints)
     if newest is None:
         raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
     saved = checkpoint.load(newest)
-    model = PixelAligned(saved.model, config.model).to(device)
-    optimizer = make_optimizer(model.parameter_groups())
-    load_optimizer(optimizer, saved.optim)
+    stage = next((stage for stage in stages if stage.name == saved.state["stage"]), None)
+    if stage is None:
+        raise InputError(f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out")
+    state = replace(begun(stage, model_of(stage, saved.model, config).to(device)), done=saved.state["done"])
+    load_optimizer(state.optimizer, saved.optim)
     if config.resume:
         clock.add(saved.state["seconds"])
         run.forget_events_after(saved.step)
-    return model, optimizer, saved.step
+    return state
 
 
-def export(run: Run, model: PixelAligned, dataset: Dataset, steps: int) -> None:
-    """splats.ply in the frame of the given cameras, and where viewers look for it."""
-    with torch.no_grad():
-        splats = model().to("cpu")
+def export(run: Run, state: State, dataset: Dataset) -> int:
+    """splats.ply in the frame of the given cameras, and where viewers look for it; returns how many there are."""
+    splats = state.splats().to("cpu")
     save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
-    write_viewer_layout(run, steps, splats.sh_degree)
+    write_viewer_layout(run, state.step, splats.sh_degree)
+    return len(splats)
 
 
 def finish(run: Run, config: Config) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gs_reg.data_tools.masks import MaskMode
-from gs_reg.fit import FitConfig, Step, fit, shuffled
-from gs_reg.models.pixel_aligned import PixelAligned
+from gs_reg.fit import Step, fit, shuffled
 from gs_reg.types import Views
 
 from .progress import training_bar
 from .run_folder import Run
+from .stages import Stage, State, following, steps_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,38 +45,49 @@ class Batches:
 
 def train(
     run: Run,
-    model: PixelAligned,
-    optimizer: torch.optim.Optimizer,
+    stages: Sequence[Stage],
+    state: State,
     batches: Batches,
-    terms: object,
-    config: FitConfig,
-    first: int,
-    save: Callable[[int, bool], None],
-) -> None:
-    """Runs the loop from step `first`; `save(done, last)` is called after every step, `last` when the run ends there.
+    config: Any,
+    save: Callable[[State, bool], None],
+) -> State:
+    """Runs the stages from `state` to the end; `save(state, last)` follows every step, `last` where the run ends.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after the state was saved.
     """
-    steps = config.steps
-    run.status("running", step=first, steps=steps)
-    with training_bar(steps, first) as report, StopSignal() as stop:
-        for step in fit(
-            model,
-            batches,
-            terms,
-            config,
-            optimizer,
-            first=first,
-            backgrounds=lambda number, views: batches.background(number, len(views)),
-        ):
-            done, psnr = step.number + 1, step_psnr(step)
-            report(done, step.loss, psnr, len(step.splats), 1000 * step.seconds)
-            if done % 10 == 0 or done in (first + 1, steps):
-                run.event(step=done, loss=step.loss, psnr=psnr, terms=dict(step.values), ms=1000 * step.seconds)
-            save(done, done == steps or stop.asked)
-            if stop.asked:
-                raise KeyboardInterrupt
+    steps = steps_of(stages)
+    run.status("running", step=state.step, steps=steps)
+    with training_bar(steps, state.step) as report, StopSignal() as stop:
+        while True:
+            for step in steps_from(state, batches):
+                psnr = step_psnr(step)
+                report(state.step, step.loss, psnr, len(step.splats), 1000 * step.seconds)
+                if state.step % 10 == 0 or state.step in (1, steps):
+                    spent = {"terms": dict(step.values), "ms": 1000 * step.seconds}
+                    run.event(step=state.step, stage=state.stage.name, loss=step.loss, psnr=psnr, **spent)
+                save(state, state.step == steps or stop.asked)
+                if stop.asked:
+                    raise KeyboardInterrupt
+            if state.stage == stages[-1]:
+                return state
+            state = following(stages[-1], state, config)
+
+
+def steps_from(state: State, batches: Batches) -> Iterator[Step]:
+    """The loop over what is left of a stage; keeps count in the state."""
+    for step in fit(
+        state.model,
+        batches,
+        state.stage.terms,
+        state.stage.fit,
+        state.optimizer,
+        first=state.done,
+        seed=batches.seed,
+        backgrounds=lambda number, views: batches.background(number, len(views)),
+    ):
+        state.done = step.number + 1
+        yield step
 
 
 class StopSignal:

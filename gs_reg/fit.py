@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from gs_reg.dropout import dropped
 from gs_reg.optim import OptimConfig, set_rates
 from gs_reg.render import RenderConfig, render
 from gs_reg.terms import Context, evaluate
@@ -37,6 +38,12 @@ class FitConfig:
     sh_from: tuple[float, ...] = ()
     """Shares of the run after which colour of degree 1, 2 and 3 is drawn; degrees without one are from the start."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+    dropout: float = 0.0
+    """Share of the Gaussians that each step leaves out at random; below 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected a share from 0 to below 1, got {self.dropout}")
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,13 @@ def fit(
     optimizer: torch.optim.Optimizer,
     *,
     first: int = 0,
+    seed: int = 0,
     backgrounds: Callable[[int, Views], Tensor] | None = None,
 ) -> Iterator[Step]:
     """Yields a Step after each update, from step `first` to the last.
 
-    `batch(step)` and `backgrounds(step, views)` depend on the step alone: a run that is stopped and started again at
-    `first`, with model and optimizer as they were, gives the same bits on the CPU.
+    `batch(step)` and `backgrounds(step, views)` depend on the step alone, dropout on `seed` and step: a run that is
+    stopped and started again at `first`, with model and optimizer as they were, gives the same bits on the CPU.
 
     Raises:
         FloatingPointError: the loss is not finite; names the step and the terms.
@@ -76,7 +84,7 @@ def fit(
     for step in range(first, config.steps):
         start = time.perf_counter()
         views = batch(step)
-        splats = model(views)
+        splats = dropped(model(views), config.dropout, step, seed)
         behind = backgrounds(step, views) if backgrounds else None
         image = render(splats, views.cameras, drawing(config, step, splats.sh_degree), backgrounds=behind)
         values = evaluate(terms, Context(step, config.steps, model, splats, image, views))

@@ -20,8 +20,10 @@ from gs_reg.types import Cameras, Splats, Views
 class PixelAlignedConfig:
     sigma_pixels: float = 0.6
     """Standard deviation of a Gaussian in pixels of its own photo."""
+    stride: int = 1
+    """Every n-th row and column of a photo carries a Gaussian, of n times the size."""
     max_gaussians: int = 2_000_000
-    """Where the photos have more pixels, every second, third ... row and column carries Gaussians of that size."""
+    """The stride grows until there are no more than these."""
     depth_range: float = 0.5
     """Depth may change by at most a factor e to this power."""
     sh_degree: int = 0
@@ -159,7 +161,7 @@ class PixelAligned(nn.Module):
 def stride_of(views: Sequence[Views], config: PixelAlignedConfig) -> int:
     """Rows and columns from one Gaussian to the next."""
     pixels = sum(view.cameras.width * view.cameras.height for view in views)
-    return math.ceil(math.sqrt(pixels / config.max_gaussians))
+    return max(config.stride, math.ceil(math.sqrt(pixels / config.max_gaussians)))
 
 
 def carriers(view: Views, stride: int) -> Bool[Tensor, "H W"]:

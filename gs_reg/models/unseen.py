@@ -7,6 +7,8 @@ flagged, so that it can be told from what was seen.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +30,8 @@ REACH = 0.08
 """Half side of "around", of the picture's width."""
 BESIDE = 0.5
 """How far beyond the outermost cameras, of their distance from the middle."""
+AROUND = 0.5, 1.0, 1.5
+"""Radii of the rings of eight cameras around the middle, in the distance of the outermost camera from it."""
 SIGMA = 0.7
 """Standard deviation of a new splat in pixels of its spacing."""
 OPACITY = 0.95
@@ -69,7 +73,7 @@ def joined(parts: Sequence[Splats]) -> Splats:
 
 
 def _lookouts(cameras: Sequence[Cameras], border: float) -> Iterator[Cameras]:
-    """The cameras themselves, places between neighbours, and places beyond the outermost; all with wider pictures."""
+    """The cameras, places between neighbours, beyond the outermost and around the middle; all with wider pictures."""
     centers = torch.cat([camera.centers for camera in cameras])
     poses = torch.cat([camera.world_from_camera for camera in cameras])
     yield from (_widened(camera, border) for camera in cameras)
@@ -82,6 +86,12 @@ def _lookouts(cameras: Sequence[Cameras], border: float) -> Iterator[Cameras]:
     for i in range(count):
         beyond = poses[i] + BESIDE * (poses[i] - poses.mean(0))
         yield _widened(_mixed(cameras[i], beyond), border)
+    middle = _mixed(cameras[0], poses.mean(0)).world_from_camera[0]
+    spread = (centers - middle[:3, 3]).norm(dim=1).max()
+    for radius, turn in itertools.product(AROUND, torch.arange(8) * (math.pi / 4)):
+        beside = middle.clone()
+        beside[:3, 3] += radius * spread * (turn.cos() * middle[:3, 0] + turn.sin() * middle[:3, 1])
+        yield _widened(_mixed(cameras[0], beside), border)
 
 
 def _mixed(like: Cameras, pose: Float[Tensor, "4 4"]) -> Cameras:

@@ -34,7 +34,7 @@ def run_command(*words, cwd: Path | None = None) -> subprocess.CompletedProcess:
 def finished(photos, tmp_path_factory) -> Path:
     """The folder of an unbroken run, without --out."""
     cwd = tmp_path_factory.mktemp("work")
-    done = run_command("reconstruct", photos, "--name", "tiny", "--train.steps", STEPS, "--json", cwd=cwd)
+    done = run_command("reconstruct", photos, "--name", "tiny", "--preset", "ci", "--json", cwd=cwd)
     assert done.returncode == 0, done.stderr
     run = cwd / "runs" / "tiny" / "latest"
     (cwd / "stdout.json").write_text(done.stdout)

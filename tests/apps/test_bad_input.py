@@ -11,7 +11,7 @@ from PIL import Image
 
 from gs_reg.apps import cli
 
-from .conftest import STEPS
+
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_disk_full_at_the_start_leaves_nothing(photos, small_disk, capsys):
 def test_disk_full_in_mid_run_then_more_space(photos, finished, small_disk, capsys):
     """Two checkpoints of 1.3 MB and the one that would replace the older do not fit: that of step 15."""
     run = small_disk(3700) / "run"
-    words = ["reconstruct", str(photos), "--out", str(run), "--train.steps", str(STEPS), "-q"]
+    words = ["reconstruct", str(photos), "--out", str(run), "--preset", "ci", "-q"]
     assert cli.main([*words, "--checkpoint-every", "5", "--stop-after", "train"]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and f"{run / 'checkpoints' / 'step_000000015'}: no space left on the disk" in errors

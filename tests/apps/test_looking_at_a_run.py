@@ -33,7 +33,7 @@ def test_eval_gives_the_figures_again(run, finished, capsys):
 def test_eval_measures_what_was_exported(run):
     before = json.loads((run / "result.json").read_text())["mean"]["psnr"]
     cloud = bytearray((run / "splats.ply").read_bytes())
-    body = np.frombuffer(cloud, "<f4", offset=cloud.index(b"end_header\n") + 11).reshape(-1, 17)
+    body = np.frombuffer(cloud, "<f4", offset=cloud.index(b"end_header\n") + 11).reshape(-1, 26)
     body[:, 6:9] = 0  # all grey
     (run / "splats.ply").write_bytes(cloud)
     assert cli.main(["eval", str(run), "-q"]) == 0

@@ -30,7 +30,7 @@ def test_run_folder(finished, photos):
     assert not [path for path in finished.rglob(".*")]
     assert yaml.safe_load((finished / "config.yaml").read_text())["data"] == str(photos)
     command_line = (finished / "command.txt").read_text()
-    assert command_line == f"gs-reg reconstruct {photos} --name tiny --train.steps {STEPS} --json\n"
+    assert command_line == f"gs-reg reconstruct {photos} --name tiny --preset ci --json\n"
     assert {"gs-reg", "git", "torch", "cuda", "gpu"} <= read(finished / "versions.json").keys()
     assert read(finished / "status.json")["state"] == "done"
     log = (finished / "log.txt").read_text()
@@ -93,7 +93,7 @@ def test_events_and_progress_tell_the_same(finished):
 
 def broken_off(photos, run, how, when, *flags):
     """Starts a run and sends it a signal as soon as `when` holds; returns its exit code and stderr."""
-    words = command("reconstruct", photos, "--out", run, "--train.steps", STEPS, "--stop-after", "train", *flags)
+    words = command("reconstruct", photos, "--out", run, "--preset", "ci", "--stop-after", "train", *flags)
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     began = time.monotonic()
     while not when():
@@ -141,9 +141,9 @@ def test_kill_then_resume(finished, photos, tmp_path, monkeypatch):
 def test_resume_refuses_what_would_give_another_result(finished, photos, capsys):
     before = (finished / "splats.ply").stat().st_mtime_ns
     out = ["--resume", "--out", str(finished)]
-    assert cli.main(["reconstruct", *out, "--train.steps", "99", "--terms.l1.weight", "0.5"]) == 2
+    assert cli.main(["reconstruct", *out, "--free.train.steps", "99", "--terms.l1.weight", "0.5"]) == 2
     text = capsys.readouterr().err.splitlines()[-1]
-    assert f"train.steps (was {STEPS}, now 99)" in text and "terms.l1.weight (was 0.8, now 0.5)" in text
+    assert "free.train.steps (was 20, now 99)" in text and "terms.l1.weight (was 0.8, now 0.5)" in text
     assert cli.main(["reconstruct", *out, "--config", str(finished / "config.yaml")]) == 2
     assert "drop one of the two" in capsys.readouterr().err
     assert cli.main(["reconstruct", "--resume"]) == 2

@@ -1,0 +1,45 @@
+"""Presets of `gs-reg reconstruct` as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gs_reg.data_tools.depth import DepthConfig
+from gs_reg.fit import FitConfig
+from gs_reg.models.free import FreeConfig
+from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.models.unseen import FillConfig
+from gs_reg.terms.scene import SceneTerms
+
+from .stages import FreeStage
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that decides what comes out, but for the photos and the seed."""
+
+    depth: DepthConfig = DepthConfig()
+    model: PixelAlignedConfig = PixelAlignedConfig()
+    fill: FillConfig = FillConfig()
+    terms: SceneTerms = SceneTerms()
+    train: FitConfig = FitConfig()
+    free: FreeStage = FreeStage()
+
+
+BEST = Preset(
+    model=PixelAlignedConfig(stride=4),
+    fill=FillConfig(border=0.15, stride=4),
+    train=FitConfig(steps=0),
+    free=FreeStage(FreeConfig(), SceneTerms(), FitConfig(steps=3000, dropout=0.2)),
+)
+"""The best pictures that we know how to make."""
+
+RAYS = Preset()
+"""One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
+
+CI = Preset(model=PixelAlignedConfig(max_gaussians=50_000), train=FitConfig(steps=10), free=FreeStage(train=FitConfig(steps=20)))
+"""To see within a minute, on any machine, that everything works."""
+
+PRESETS = {"best": BEST, "rays": RAYS, "ci": CI}
+Name = Literal["best", "rays", "ci"]

@@ -1,0 +1,83 @@
+"""The stages of a run's training: on the rays of the photos first, then free. Each has its model, terms and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from gs_reg.dropout import baked
+from gs_reg.fit import FitConfig, Model
+from gs_reg.models.free import Free, FreeConfig
+from gs_reg.models.pixel_aligned import PixelAligned
+from gs_reg.optim import make_optimizer
+from gs_reg.terms.scene import SceneTerms
+from gs_reg.types import Splats
+
+
+@dataclass(frozen=True)
+class FreeStage:
+    """Gaussians that may leave their rays; 0 steps = none."""
+
+    model: FreeConfig = field(default_factory=FreeConfig)
+    terms: SceneTerms = field(default_factory=SceneTerms)
+    train: FitConfig = field(default_factory=lambda: FitConfig(steps=0))
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    before: int
+    """Steps of the stages before it."""
+    terms: SceneTerms
+    fit: FitConfig
+
+
+@dataclass
+class State:
+    """Where a run is: in which stage, with which model and optimiser, after how many steps of that stage."""
+
+    stage: Stage
+    model: Model
+    optimizer: torch.optim.Optimizer
+    done: int
+
+    def splats(self) -> Splats:
+        """As they are drawn and exported, without gradient."""
+        with torch.no_grad():
+            return baked(self.model(), self.stage.fit.dropout)
+
+
+    @property
+    def step(self) -> int:
+        """Steps since the run began."""
+        return self.stage.before + self.done
+
+
+def begun(stage: Stage, model: Model) -> State:
+    return State(stage, model, make_optimizer(model.parameter_groups()), 0)
+
+
+def stages_of(config) -> tuple[Stage, ...]:
+    """The stages that a `reconstruct.Config` asks for."""
+    rays = Stage("rays", 0, config.terms, config.train)
+    if config.stop_after == "init":
+        return (replace(rays, fit=replace(config.train, steps=0)),)
+    if config.free.train.steps == 0:
+        return (rays,)
+    return rays, Stage("free", config.train.steps, config.free.terms, config.free.train)
+
+
+def steps_of(stages: Sequence[Stage]) -> int:
+    return stages[-1].before + stages[-1].fit.steps
+
+
+def following(stage: Stage, state: State, config) -> State:
+    """The start of the free stage, from what the stage on rays has learned."""
+    return begun(stage, Free.from_splats(state.splats(), config.free.model))
+
+
+def model_of(stage: Stage, tensors: dict[str, torch.Tensor], config) -> Model:
+    """The stage's model, from the tensors of a checkpoint."""
+    return Free(tensors, config.free.model) if stage.name == "free" else PixelAligned(tensors, config.model)

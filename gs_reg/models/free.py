@@ -1,0 +1,99 @@
+"""Plain splats: every Gaussian may move, turn, grow and fade, whatever photo it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gs_reg.types import Splats, Views
+
+
+@dataclass(frozen=True)
+class FreeConfig:
+    opacity: float = 0.05
+    """Opacity that every Gaussian starts with that a photo has seen."""
+    sh_degree: int = 1
+    """Highest degree of view-dependent colour."""
+    lr_offset: float = 1.4e-2
+    """Step of the centres, in units of a Gaussian's size at the start."""
+    lr_quat: float = 1e-3
+    """Step of the rotations."""
+    lr_scale: float = 2e-2
+    """Step of the log-scales."""
+    lr_opacity: float = 5e-2
+    """Step of the opacity logit."""
+    lr_color: float = 2.5e-3
+    """Step of the colour coefficient of degree 0; higher degrees step at a twentieth."""
+
+
+class Free(nn.Module):
+    """Means are start + unit * offset: with steps in units of its own size a far Gaussian moves as many pixels as a
+    near one, at any scale of the world."""
+
+    def __init__(self, tensors: dict[str, Tensor], config: FreeConfig):
+        """From the tensors of a state dict; see `from_splats` for a fresh one."""
+        super().__init__()
+        self.config = config
+        self.start: Tensor
+        self.unit: Tensor
+        self.filled: Tensor
+        for name in ("start", "unit", "filled"):
+            self.register_buffer(name, tensors[name])
+        self.offset = nn.Parameter(tensors["offset"])
+        self.quats = nn.Parameter(tensors["quats"])
+        self.log_scales = nn.Parameter(tensors["log_scales"])
+        self.opacity_logits = nn.Parameter(tensors["opacity_logits"])
+        self.dc = nn.Parameter(tensors["dc"])
+        self.sh_rest = nn.Parameter(tensors["sh_rest"])
+
+    @classmethod
+    def from_splats(cls, splats: Splats, config: FreeConfig) -> Free:
+        """At the place, size and colour of the given splats; of `extra` it keeps `filled`.
+
+        Filled ones keep their opacity too, as no photo will raise it.
+        """
+        splats, N, K = splats.detach(), len(splats), (config.sh_degree + 1) ** 2
+        filled = splats.extra.get("filled", torch.zeros_like(splats.opacity_logits, dtype=torch.bool))
+        start = torch.full_like(splats.opacity_logits, config.opacity).logit()
+        rest = torch.zeros(N, K - 1, 3).to(splats.sh)
+        kept = min(K, splats.sh.shape[1]) - 1
+        rest[:, :kept] = splats.sh[:, 1 : kept + 1]
+        return cls(
+            {
+                "start": splats.means,
+                "unit": splats.log_scales.mean(1, keepdim=True).exp(),
+                "filled": filled,
+                "offset": torch.zeros_like(splats.means),
+                "quats": splats.quats.clone(),
+                "log_scales": splats.log_scales.clone(),
+                "opacity_logits": torch.where(filled, splats.opacity_logits, start),
+                "dc": splats.sh[:, :1].clone(),
+                "sh_rest": rest,
+            },
+            config,
+        )
+
+    def forward(self, views: Views | None = None) -> Splats:
+        """The splats; the same for every view."""
+        return Splats(
+            means=torch.addcmul(self.start, self.unit, self.offset),
+            quats=self.quats,
+            log_scales=self.log_scales,
+            opacity_logits=self.opacity_logits,
+            sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
+            extra={"filled": self.filled},
+        )
+
+    def parameter_groups(self) -> list[dict]:
+        c = self.config
+        rates = {
+            "offset": (self.offset, c.lr_offset),
+            "quats": (self.quats, c.lr_quat),
+            "log_scales": (self.log_scales, c.lr_scale),
+            "opacity_logits": (self.opacity_logits, c.lr_opacity),
+            "dc": (self.dc, c.lr_color),
+            "sh_rest": (self.sh_rest, c.lr_color / 20),
+        }
+        return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
