@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gs_reg.data_tools.dataset import ReadConfig
-from gs_reg.fit import FitConfig
 
 from . import reconstruct
+from .presets import BEST
 from .progress import say
 from .run_folder import open_run, runs_of
 
@@ -17,7 +17,7 @@ from .run_folder import open_run, runs_of
 class Config:
     out: Path | None = None
     """Folder of the run; default runs/demo/<time>."""
-    steps: int = 200
+    steps: int = 600
     """Steps of training."""
     seed: int = 0
     """Seed of everything random."""
@@ -30,7 +30,7 @@ def main(config: Config) -> int:
         out=config.out,
         name="demo",
         seed=config.seed,
-        train=FitConfig(steps=config.steps),
+        free=replace(BEST.free, train=replace(BEST.free.train, steps=config.steps)),
     )
     code = reconstruct.main(job)
     run = open_run(config.out or runs_of("demo", "motorcycle"))

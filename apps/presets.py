@@ -38,7 +38,9 @@ BEST = Preset(
 RAYS = Preset()
 """One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
 
-CI = Preset(model=PixelAlignedConfig(max_gaussians=50_000), train=FitConfig(steps=10), free=FreeStage(train=FitConfig(steps=20)))
+CI = Preset(
+    model=PixelAlignedConfig(max_gaussians=50_000), train=FitConfig(steps=10), free=FreeStage(train=FitConfig(steps=20))
+)
 """To see within a minute, on any machine, that everything works."""
 
 PRESETS = {"best": BEST, "rays": RAYS, "ci": CI}

@@ -214,7 +214,9 @@ def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.dev
     saved = checkpoint.load(newest)
     stage = next((stage for stage in stages if stage.name == saved.state["stage"]), None)
     if stage is None:
-        raise InputError(f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out")
+        raise InputError(
+            f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out"
+        )
     state = replace(begun(stage, model_of(stage, saved.model, config).to(device)), done=saved.state["done"])
     load_optimizer(state.optimizer, saved.optim)
     if config.resume:

@@ -48,7 +48,6 @@ class State:
         with torch.no_grad():
             return baked(self.model(), self.stage.fit.dropout)
 
-
     @property
     def step(self) -> int:
         """Steps since the run began."""

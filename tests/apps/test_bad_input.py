@@ -12,8 +12,6 @@ from PIL import Image
 from gs_reg.apps import cli
 
 
-
-
 @pytest.fixture
 def data(photos, tmp_path) -> Path:
     """A copy of the photos to spoil."""
