@@ -39,7 +39,9 @@ RAYS = Preset()
 """One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
 
 CI = Preset(
-    model=PixelAlignedConfig(max_gaussians=50_000), train=FitConfig(steps=10), free=FreeStage(train=FitConfig(steps=20))
+    model=PixelAlignedConfig(max_gaussians=50_000),
+    train=FitConfig(steps=10),
+    free=FreeStage(FreeConfig(opacity=0.5), train=FitConfig(steps=20)),
 )
 """To see within a minute, on any machine, that everything works."""
 

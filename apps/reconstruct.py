@@ -146,7 +146,7 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock
 
 
 def start_model(views: Sequence[Views], depths: Sequence[DepthMap], config: Config) -> PixelAligned:
-    """Gaussians on the rays of the photos, and those that fill what no photo saw; the latter are made from all pixels."""
+    """Gaussians on the rays of the photos, and those that fill what no photo saw, which are made from all pixels."""
     known = [d.depth for d in depths], [d.sd * d.depth for d in depths]
 
     def on_rays(model: PixelAlignedConfig) -> PixelAligned:

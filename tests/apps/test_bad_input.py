@@ -149,7 +149,7 @@ def small_disk(tmp_path):
 
 def test_disk_full_at_the_start_leaves_nothing(photos, small_disk, capsys):
     disk = small_disk(600)
-    assert cli.main(["reconstruct", str(photos), "--out", str(disk / "run"), "-q"]) == 2
+    assert cli.main(["reconstruct", str(photos), "--preset", "ci", "--out", str(disk / "run"), "-q"]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and str(disk / "run") in errors and "no space left on the disk" in errors
     assert list(disk.iterdir()) == []
