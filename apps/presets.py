@@ -28,10 +28,10 @@ class Preset:
 
 
 BEST = Preset(
-    model=PixelAlignedConfig(stride=4),
+    model=PixelAlignedConfig(stride=3),
     fill=FillConfig(border=0.15, stride=4),
     train=FitConfig(steps=0),
-    free=FreeStage(FreeConfig(), SceneTerms(), FitConfig(steps=3000, dropout=0.2)),
+    free=FreeStage(FreeConfig(), SceneTerms(), FitConfig(steps=1000, dropout=0.2)),
 )
 """The best pictures that we know how to make."""
 

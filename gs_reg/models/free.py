@@ -12,15 +12,15 @@ from gs_reg.types import Splats, Views
 
 @dataclass(frozen=True)
 class FreeConfig:
-    opacity: float = 0.05
+    opacity: float = 0.02
     """Opacity that every Gaussian starts with that a photo has seen."""
     sh_degree: int = 1
     """Highest degree of view-dependent colour."""
-    lr_offset: float = 1.4e-2
+    lr_offset: float = 7.5e-2
     """Step of the centres, in units of a Gaussian's size at the start."""
-    lr_quat: float = 1e-3
+    lr_quat: float = 1e-2
     """Step of the rotations."""
-    lr_scale: float = 2e-2
+    lr_scale: float = 6e-2
     """Step of the log-scales."""
     lr_opacity: float = 5e-2
     """Step of the opacity logit."""
