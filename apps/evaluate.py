@@ -27,6 +27,7 @@ from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run, open_run
 from .scene_file import read_scene, stored_splats
 from .stages import stages_of
+from .unseen import HOLE, save_counts, save_unseen, without_filled
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     asked = run.config(ReconstructConfig)
     dataset = read_dataset(asked.data, asked.read)
     splats, background = stored_splats(run), read_scene(run).background
+    measured = without_filled(run, splats)
     training = load_views(dataset, dataset.train)
     lpips, reason = metrics.find_lpips(lpips_paths)
     views = {}
@@ -66,7 +68,10 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         drawn, _ = draw_8bit(splats, view, background, asked)
         save_pair(run.path / "renders" / "test", view, drawn)
         seen = stored_mask(run, view, training)
-        views[view.names[0]] = figures(drawn, view, seen, lpips)
+        views[view.names[0]] = {
+            **figures(drawn, view, seen, lpips),
+            "unseen": save_unseen(run, view, measured, stages_of(asked)[-1].fit.render),
+        }
     depths = {}
     for view in training:
         name = view.names[0]
@@ -76,6 +81,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     return {
         "mean": mean_of(list(views.values())),
         "views": views,
+        "seen_once": save_counts(run, training, depths),
         "depth": depth_figures(run, dataset, asked.data, depths),
         "seconds": timing["total"],
         "steps": timing["steps"],
@@ -83,6 +89,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "seed": timing["seed"],
         "lpips": reason,
         "visible": "pixels that dense flow matches in a training photo (data_tools/visibility.py)",
+        "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
     }
 
 
@@ -139,7 +146,7 @@ def finite(value: Tensor) -> float | None:
 
 def mean_of(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Mean over views; null where no view has the figure."""
-    keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage")
+    keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
     columns = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
@@ -152,4 +159,4 @@ def summary(result: dict) -> str:
     text = f"held-out views ({count}): PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
     if mean["psnr_visible"] is not None:
         text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
-    return text
+    return text + f"; {mean['unseen']:.1%} of pixels empty, as no photo saw them"

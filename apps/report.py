@@ -23,6 +23,7 @@ FIGURES = (
     ("ssim_visible", "SSIM, seen pixels", "{:.3f}", ""),
     ("lpips", "LPIPS", "{:.3f}", ""),
     ("coverage", "seen pixels", "{:.0%}", ""),
+    ("unseen", "empty", "{:.1%}", ""),
 )
 
 
@@ -88,7 +89,9 @@ def gather(run: Path) -> dict[str, Any]:
         "rows": [(name, _row(figures)) for name, figures in views.items()],
         "mean_row": _row(result["mean"]) if result.get("mean") else None,
         "notes": [
-            f"{name}: {result[key]}" for key, name in (("visible", "Seen"), ("lpips", "LPIPS")) if result.get(key)
+            f"{name}: {result[key]}"
+            for key, name in (("visible", "Seen"), ("unseen", "Empty"), ("lpips", "LPIPS"))
+            if result.get(key)
         ],
         "tests": _comparisons(run / "renders" / "test", run / "masks", {Path(n).stem: f for n, f in views.items()}),
         "trains": _comparisons(run / "renders" / "train", run / "none", {}),
