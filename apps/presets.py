@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gs_reg.data_tools.depth import DepthConfig
+from gs_reg.data_tools.depth.sources import DepthSourceConfig
 from gs_reg.fit import FitConfig
 from gs_reg.models.free import FreeConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
@@ -19,7 +19,7 @@ from .stages import FreeStage
 class Preset:
     """All that decides what comes out, but for the photos and the seed."""
 
-    depth: DepthConfig = DepthConfig()
+    depth: DepthSourceConfig = DepthSourceConfig()
     model: PixelAlignedConfig = PixelAlignedConfig()
     fill: FillConfig = FillConfig()
     terms: SceneTerms = SceneTerms()

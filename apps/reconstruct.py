@@ -15,7 +15,9 @@ import torch
 import tyro
 
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, read_dataset
-from gs_reg.data_tools.depth import DepthConfig, DepthMap, estimate_depths
+from gs_reg.data_tools.depth import DepthMap
+from gs_reg.data_tools.depth.sources import Depths, DepthSource, DepthSourceConfig
+from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
@@ -31,6 +33,7 @@ from .progress import say, stage_bar
 from .resume import check_same
 from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
+from .sources import Sources, absolute, find_sources, write_sources
 from .stages import FreeStage, Stage, State, begun, model_of, stages_of, steps_of
 from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
@@ -55,7 +58,8 @@ class Config:
     """Where to train; auto = cuda where it is usable."""
     seed: int = 0
     """Seed of everything random."""
-    depth: DepthConfig = presets.BEST.depth
+    depth: DepthSourceConfig = presets.BEST.depth
+    flow: FlowConfig = field(default_factory=FlowConfig)
     model: PixelAlignedConfig = presets.BEST.model
     fill: FillConfig = presets.BEST.fill
     terms: SceneTerms = presets.BEST.terms
@@ -87,14 +91,15 @@ def main(config: Config) -> int:
     clock, device = Clock(), pick_device(config.device)
     dataset = read_dataset(config.data, config.read)
     announce(dataset, config)
+    sources = None if config.resume else find_sources(config, dataset)
     if config.dry_run:
         return 0
     views = load_scene(dataset).views
-    if config.resume:
+    if sources is None:
         run = open_run(config.out or runs_of(config.name, config.data))
         check_same(run, config, dataset.summary()["photos"])
     else:
-        run = begin(config, dataset, views, clock)
+        run = begin(config, dataset, views, sources, clock)
     with run.recorded():
         stages = stages_of(config)
         state = restore(run, stages, config, device, clock)
@@ -129,18 +134,19 @@ class Clock:
         self.began -= seconds
 
 
-def begin(config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock) -> Run:
+def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
     """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
     check_free(config.out)
-    depths = measure_depths(views, config)
-    model = start_model(views, depths, config)
+    depths = measure_depths(views, sources.depth)
+    model = start_model(views, depths.maps, config)
     with starting(config.out, runs_of(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data
-        describe(run, replace(config, data=data, out=None, config=None, resume=False, json=False))
+        describe(run, replace(absolute(config), data=data, out=None, config=None, resume=False, json=False))
+        write_sources(run, sources, depths.details)
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
-        save_depths(run, views, depths)
+        save_depths(run, views, depths.maps)
         save(run, begun(stages_of(config)[0], model), config, clock)
     return run
 
@@ -180,11 +186,11 @@ def announce(dataset: Dataset, config: Config) -> None:
     say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}")
 
 
-def measure_depths(views: Sequence[Views], config: Config) -> tuple[DepthMap, ...]:
+def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
     start = time.perf_counter()
     with stage_bar("depth") as progress:
-        depths = estimate_depths(views, config.depth, progress)
-    share = sum(float(d.confident.float().mean()) for d in depths) / len(depths)
+        depths = source(views, progress)
+    share = sum(float(d.confident.float().mean()) for d in depths.maps) / len(depths.maps)
     say(f"depth: {share:.0%} of pixels measured, the rest filled, {time.perf_counter() - start:.1f} s")
     return depths
 

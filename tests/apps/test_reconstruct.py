@@ -23,9 +23,9 @@ def read(path):
 
 def test_run_folder(finished, photos):
     assert {path.name for path in finished.iterdir()} == {
-        *("config.yaml", "command.txt", "versions.json", "dataset.json", "scene.json", "log.txt", "events.jsonl"),
+        *("config.yaml", "command.txt", "versions.json", "dataset.json", "sources.json", "scene.json", "log.txt"),
         *("status.json", "timing.json", "result.json", "checkpoints", "splats.ply", "point_cloud", "cameras.json"),
-        *("cfg_args", "renders", "masks", "depths", "videos", "report.html"),
+        *("events.jsonl", "cfg_args", "renders", "masks", "depths", "videos", "report.html"),
     }
     assert not [path for path in finished.rglob(".*")]
     assert yaml.safe_load((finished / "config.yaml").read_text())["data"] == str(photos)

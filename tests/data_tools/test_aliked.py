@@ -1,8 +1,5 @@
 """ALIKED keypoints with the authors' weights, where the data lies."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,10 +8,6 @@ from gs_reg.data_tools.depth.aliked import Aliked
 from gs_reg.data_tools.depth.sparse import pair_points
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError, MissingPart
-
-DATA = Path(os.environ.get("GS_REG_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
-WEIGHTS = DATA / "weights" / "aliked-n16.pth"
-needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason=f"no {WEIGHTS}")
 
 
 def test_bad_weights(tmp_path):
@@ -29,12 +22,11 @@ def test_bad_weights(tmp_path):
         Aliked(path)
 
 
-@needs_weights
-def test_points_lie_on_the_surface():
+def test_points_lie_on_the_surface(real_data):
     """The triangulated points of two photos, of a size that is no multiple of the network's strides."""
     scene = synthetic.plane(Rig(160, 120, cameras=2, octaves=4, held_out=0, samples=2))
     views = scene.training_scene().views
-    points = pair_points(views, WEIGHTS)[0, 1]
+    points = pair_points(views, real_data / "weights" / "aliked-n16.pth")[0, 1]
     camera = views[0].cameras
     p = points.float() @ camera.viewmats[0, :3, :3].T + camera.viewmats[0, :3, 3]
     xy = (p[:, :2] / p[:, 2:] * camera.Ks[0].diagonal()[:2] + camera.Ks[0, :2, 2]).long()

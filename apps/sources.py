@@ -1,0 +1,61 @@
+"""Where a run's depth and flow come from: looked for before anything long starts, printed, and stored with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gs_reg.data_tools.dataset import Dataset
+from gs_reg.data_tools.depth.sources import DepthSource, depth_source
+from gs_reg.data_tools.flow import Flow, flow_source
+from gs_reg.geometry import similarity_scale
+
+from .progress import say
+from .run_folder import Run
+
+T = TypeVar("T")
+TOLD = ("gives", "why", "used as", "licence")
+"""Of what a source says of itself, that which is printed."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    depth: DepthSource
+    flow: Flow
+    about_flow: Mapping[str, str]
+
+
+def find_sources(config: Any, dataset: Dataset) -> Sources:
+    """The sources that the flags of a `reconstruct.Config` name, each told in a line.
+
+    Raises:
+        InputError, MissingPart: they are not there; says what to do.
+    """
+    depth = depth_source(config.depth, similarity_scale(dataset.source_from_world))
+    flow = flow_source(config.flow)
+    unused = {} if config.terms.flow.weight > 0 else {"used as": "nothing, as no term of flow has a weight"}
+    sources = Sources(depth, flow, {**flow.about, **unused})
+    for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
+        more = "; ".join(f"{key} {about[key]}" if key == "licence" else about[key] for key in TOLD if key in about)
+        say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
+    return sources
+
+
+def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> None:
+    """sources.json; `details` are the figures that the source of depth gave with its maps."""
+    run.write_json("sources.json", {"depth": {**sources.depth.about, **details}, "flow": dict(sources.about_flow)})
+
+
+def absolute(config: T) -> T:
+    """A `reconstruct.Config` whose sources are found from any folder, so that, stored, it repeats its run."""
+    asked: Any = config
+    depth, flow = asked.depth, asked.flow
+    path = str(Path(depth.path).resolve()) if depth.path and Path(depth.path).exists() else depth.path
+    aliked = depth.aliked and depth.aliked.resolve()
+    return replace(
+        asked,
+        depth=replace(depth, path=path, aliked=aliked),
+        flow=replace(flow, path=flow.path and flow.path.resolve()),
+    )
