@@ -94,14 +94,26 @@ def test_order_of_views_and_number_of_threads_do_not_matter(scenes, found):
 
 def test_two_views_of_other_sizes_and_focal_lengths(scenes):
     scene = scenes["plane"]
-    first, second = scene.train[0], scene.train[1]
-    small = torch.nn.functional.interpolate(second.images.movedim(-1, 1), (72, 96), mode="area").movedim(1, -1)
-    other = Views(second.cameras.resized(96, 72), small, second.names)
-    maps = estimate_depths([dataclasses.replace(first, depths=None), other])
+    first, other = scene.train[0], shrunk(scene.train[1], 96, 72)
+    maps = estimate_depths([dataclasses.replace(view, depths=None) for view in (first, other)])
     assert maps[1].depth.shape == (72, 96)
-    assert error(maps[0], first).median() < 0.01
-    truth = torch.nn.functional.interpolate(second.depths[None], (72, 96), mode="area")[0, 0]
-    assert (maps[1].depth / truth - 1).abs().median() < 0.01
+    assert error(maps[0], first).median() < 0.01 and error(maps[1], other).median() < 0.01
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_any_number_of_views_of_mixed_sizes(count):
+    """T21; every second photo has another size, and so other focal lengths in pixels."""
+    scene = synthetic.box_and_sphere(Rig(96, 72, cameras=count, baseline=0.2, octaves=4, held_out=0, samples=1))
+    views = [shrunk(view, 64, 48) if i % 2 else view for i, view in enumerate(scene.train)]
+    for depth, view in zip(estimate_depths(views), views, strict=True):
+        assert depth.depth.shape == view.images.shape[1:3]
+        assert error(depth, view).median() < 0.03 and depth.confident.float().mean() > 0.5
+
+
+def shrunk(view: Views, width: int, height: int) -> Views:
+    images = torch.nn.functional.interpolate(view.images.movedim(-1, 1), (height, width), mode="area").movedim(1, -1)
+    depths = torch.nn.functional.interpolate(view.depths[None], (height, width), mode="area")[0]
+    return Views(view.cameras.resized(width, height), images, view.names, None, depths)
 
 
 def test_search_at_a_smaller_size(scenes):
