@@ -159,4 +159,4 @@ def summary(result: dict) -> str:
     text = f"held-out views ({count}): PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
     if mean["psnr_visible"] is not None:
         text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
-    return text + f"; {mean['unseen']:.1%} of pixels empty, as no photo saw them"
+    return text + f"; {mean['unseen']:.1%} of pixels in no photo"

@@ -23,7 +23,7 @@ FIGURES = (
     ("ssim_visible", "SSIM, seen pixels", "{:.3f}", ""),
     ("lpips", "LPIPS", "{:.3f}", ""),
     ("coverage", "seen pixels", "{:.0%}", ""),
-    ("unseen", "empty", "{:.1%}", ""),
+    ("unseen", "unseen", "{:.1%}", ""),
 )
 
 
@@ -90,7 +90,7 @@ def gather(run: Path) -> dict[str, Any]:
         "mean_row": _row(result["mean"]) if result.get("mean") else None,
         "notes": [
             f"{name}: {result[key]}"
-            for key, name in (("visible", "Seen"), ("unseen", "Empty"), ("lpips", "LPIPS"))
+            for key, name in (("visible", "Seen"), ("unseen", "Unseen"), ("lpips", "LPIPS"))
             if result.get(key)
         ],
         "tests": _comparisons(run / "renders" / "test", run / "masks", {Path(n).stem: f for n, f in views.items()}),

@@ -38,7 +38,9 @@ def find_sources(config: Any, dataset: Dataset) -> Sources:
     unused = {} if config.terms.flow.weight > 0 else {"used as": "nothing, as no term of flow has a weight"}
     sources = Sources(depth, flow, {**flow.about, **unused})
     for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
-        more = "; ".join(f"{key} {about[key]}" if key == "licence" else about[key] for key in TOLD if key in about)
+        more = "; ".join(
+            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in TOLD if key in about
+        )
         say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
     return sources
 

@@ -58,5 +58,5 @@ def test_a_run_tells_what_it_did_not_see(finished):
         count = np.load(finished / "masks" / f"{name[:-4]}_views.npy")
         assert count.shape == (48, 64) and count.max() == 3 and (count == 1).mean() == pytest.approx(share, abs=1e-6)
         assert (finished / "masks" / f"{name[:-4]}_views.png").is_file()
-    assert "% of pixels empty" in (finished / "log.txt").read_text()
+    assert "% of pixels in no photo" in (finished / "log.txt").read_text()
     assert f"{result['mean']['unseen']:.1%}" in (finished / "report.html").read_text()
