@@ -35,7 +35,7 @@ def agreement(
     frame: Frame,
     others: Sequence[Frame],
     w: Float[ndarray, "H W"],
-    other_w: Sequence[Float[ndarray, "h v"]],
+    other_w: Sequence[Float[ndarray, "_ _"]],
     tolerances: Sequence[float | Float[ndarray, "H W"]],
 ) -> Agreement:
     """Carry every pixel to the other views and compare inverse depths there; `tolerances` are in those."""

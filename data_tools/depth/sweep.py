@@ -72,7 +72,7 @@ def complete(
     planes: Float[ndarray, "D"],
     w: Float[ndarray, "H W"],
     believed: Bool[ndarray, "H W"],
-    other_w: Sequence[Float[ndarray, "h v"]],
+    other_w: Sequence[Float[ndarray, "_ _"]],
     tolerances: Sequence[float],
 ) -> Float[ndarray, "H W"]:
     """Extend the believed depths to every pixel along the photo's even areas.
