@@ -24,6 +24,7 @@ GROUPS = {
             "reconstruct", "Gaussians from 2 to 9 photos: poses, depth, training, evaluation, report."
         ),
         "eval": Command("evaluate", "Measure a run again from its splats.ply and the held-out photos."),
+        "sweep": Command("sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
         "demo": Command("demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {

@@ -90,10 +90,11 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
 
 
 def dump_yaml(config: Any) -> str:
-    """The config as YAML text, schema number first."""
+    """The config, or plain values that stand for one, as YAML text, schema number first."""
     import yaml
 
-    return yaml.safe_dump({"schema": SCHEMA, **to_plain(config)}, sort_keys=False)
+    plain = config if isinstance(config, dict) else to_plain(config)
+    return yaml.safe_dump({"schema": SCHEMA, **plain}, sort_keys=False)
 
 
 def load_yaml(path: Path, kind: type[T]) -> T:
@@ -102,10 +103,10 @@ def load_yaml(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: the file is missing, no YAML, of another schema, or has an unknown key.
     """
-    return from_plain(kind, _read_yaml(path), str(path))
+    return from_plain(kind, read_yaml(path), str(path))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
@@ -119,21 +120,28 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_over_preset(config: type[T], data: dict[str, Any], where: str) -> T:
+    """A config from plain values; absent keys are those of the `preset` that the values name, if the config has any.
+
+    Raises:
+        InputError: an unknown preset or key, or a value of another type, with its place.
+    """
+    presets = getattr(config, "of_preset", None)
+    base = presets(data["preset"]) if presets and "preset" in data else None
+    return from_plain(config, data, where, base)
+
+
 def default_from(config: type, argv: list[str]) -> Any:
     """The defaults for the command line: the preset, and over it what the file of --config says; else nothing.
 
-    A command with presets has a `Config.of_preset(name)`; --preset wins over the `preset` of the file.
+    --preset wins over the `preset` of the file.
     """
     import tyro
 
     file = _value_of("--config", argv) if "config" in {f.name for f in dataclasses.fields(config)} else None
-    data = _read_yaml(Path(file)) if file is not None else {}
-    presets = getattr(config, "of_preset", None)
-    name = (_value_of("--preset", argv) or data.get("preset")) if presets else None
-    base = presets(name) if presets and name else None
-    if not data:
-        return tyro.MISSING_NONPROP if base is None else base
-    return from_plain(config, data | ({"preset": name} if name else {}), str(file), base)
+    named = _value_of("--preset", argv) if hasattr(config, "of_preset") else None
+    data = (read_yaml(Path(file)) if file is not None else {}) | ({"preset": named} if named else {})
+    return read_over_preset(config, data, file or "--preset") if data else tyro.MISSING_NONPROP
 
 
 def _value_of(flag: str, argv: list[str]) -> str | None:
