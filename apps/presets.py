@@ -28,6 +28,7 @@ class Preset:
 
 
 BEST = Preset(
+    depth=DepthSourceConfig(finer=2.0, sweep_pixels=800_000),
     model=PixelAlignedConfig(stride=3),
     fill=FillConfig(border=0.15, stride=4),
     train=FitConfig(steps=0),

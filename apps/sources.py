@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gs_reg.data_tools.dataset import Dataset
+from gs_reg.data_tools.dataset import Dataset, finer, load_scene
 from gs_reg.data_tools.depth.sources import DepthSource, depth_source
+from gs_reg.data_tools.depth.sources.finer import Finer
 from gs_reg.data_tools.flow import Flow, flow_source
 from gs_reg.geometry import similarity_scale
 
@@ -16,7 +17,7 @@ from .progress import say
 from .run_folder import Run
 
 T = TypeVar("T")
-TOLD = ("gives", "why", "used as", "licence")
+TOLD = ("size", "gives", "why", "used as", "licence")
 """Of what a source says of itself, that which is printed."""
 
 
@@ -33,7 +34,7 @@ def find_sources(config: Any, dataset: Dataset) -> Sources:
     Raises:
         InputError, MissingPart: they are not there; says what to do.
     """
-    depth = depth_source(config.depth, similarity_scale(dataset.source_from_world))
+    depth = in_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
     flow = flow_source(config.flow)
     unused = {} if config.terms.flow.weight > 0 else {"used as": "nothing, as no term of flow has a weight"}
     sources = Sources(depth, flow, {**flow.about, **unused})
@@ -43,6 +44,17 @@ def find_sources(config: Any, dataset: Dataset) -> Sources:
         )
         say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
     return sources
+
+
+def in_finer_photos(depth: DepthSource, config: Any, dataset: Dataset) -> DepthSource:
+    """The source, looking at larger copies of the photos where they are asked for and there."""
+    if config.depth.finer <= 1 or config.depth.source == "files":
+        return depth
+    larger = finer(dataset, config.data, config.read, config.depth.finer)
+    if larger is dataset:
+        return depth
+    camera = larger.frames[0].camera
+    return Finer(depth, lambda: load_scene(larger).views, f"measured at {camera.width}x{camera.height}")
 
 
 def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from .readers.source import Kind, Source, SourceCamera
 from .split import split
 from .undistort import colmap_camera
 
-__all__ = ["Dataset", "Frame", "ReadConfig", "load_scene", "load_views", "read_dataset"]
+__all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,16 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
         downscale=downscale,
         notes=(*source.notes, *mask_notes, *sized),
     )
+
+
+def finer(dataset: Dataset, path: str | Path, config: ReadConfig, times: float) -> Dataset:
+    """The same photos at up to `times` the size in use, as far as the files have the pixels."""
+    factor = max(dataset.downscale.factor / times, float(dataset.downscale.finest))
+    if factor >= dataset.downscale.factor:
+        return dataset
+    erode = round(config.mask_erode * dataset.downscale.factor / factor)
+    chosen = dict(views=None, train=dataset.train, test=dataset.test)
+    return read_dataset(path, dataclasses.replace(config, downscale=factor, mask_erode=erode, **chosen))
 
 
 def load_views(dataset: Dataset, names: Sequence[str]) -> tuple[Views, ...]:

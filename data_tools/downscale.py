@@ -25,6 +25,8 @@ class Downscale:
     """N of the folder images_N that is read; 1 = the full-size photos."""
     folder: str
     """Its name."""
+    finest: int = 1
+    """The least N of the folders that could be read."""
 
     @property
     def resized(self) -> bool:
@@ -62,7 +64,7 @@ def choose(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Dow
     if not reads:
         folder = frames[0].paths[fitting[0]].parent
         raise InputError(f"downscale {asked}: the largest photos are in {folder}: use --downscale {fitting[0]} or more")
-    return Downscale(factor, reads[-1], frames[0].paths[reads[-1]].parent.name)
+    return Downscale(factor, reads[-1], frames[0].paths[reads[-1]].parent.name, fitting[0])
 
 
 def oriented(frame: SourceFrame, header: Header) -> bool:

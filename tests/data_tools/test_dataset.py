@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gs_reg.data_tools import synthetic
-from gs_reg.data_tools.dataset import ReadConfig, load_scene, load_views, read_dataset
+from gs_reg.data_tools.dataset import ReadConfig, finer, load_scene, load_views, read_dataset
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError
 from gs_reg.geometry import project
@@ -158,3 +158,14 @@ def test_importing_the_readers_is_light():
     seconds, *loaded = done.stdout.split()
     assert float(seconds) < 1
     assert {"cv2", "scipy", "pycolmap", "PIL", "skimage", "numba", "open3d", "trimesh"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(("used", "times", "expected"), [(4, 2, 2), (4, 10, 1), (3, 2, 1.5), (1, 2, 1)])
+def test_finer_photos_as_far_as_the_files_go(tmp_path, used, times, expected):
+    folder = photosets.write_transforms(tmp_path, shoot(5))
+    config = ReadConfig(views=3, test=("0",), downscale=used)
+    dataset = read_dataset(folder, config)
+    larger = finer(dataset, folder, config, times)
+    assert larger.downscale.factor == expected and (larger.train, larger.test) == (dataset.train, dataset.test)
+    assert torch.equal(larger.source_from_world, dataset.source_from_world)
+    assert (larger is dataset) == (used == expected)

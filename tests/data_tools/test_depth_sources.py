@@ -9,7 +9,8 @@ import torch
 
 from gs_reg.data_tools import synthetic
 from gs_reg.data_tools.depth import DepthMap, estimate_depths
-from gs_reg.data_tools.depth.sources import DepthSourceConfig, depth_source
+from gs_reg.data_tools.depth.sources import Depths, DepthSourceConfig, depth_source
+from gs_reg.data_tools.depth.sources.finer import Finer
 from gs_reg.data_tools.depth.sources.fitted import as_disparity, completed, fit_disparity
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError, MissingPart
@@ -253,3 +254,30 @@ def test_one_photo_is_refused(views, folder):
     for kind in ("metric", "depth"):
         with pytest.raises(InputError, match=r"expected 2 photos or more .* got 1"):
             depth_source(files(folder, kind))(views[:1])
+
+
+class Ramp:
+    """Depth that is the row and the column of the pixel."""
+
+    def __init__(self):
+        self.about = {"what": "a ramp"}
+
+    def __call__(self, views, progress=None):
+        def ramp(camera):
+            depth = 1000.0 * torch.arange(camera.height)[:, None] + torch.arange(camera.width)
+            return DepthMap(depth, depth, depth > 2000, depth.long())
+
+        return Depths(tuple(ramp(view.cameras) for view in views), {"seen": [v.images.shape[2] for v in views]})
+
+
+@pytest.mark.parametrize("size", [(96, 128), (192, 256), (193, 255), (150, 200)])
+def test_depth_from_finer_photos_is_that_of_the_pixels_centres(views, size):
+    large = [Views(v.cameras.resized(size[1], size[0]), torch.zeros(1, *size, 3), v.names) for v in views]
+    source = Finer(Ramp(), lambda: large, "twice")
+    found = source(views)
+    assert found.details == {"seen": [size[1]] * len(views)} and source.about == {"what": "a ramp", "size": "twice"}
+    depth = found.maps[0].depth
+    rows, columns = depth // 1000, depth % 1000
+    assert depth.shape == (H, W) and torch.equal(found.maps[0].views, depth.long())
+    for got, n, large_n in ((rows[:, 0], H, size[0]), (columns[0], W, size[1])):
+        assert ((got + 0.5) * n / large_n - (torch.arange(n) + 0.5)).abs().max() <= 0.5

@@ -65,5 +65,8 @@ class DepthSourceConfig(DepthConfig):
     """Pixels of maps without a value (NaN, infinite, depth 0): refuse them, or close them smoothly."""
     check: bool = True
     """Compare metric maps with one another and with points that the photos share."""
+    finer: float = 1.0
+    """Measure in copies of the photos that are up to this many times as large as those in use, where the files have
+    the pixels; not for maps from files."""
     download: bool = False
     """A hub id that is not on this machine may be downloaded."""
