@@ -14,11 +14,14 @@ from gs_reg.terms.scene import SceneTerms
 
 from .stages import FreeStage
 
+Start = Literal["depth", "random"]
+
 
 @dataclass(frozen=True)
 class Preset:
     """All that decides what comes out, but for the photos and the seed."""
 
+    start: Start = "depth"
     depth: DepthSourceConfig = DepthSourceConfig()
     model: PixelAlignedConfig = PixelAlignedConfig()
     fill: FillConfig = FillConfig()
@@ -39,6 +42,15 @@ BEST = Preset(
 RAYS = Preset()
 """One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
 
+PLAIN = Preset(
+    start="random",
+    free=FreeStage(
+        FreeConfig(opacity=0.1, lr_offset=1.4e-2, lr_quat=1e-3, lr_scale=5e-3, lr_color=2.5e-3),
+        train=FitConfig(steps=2000),
+    ),
+)
+"""Plain splatting in the same loop: from random Gaussians, with the usual rates and no regulariser."""
+
 CI = Preset(
     model=PixelAlignedConfig(max_gaussians=50_000),
     train=FitConfig(steps=10),
@@ -46,5 +58,5 @@ CI = Preset(
 )
 """To see within a minute, on any machine, that everything works."""
 
-PRESETS = {"best": BEST, "rays": RAYS, "ci": CI}
-Name = Literal["best", "rays", "ci"]
+PRESETS = {"best": BEST, "rays": RAYS, "plain": PLAIN, "ci": CI}
+Name = Literal["best", "rays", "plain", "ci"]

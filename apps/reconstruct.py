@@ -16,25 +16,26 @@ import tyro
 
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
-from gs_reg.data_tools.depth.sources import Depths, DepthSource, DepthSourceConfig
+from gs_reg.data_tools.depth.sources import DepthSourceConfig
 from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
-from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
-from gs_reg.models.unseen import FillConfig, fill_unseen
+from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.models.unseen import FillConfig
 from gs_reg.optim import load_optimizer, optimizer_tensors
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
 from . import presets
 from .pictures import save_depth
-from .progress import say, stage_bar
+from .progress import say
 from .resume import check_same
 from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
 from .sources import Sources, absolute, find_sources, write_sources
 from .stages import FreeStage, Stage, State, begun, model_of, stages_of, steps_of
+from .start import first_model
 from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
 
@@ -58,6 +59,8 @@ class Config:
     """Where to train; auto = cuda where it is usable."""
     seed: int = 0
     """Seed of everything random."""
+    start: presets.Start = "depth"
+    """Where Gaussians start: at the measured depth of the photos' pixels, or at random in what the cameras see."""
     depth: DepthSourceConfig = presets.BEST.depth
     flow: FlowConfig = field(default_factory=FlowConfig)
     model: PixelAlignedConfig = presets.BEST.model
@@ -137,8 +140,7 @@ class Clock:
 def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
     """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
     check_free(config.out)
-    depths = measure_depths(views, sources.depth)
-    model = start_model(views, depths.maps, config)
+    depths, model = first_model(views, sources, config)
     with starting(config.out, runs_of(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data
@@ -149,18 +151,6 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
         save_depths(run, views, depths.maps)
         save(run, begun(stages_of(config)[0], model), config, clock)
     return run
-
-
-def start_model(views: Sequence[Views], depths: Sequence[DepthMap], config: Config) -> PixelAligned:
-    """Gaussians on the rays of the photos, and those that fill what no photo saw, which are made from all pixels."""
-    known = [d.depth for d in depths], [d.sd * d.depth for d in depths]
-
-    def on_rays(model: PixelAlignedConfig) -> PixelAligned:
-        return PixelAligned.from_views(views, known[0], model, known[1])
-
-    whole = on_rays(replace(config.model, stride=1))
-    model = whole if config.model.stride == 1 else on_rays(config.model)
-    return model.extended(fill_unseen(whole(), [view.cameras for view in views], config.fill))
 
 
 def pick_device(name: str) -> torch.device:
@@ -186,17 +176,8 @@ def announce(dataset: Dataset, config: Config) -> None:
     say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}")
 
 
-def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
-    start = time.perf_counter()
-    with stage_bar("depth") as progress:
-        depths = source(views, progress)
-    share = sum(float(d.confident.float().mean()) for d in depths.maps) / len(depths.maps)
-    say(f"depth: {share:.0%} of pixels measured, the rest filled, {time.perf_counter() - start:.1f} s")
-    return depths
-
-
 def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
-    """What was measured before training, one a view."""
+    """What training began with, one a view."""
     for view, depth in zip(views, depths, strict=True):
         save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 

@@ -61,8 +61,12 @@ def begun(stage: Stage, model: Model) -> State:
 def stages_of(config) -> tuple[Stage, ...]:
     """The stages that a `reconstruct.Config` asks for."""
     rays = Stage("rays", 0, config.terms, config.train)
+    if config.start == "random":
+        rays = Stage("free", 0, config.free.terms, config.free.train)
     if config.stop_after == "init":
-        return (replace(rays, fit=replace(config.train, steps=0)),)
+        return (replace(rays, fit=replace(rays.fit, steps=0)),)
+    if config.start == "random":
+        return (rays,)
     if config.free.train.steps == 0:
         return (rays,)
     return rays, Stage("free", config.train.steps, config.free.terms, config.free.train)
