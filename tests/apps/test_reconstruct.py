@@ -176,8 +176,8 @@ def test_dry_run_writes_nothing(photos, tmp_path, monkeypatch, capsys):
 
 
 def test_plain_starts_at_random_and_learns(photos, tmp_path):
-    words = ["reconstruct", str(photos), "--preset", "plain", "--free.train.steps", "200", "--out", str(tmp_path / "run")]
-    assert cli.main(words) == 0
+    plain = ["reconstruct", str(photos), "--preset", "plain", "--free.train.steps", "200"]
+    assert cli.main([*plain, "--out", str(tmp_path / "run")]) == 0
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert events[-1]["loss"] < 0.85 * events[0]["loss"] and events[0]["stage"] == "free"
     assert len(load_splats(tmp_path / "run" / "splats.ply")) == 3 * 64 * 48 // 9
