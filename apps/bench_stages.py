@@ -64,16 +64,17 @@ class Step:
         )
 
     def rasterize_vjp(self, projected: tuple[Tensor, ...], drawn) -> tuple[Tensor, ...]:
-        means2d, depths, _conics, _opacities, shapes, _radii, _ = projected
+        means2d, depths, _conics, _opacities, shapes, radii, _ = projected
         features, (image, _alphas, state) = self.scene.features[None], drawn
         return _ops.rasterize_vjp(
-            means2d, shapes, depths, features, image, state, self.v_image, self.v_alphas, *_cutoffs(), False
+            means2d, shapes, depths, radii, features, image, state, self.v_image, self.v_alphas, *_cutoffs(), False
         )
 
     def project_vjp(self, projected: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
         v_means2d, v_conics, v_opacities, _v_features, _ = gradients
         v_projected = (v_means2d, torch.zeros_like(v_opacities), v_conics, v_opacities)
-        _ops.project_vjp(*self.projection_inputs(), projected[5], *v_projected, *self.size, CUTOFFS.eps2d, False, False)
+        settings = (*self.size, CUTOFFS.eps2d, False, False, True)
+        _ops.project_vjp(*self.projection_inputs(), projected[5], *v_projected, *settings)
 
     def for_scalar(self, projected: tuple[Tensor, ...]) -> Projected:
         means2d, depths, conics, opacities, _shapes, radii, _ = projected

@@ -3,70 +3,72 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include <map>
-#include <mutex>
+#include <algorithm>
 #include <new>
 
 namespace gsr {
 namespace {
 
-constexpr int64_t kHeader = 64, kHugePage = 2 << 20;
+constexpr int64_t kLine = 64, kPage = 4096, kHugePage = 2 << 20, kLeast = 256 << 10;
 
-struct Header {
-  int64_t bytes;
-};
+Workspace::Block allocate(int64_t size) {
+  const int64_t alignment = size >= kHugePage ? kHugePage : kPage;
+  size = (size + kPage - 1) / kPage * kPage;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, size)) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  madvise(memory, size / kHugePage * kHugePage, MADV_HUGEPAGE);  // only advice: failure costs time, not results
+#endif
+  return {static_cast<char*>(memory), size};
+}
 
-// Never destroyed: threads may still return memory while the process ends.
-struct Store {
+// Blocks that no call uses: as many as there were calls at once. Never destroyed: a thread may still be in a call while
+// the process ends.
+struct Idle {
   std::mutex mutex;
-  std::multimap<int64_t, Header*> spare;  // by size
-  int64_t spare_bytes = 0, used_bytes = 0, most_used_bytes = 0;
+  std::vector<Workspace::Block> blocks;
 };
 
-Store& store() {
-  static Store* instance = new Store;
+Idle& idle() {
+  static Idle* instance = new Idle;
   return *instance;
 }
 
 }  // namespace
 
-void* take_memory(int64_t bytes) {
-  bytes += kHeader;
-  Store& s = store();
-  std::lock_guard<std::mutex> lock(s.mutex);
-  auto found = s.spare.lower_bound(bytes);
-  Header* block;
-  if (found != s.spare.end() && found->first <= 2 * bytes + kHugePage) {
-    block = found->second;
-    s.spare_bytes -= block->bytes;
-    s.spare.erase(found);
-  } else {
-    bytes = (bytes + bytes / 8 + kHeader - 1) / kHeader * kHeader;
-    const int64_t alignment = bytes >= kHugePage ? kHugePage : kHeader;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, alignment, bytes)) throw std::bad_alloc();
-    madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // only advice: failure costs time, not results
-    block = static_cast<Header*>(memory);
-    block->bytes = bytes;
-  }
-  s.used_bytes += block->bytes;
-  if (s.used_bytes > s.most_used_bytes) s.most_used_bytes = s.used_bytes;
-  return reinterpret_cast<char*>(block) + kHeader;
+Workspace::Workspace() {
+  Idle& pool = idle();
+  std::lock_guard<std::mutex> lock(pool.mutex);
+  if (pool.blocks.empty()) return;
+  blocks_.push_back(pool.blocks.back());
+  pool.blocks.pop_back();
 }
 
-// Spare memory never exceeds what was in use at once, so what an early, larger scene left behind goes.
-void give_memory(void* memory) {
-  Header* block = reinterpret_cast<Header*>(static_cast<char*>(memory) - kHeader);
-  Store& s = store();
-  std::lock_guard<std::mutex> lock(s.mutex);
-  s.used_bytes -= block->bytes, s.spare_bytes += block->bytes;
-  s.spare.emplace(block->bytes, block);
-  while (s.spare_bytes > s.most_used_bytes) {
-    Header* smallest = s.spare.begin()->second;
-    s.spare_bytes -= smallest->bytes;
-    s.spare.erase(s.spare.begin());
-    free(smallest);
+// What did not fit into one block will next time.
+Workspace::~Workspace() {
+  if (blocks_.size() > 1) {
+    for (const Block& block : blocks_) free(block.memory);
+    blocks_.clear();
+    try {
+      blocks_.push_back(allocate(taken_));
+    } catch (const std::bad_alloc&) {
+    }
   }
+  if (blocks_.empty()) return;
+  Idle& pool = idle();
+  std::lock_guard<std::mutex> lock(pool.mutex);
+  pool.blocks.push_back(blocks_[0]);
+}
+
+void* Workspace::take_bytes(int64_t bytes) {
+  bytes = (bytes + kLine - 1) / kLine * kLine;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (blocks_.empty() || used_ + bytes > blocks_.back().size) {
+    blocks_.push_back(allocate(std::max({bytes + bytes / 8, taken_ / 2, kLeast})));
+    used_ = 0;
+  }
+  used_ += bytes, taken_ += bytes;
+  return blocks_.back().memory + used_ - bytes;
 }
 
 }  // namespace gsr

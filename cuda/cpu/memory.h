@@ -1,46 +1,50 @@
-// Memory that lives for one call but is kept by the library from call to call: at these sizes, a fresh page costs more
-// than the work done on it.
+// Scratch of one call, in blocks that the library keeps for the next call: at these sizes, a fresh page costs more than
+// the work done on it.
 #pragma once
 #include <stdint.h>
 
-#include <utility>
+#include <mutex>
+#include <vector>
 
 namespace gsr {
 
-// At least `bytes` bytes, aligned to 64; from any thread. Contents are whatever was there.
-void* take_memory(int64_t bytes);
-void give_memory(void* memory);
-
-template <class T>
-class Reused {
+class Workspace {
  public:
-  explicit Reused(int64_t count) : data_(static_cast<T*>(take_memory(count * static_cast<int64_t>(sizeof(T))))) {}
-  Reused(Reused&& other) : data_(std::exchange(other.data_, nullptr)) {}
-  Reused(const Reused&) = delete;
-  Reused& operator=(Reused&& other) {
-    std::swap(data_, other.data_);
-    return *this;
+  Workspace();
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // Room for `count` elements, aligned to 64 bytes, with whatever was there; until the workspace ends. From any thread.
+  template <class T>
+  T* take(int64_t count) {
+    return static_cast<T*>(take_bytes(count * static_cast<int64_t>(sizeof(T))));
   }
-  ~Reused() {
-    if (data_) give_memory(data_);
-  }
-  T* data() const { return data_; }
-  T& operator[](int64_t i) const { return data_[i]; }
+
+  struct Block {
+    char* memory;
+    int64_t size;
+  };
 
  private:
-  T* data_;
+  void* take_bytes(int64_t bytes);
+
+  std::mutex mutex_;
+  std::vector<Block> blocks_;
+  int64_t used_ = 0, taken_ = 0;  // of the last block; in all
 };
 
-// Scratch for each worker, no two on one cache line.
+// Room for each worker, no two on one cache line.
 template <class T>
 class Scratch {
  public:
-  Scratch(int workers, int64_t count) : count_((count + 15) / 16 * 16), memory_((workers > 1 ? workers : 1) * count_) {}
-  T* of(int worker) const { return memory_.data() + worker * count_; }
+  Scratch(Workspace& workspace, int workers, int64_t count)
+      : count_((count + 15) / 16 * 16), memory_(workspace.take<T>((workers > 1 ? workers : 1) * count_)) {}
+  T* of(int worker) const { return memory_ + worker * count_; }
 
  private:
   int64_t count_;
-  Reused<T> memory_;
+  T* memory_;
 };
 
 }  // namespace gsr

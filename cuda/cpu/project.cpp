@@ -163,8 +163,8 @@ struct Outgoing {
   }
 };
 
-// Adds the gradient through one camera to the rows and to the camera's own sum (12 numbers: R, t).
-template <class T>
+// Adds the gradient through one camera to the rows and, if asked for, to the camera's own sum (12 numbers: R, t).
+template <class T, bool kCamera>
 GSR_INLINE void project_lanes_vjp(const gsr_projection& a, const Camera<Vec<T>>& cam, const Lanes<T>& in,
                                   const Incoming<T>& v, int i, Outgoing<T>& out, Vec<T>* v_camera) {
   typedef Vec<T> V;
@@ -185,15 +185,15 @@ GSR_INLINE void project_lanes_vjp(const gsr_projection& a, const Camera<Vec<T>>&
   add(out.opacities.of[0],
       keep(at_least(V(T(1)), in.opacity), a.antialiased ? v_opacity * compensation(f) : v_opacity));
   const auto add_to_camera = [&](V& sum, V value) { sum += keep(visible & is_finite(value), value); };
-  for (int j = 0; j < 9; ++j) add_to_camera(v_camera[j], g.R[j]);
-  for (int j = 0; j < 3; ++j) add_to_camera(v_camera[9 + j], g.t[j]);
+  for (int j = 0; j < 9 * kCamera; ++j) add_to_camera(v_camera[j], g.R[j]);
+  for (int j = 0; j < 3 * kCamera; ++j) add_to_camera(v_camera[9 + j], g.t[j]);
 }
 
-template <class T>
+template <class T, bool kCamera>
 void project_vjp(const gsr_projection& a) {
   const auto cams = cameras_of<T>(a);
   const int64_t ranges = (a.N + kRange - 1) / kRange;
-  std::vector<T> v_cameras(ranges * a.C * 12, T(0));
+  std::vector<T> v_cameras(kCamera ? ranges * a.C * 12 : 0, T(0));
   over_rows(a, [&](int64_t range, int64_t first, int count) {
     Gaussians<T> in;
     Incoming<T> v;
@@ -204,12 +204,12 @@ void project_vjp(const gsr_projection& a) {
       std::fill_n(v_camera, 12, Vec<T>(T(0)));
       v.read(a, c * a.N + first, count);
       for (int i = 0; i < count; i += Vec<T>::width)
-        project_lanes_vjp(a, cams[c], Lanes<T>(in, i), v, i, out, v_camera);
-      for (int j = 0; j < 12; ++j) v_cameras[(range * a.C + c) * 12 + j] += sum(v_camera[j]);
+        project_lanes_vjp<T, kCamera>(a, cams[c], Lanes<T>(in, i), v, i, out, v_camera);
+      for (int j = 0; j < 12 * kCamera; ++j) v_cameras[(range * a.C + c) * 12 + j] += sum(v_camera[j]);
     }
     out.write(a, first, count);
   });
-  if (!a.v_viewmats) return;
+  if (!kCamera) return;
   T* v_viewmats = static_cast<T*>(a.v_viewmats);
   std::fill_n(v_viewmats, 16 * a.C, T(0));
   for (int64_t r = 0; r < ranges; ++r)
@@ -218,6 +218,11 @@ void project_vjp(const gsr_projection& a) {
         const int64_t to = i < 9 ? 4 * (i / 3) + i % 3 : 4 * (i - 9) + 3;
         v_viewmats[16 * c + to] += v_cameras[(r * a.C + c) * 12 + i];
       }
+}
+
+template <class T>
+void project_vjp(const gsr_projection& a) {
+  a.v_viewmats ? project_vjp<T, true>(a) : project_vjp<T, false>(a);
 }
 
 }  // namespace

@@ -146,11 +146,12 @@ void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileL
 
 template <class T>
 void rasterize(gsr_rasterization& a) {
-  const TileLists<T> t = build_tile_lists<T>(a);
+  Workspace workspace;
+  const TileLists<T> t = build_tile_lists<T>(a, workspace);
   const Stopwatch watch(GSR_FORWARD);
   const Cutoffs<T> cut(a);
-  Scratch<T> scratch(a.threads, int64_t(kTilePixels + kBatch) * padded<T>(a.channels));
-  const Reused<int32_t> order = longest_first(t);
+  const Scratch<T> scratch(workspace, a.threads, int64_t(kTilePixels + kBatch) * padded<T>(a.channels));
+  const int32_t* order = longest_first(t, workspace);
   with_channels(a.channels, [&](auto channels) {
     parallel_for(a.threads, t.tiles, [&](int64_t i, int worker) {
       forward_tile<T, decltype(channels)::value>(a, cut, t, order[i], scratch.of(worker));

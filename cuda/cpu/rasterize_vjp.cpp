@@ -6,6 +6,7 @@
 // operations, and the bits do not depend on the number of threads.
 #include "api.h"
 #include "composite.h"
+#include "gsr/elementary.h"
 #include "memory.h"
 #include "pool.h"
 
@@ -243,19 +244,24 @@ void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const Tile
   std::fill_n(slots + int64_t(end) * width, int64_t(t.offsets[tile + 1] - end) * width, T(0));
 }
 
-// Adds a record's rows in order of emission, whatever thread wrote them, and turns moments into gradients.
-template <class T, int kChannels>
-GSR_INLINE void reduce_record(const gsr_rasterization& a, const TileLists<T>& t, int64_t record, const T* slots,
-                              T* total) {
-  const int channels = kChannels ? kChannels : a.channels, width = kMoments + channels + (a.absgrad ? 2 : 0);
-  const int64_t flat = t.flat_ids[record];
+// Adds a record's rows in order of emission, whatever thread wrote them. `width` is a constant where channels are.
+template <class T, class Width>
+GSR_INLINE void add_rows(const TileLists<T>& t, int64_t record, const T* slots, Width width, T* total) {
+  const int32_t end = t.first[record + 1];
   std::fill_n(total, width, T(0));
-  for (int32_t e = t.first[record]; e < t.first[record + 1]; ++e) {
+  for (int32_t e = t.first[record]; e < end; ++e) {
     constexpr int ahead = 24;
     if (e + ahead < t.intersections) __builtin_prefetch(slots + int64_t(t.positions[e + ahead]) * width);
-    const T* row = slots + int64_t(t.positions[e]) * width;
+    const T* __restrict row = slots + int64_t(t.positions[e]) * width;
     for (int i = 0; i < width; ++i) total[i] += row[i];
   }
+}
+
+// Turns a record's sums into gradients.
+template <class T, class Channels>
+GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& t, int64_t record, const T* total,
+                                Channels channels) {
+  const int64_t flat = t.flat_ids[record];
   const Record<T>& r = t.records[record];
   const T unfold = T(kUnfold);
   T* v_mean = static_cast<T*>(a.v_means2d) + 2 * flat;
@@ -266,20 +272,42 @@ GSR_INLINE void reduce_record(const gsr_rasterization& a, const TileLists<T>& t,
   v_conic[0] = (x_u * x_u * total[3] + 2 * x_u * x_v * total[4] + x_v * x_v * total[5]) / -2;
   v_conic[1] = -y_v * (x_u * total[4] + x_v * total[5]);
   v_conic[2] = y_v * y_v * total[5] / -2;
-  static_cast<T*>(a.v_opacities)[flat] = total[0] / std::exp2(r.log2_opacity);
+  static_cast<T*>(a.v_opacities)[flat] = total[0] * exp_of(T(-0.69314718055994530942) * r.log2_opacity);
   T* v_features = static_cast<T*>(a.v_features) + flat * channels;
   for (int d = 0; d < channels; ++d) v_features[d] = total[kMoments + d];
   if (a.absgrad)
     for (int i = 0; i < 2; ++i) static_cast<T*>(a.v_absolute)[2 * flat + i] = unfold * total[kMoments + channels + i];
 }
 
+template <class T, int kChannels>
+void reduce_records(const gsr_rasterization& a, const TileLists<T>& t, int64_t begin, int64_t end, const T* slots,
+                    T* scratch) {
+  for (int64_t record = begin; record < end; ++record) {
+    if constexpr (kChannels != 0) {
+      T total[kMoments + kChannels + 2] = {};
+      if (a.absgrad)
+        add_rows(t, record, slots, std::integral_constant<int, kMoments + kChannels + 2>(), total);
+      else
+        add_rows(t, record, slots, std::integral_constant<int, kMoments + kChannels>(), total);
+      write_gradients(a, t, record, total, std::integral_constant<int, kChannels>());
+    } else {
+      add_rows(t, record, slots, static_cast<int>(slot_width(a)), scratch);
+      write_gradients(a, t, record, scratch, a.channels);
+    }
+  }
+}
+
+// Rows that were culled have no record.
 template <class T>
-void clear_gradients(const gsr_rasterization& a, int64_t from, int64_t count) {
-  std::fill_n(static_cast<T*>(a.v_means2d) + 2 * from, 2 * count, T(0));
-  std::fill_n(static_cast<T*>(a.v_conics) + 3 * from, 3 * count, T(0));
-  std::fill_n(static_cast<T*>(a.v_opacities) + from, count, T(0));
-  std::fill_n(static_cast<T*>(a.v_features) + from * a.channels, count * a.channels, T(0));
-  if (a.absgrad) std::fill_n(static_cast<T*>(a.v_absolute) + 2 * from, 2 * count, T(0));
+void clear_culled(const gsr_rasterization& a, int64_t begin, int64_t end) {
+  for (int64_t flat = begin; flat < end; ++flat) {
+    if (a.radii[2 * flat] > 0 && a.radii[2 * flat + 1] > 0) continue;
+    std::fill_n(static_cast<T*>(a.v_means2d) + 2 * flat, 2, T(0));
+    std::fill_n(static_cast<T*>(a.v_conics) + 3 * flat, 3, T(0));
+    static_cast<T*>(a.v_opacities)[flat] = 0;
+    std::fill_n(static_cast<T*>(a.v_features) + flat * a.channels, a.channels, T(0));
+    if (a.absgrad) std::fill_n(static_cast<T*>(a.v_absolute) + 2 * flat, 2, T(0));
+  }
 }
 
 template <class T>
@@ -287,22 +315,22 @@ void rasterize_vjp(gsr_rasterization& a) {
   const TileLists<T> t = tile_lists_of<T>(a);
   const Cutoffs<T> cut(a);
   Stopwatch watch(GSR_BACKWARD);
-  const Reused<T> slots(t.intersections * slot_width(a));
-  const Reused<int32_t> order = longest_first(t);
-  Scratch<T> scratch(a.threads, std::max(backward_scratch<T>(a), slot_width(a)));
+  Workspace workspace;
+  T* slots = workspace.take<T>(t.intersections * slot_width(a));
+  const int32_t* order = longest_first(t, workspace);
+  const Scratch<T> scratch(workspace, a.threads, std::max(backward_scratch<T>(a), slot_width(a)));
   with_channels(a.channels, [&](auto channels) {
     constexpr int known = decltype(channels)::value;
     auto run = a.absgrad ? backward_tile<T, known, true> : backward_tile<T, known, false>;
     parallel_for(a.threads, t.tiles,
-                 [&](int64_t i, int worker) { run(a, cut, t, order[i], scratch.of(worker), slots.data()); });
+                 [&](int64_t i, int worker) { run(a, cut, t, order[i], scratch.of(worker), slots); });
     watch.next(GSR_REDUCTION);
     constexpr int64_t range = 4096;
     const int64_t rows = a.C * a.N;
     parallel_for(a.threads, (rows + range - 1) / range,
-                 [&](int64_t i, int) { clear_gradients<T>(a, i * range, std::min(range, rows - i * range)); });
-    parallel_for(a.threads, (t.visible + range - 1) / range, [&](int64_t chunk, int worker) {
-      for (int64_t i = chunk * range; i < std::min(t.visible, (chunk + 1) * range); ++i)
-        reduce_record<T, known>(a, t, i, slots.data(), scratch.of(worker));
+                 [&](int64_t i, int) { clear_culled<T>(a, i * range, std::min(rows, (i + 1) * range)); });
+    parallel_for(a.threads, (t.visible + range - 1) / range, [&](int64_t i, int worker) {
+      reduce_records<T, known>(a, t, i * range, std::min(t.visible, (i + 1) * range), slots, scratch.of(worker));
     });
   });
 }

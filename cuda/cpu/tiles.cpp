@@ -17,6 +17,8 @@ namespace gsr {
 namespace {
 
 constexpr int64_t kRows = 8192;  // in a range of work
+constexpr int kTileBits = 4, kBlockBits = 2;
+static_assert(1 << kTileBits == kTile && 1 << kBlockBits == kBlock, "");
 
 // Unsigned keys in the order of the floats, negative ones included.
 uint32_t ordered_key(float depth) {
@@ -27,13 +29,14 @@ uint32_t ordered_key(float depth) {
 
 // Writes flat ids and depth keys of the visible rows, in the order of rows; returns their number.
 struct Visible {
-  Reused<int32_t> ids;
-  Reused<uint32_t> keys;
+  int32_t* ids;
+  uint32_t* keys;
   int64_t count = 0;
   double tiles = 0;  // that their bounding boxes meet on average, from a sample
 
   template <class T>
-  Visible(T, const gsr_rasterization& a) : ids(a.C * a.N), keys(a.C * a.N) {
+  Visible(T, const gsr_rasterization& a, Workspace& workspace)
+      : ids(workspace.take<int32_t>(a.C * a.N)), keys(workspace.take<uint32_t>(a.C * a.N)) {
     const int64_t rows = a.C * a.N, ranges = (rows + kRows - 1) / kRows;
     std::vector<int64_t> starts(ranges + 1, 0);
     std::vector<double> sampled(ranges, 0), boxes(ranges, 0);
@@ -64,10 +67,10 @@ struct Visible {
   }
 
   // Ascending keys, stable: three passes of 11 bits, each thread over its own range.
-  void sort(int threads) {
+  void sort(int threads, Workspace& workspace) {
     const int64_t ranges = std::max(threads, 1), length = (count + ranges - 1) / ranges;
-    Reused<uint32_t> other_keys(count);
-    Reused<int32_t> other_ids(count);
+    uint32_t* other_keys = workspace.take<uint32_t>(count);
+    int32_t* other_ids = workspace.take<int32_t>(count);
     std::vector<uint32_t> starts(ranges * 2048);
     for (int shift = 0; shift < 33; shift += 11) {
       const auto each = [&](auto body) {
@@ -134,17 +137,18 @@ struct Entry {
 // The entries of one range, in order, in pieces that are never copied.
 struct Entries {
   struct Piece {
-    Reused<Entry> entries;
-    int64_t count = 0;
-    explicit Piece(int64_t capacity) : entries(capacity) {}
+    Entry* entries;
+    int64_t count;
   };
+  Workspace* workspace;
   std::vector<Piece> pieces;
   int64_t capacity, count = 0;
 
   // Room for `most` entries.
   Entry* room(int64_t most) {
-    if (pieces.empty() || pieces.back().count + most > capacity) pieces.emplace_back(capacity);
-    return pieces.back().entries.data() + pieces.back().count;
+    if (pieces.empty() || pieces.back().count + most > capacity)
+      pieces.push_back({workspace->take<Entry>(capacity), 0});
+    return pieces.back().entries + pieces.back().count;
   }
   void add(int64_t added) { pieces.back().count += added, count += added; }
   template <class Body>
@@ -169,7 +173,6 @@ struct Box {
     x1 = static_cast<int>(right), y1 = static_cast<int>(bottom);
     if (y0 > y1) x0 = x1 + 1;
   }
-  int64_t tiles() const { return int64_t(x1 / kTile - x0 / kTile + 1) * (y1 / kTile - y0 / kTile + 1); }
 };
 
 constexpr int kAhead = 16;
@@ -195,14 +198,16 @@ void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, T l
   const Box box(a, mean[0], mean[1], shape[4], shape[5]);
   if (box.x0 > box.x1) return;
   const Ellipse<T> ellipse(r, log2_alpha_min);
-  Entry* const out = entries.room(box.tiles());
-  const int32_t first_tile = static_cast<int32_t>(flat / a.N) * t.tiles_y * t.tiles_x;
+  const int tx0 = box.x0 >> kTileBits, tx1 = box.x1 >> kTileBits, ty0 = box.y0 >> kTileBits, ty1 = box.y1 >> kTileBits;
+  Entry* const out = entries.room(int64_t(tx1 - tx0 + 1) * (ty1 - ty0 + 1));
+  const int32_t camera = a.C > 1 ? static_cast<int32_t>(flat / a.N) : 0;  // the division takes as long as a test
+  const int32_t first_tile = camera * t.tiles_y * t.tiles_x;
   int64_t count = 0;
-  for (int ty = box.y0 / kTile; ty <= box.y1 / kTile; ++ty)
-    for (int tx = box.x0 / kTile; tx <= box.x1 / kTile; ++tx) {
-      const int left = tx * kTile, top = ty * kTile;
-      const int bx0 = max(box.x0 - left, 0) / kBlock, bx1 = min(box.x1 - left, kTile - 1) / kBlock;
-      const int by0 = max(box.y0 - top, 0) / kBlock, by1 = min(box.y1 - top, kTile - 1) / kBlock;
+  for (int ty = ty0; ty <= ty1; ++ty)
+    for (int tx = tx0; tx <= tx1; ++tx) {
+      const int left = tx << kTileBits, top = ty << kTileBits;
+      const int bx0 = max(box.x0 - left, 0) >> kBlockBits, bx1 = min(box.x1 - left, kTile - 1) >> kBlockBits;
+      const int by0 = max(box.y0 - top, 0) >> kBlockBits, by1 = min(box.y1 - top, kTile - 1) >> kBlockBits;
       const uint32_t columns = ((2u << bx1) - (1u << bx0)) * 0x1111u;
       const uint32_t rows = static_cast<uint32_t>((uint64_t(1) << (4 * by1 + 4)) - (uint64_t(1) << (4 * by0)));
       uint32_t mask = columns & rows & 0xffffu;
@@ -220,28 +225,33 @@ struct Unsorted {
   uint16_t mask;
 };
 
-// Sorts one tile's list by depth, ties by row: 8-bit radix in cache, over the bits that differ.
+// Sorts one tile's list by depth, ties by row: radix sort in cache over the bits that differ, in digits of up to 9 bits
+// that are all counted at once.
 void sort_tile(const Unsorted* items, int32_t count, uint64_t* keys, uint64_t* other) {
+  constexpr int kDigit = 9, kPasses = (32 + kDigit - 1) / kDigit;
   uint32_t least = UINT32_MAX, most = 0;
   for (int32_t i = 0; i < count; ++i) least = std::min(least, items[i].key), most = std::max(most, items[i].key);
   for (int32_t i = 0; i < count; ++i) keys[i] = uint64_t(items[i].key - least) << 32 | static_cast<uint32_t>(i);
   if (count <= 48) return std::sort(keys, keys + count);
-  uint64_t* from = keys;
-  for (int shift = 32; shift < 64 && (uint64_t(most - least) << 32) >> shift; shift += 8) {
-    uint32_t starts[257] = {};
-    for (int32_t i = 0; i < count; ++i) ++starts[(from[i] >> shift & 255) + 1];
-    for (int i = 0; i < 256; ++i) starts[i + 1] += starts[i];
-    for (int32_t i = 0; i < count; ++i) other[starts[from[i] >> shift & 255]++] = from[i];
-    std::swap(from, other);
+  const int bits = most > least ? 32 - __builtin_clz(most - least) : 0, passes = (bits + kDigit - 1) / kDigit;
+  uint32_t starts[kPasses][1 << kDigit] = {};
+  for (int32_t i = 0; i < count; ++i)
+    for (int pass = 0; pass < passes; ++pass) ++starts[pass][keys[i] >> (32 + kDigit * pass) & ((1 << kDigit) - 1)];
+  for (int pass = 0; pass < passes; ++pass) {
+    uint32_t sum = 0;
+    for (uint32_t& start : starts[pass]) sum += std::exchange(start, sum);
+    for (int32_t i = 0; i < count; ++i)
+      other[starts[pass][keys[i] >> (32 + kDigit * pass) & ((1 << kDigit) - 1)]++] = keys[i];
+    std::swap(keys, other);
   }
-  if (from != keys) std::copy_n(from, count, keys);
+  if (passes % 2) std::copy_n(keys, count, other);
 }
 
 template <class T>
-void sort_tiles(const gsr_rasterization& a, const TileLists<T>& t, const Reused<Unsorted>& items) {
+void sort_tiles(const gsr_rasterization& a, const TileLists<T>& t, const Unsorted* items, Workspace& workspace) {
   int32_t longest = 1;
   for (int64_t tile = 0; tile < t.tiles; ++tile) longest = std::max(longest, t.offsets[tile + 1] - t.offsets[tile]);
-  const Scratch<uint64_t> scratch(a.threads, 2 * int64_t(longest));
+  const Scratch<uint64_t> scratch(workspace, a.threads, 2 * int64_t(longest));
   parallel_for(a.threads, t.tiles, [&](int64_t tile, int worker) {
     const int32_t first = t.offsets[tile], count = t.offsets[tile + 1] - first;
     uint64_t* keys = scratch.of(worker);
@@ -281,8 +291,8 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a) {
 }
 
 template <class T>
-Reused<int32_t> longest_first(const TileLists<T>& t) {
-  Reused<int32_t> order(t.tiles);
+int32_t* longest_first(const TileLists<T>& t, Workspace& workspace) {
+  int32_t* order = workspace.take<int32_t>(t.tiles);
   const auto length_class = [&](int64_t tile) {
     const uint32_t length = static_cast<uint32_t>(t.offsets[tile + 1] - t.offsets[tile]);
     return length ? __builtin_clz(length) : 32;
@@ -295,14 +305,14 @@ Reused<int32_t> longest_first(const TileLists<T>& t) {
 }
 
 template <class T>
-TileLists<T> build_tile_lists(gsr_rasterization& a) {
+TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
   if (a.C * a.N >= INT32_MAX)
     throw std::length_error("more than 2^31 splats in one call: render fewer cameras at once");
   Stopwatch watch(GSR_SORT);
-  Visible visible(T(0), a);
+  Visible visible(T(0), a, workspace);
   // few tiles a splat: the lists are cheaper to sort than the splats, and records stay in the order of memory
   const bool sort_lists = visible.tiles < 3.5;
-  if (!sort_lists) visible.sort(a.threads);
+  if (!sort_lists) visible.sort(a.threads, workspace);
   watch.next(GSR_BIN);
   a.visible = visible.count;
   allocate<Record<T>>(a, GSR_RECORDS, a.visible);
@@ -316,10 +326,11 @@ TileLists<T> build_tile_lists(gsr_rasterization& a) {
   // each range keeps its own entries and tile counts; the scan below puts them in order of range, so order is stable
   const int64_t ranges = a.threads > 1 ? 4 * a.threads : 1, length = (a.visible + ranges - 1) / ranges;
   std::vector<Entries> entries(ranges);
-  const Reused<int32_t> counts(ranges * t.tiles);
+  int32_t* counts = workspace.take<int32_t>(ranges * t.tiles);
   const T log2_alpha_min = log2(T(a.alpha_min));
   parallel_for(a.threads, ranges, [&](int64_t range, int) {
     Entries& own = entries[range];
+    own.workspace = &workspace;
     own.capacity = std::max(int64_t(1) << 15, t.tiles);
     const int64_t end = std::min(a.visible, (range + 1) * length);
     for (int64_t i = range * length; i < end; ++i) {
@@ -349,7 +360,7 @@ TileLists<T> build_tile_lists(gsr_rasterization& a) {
   }
   t.offsets[t.tiles] = sum;
   t.first[a.visible] = sum;
-  const Reused<Unsorted> items(sort_lists ? total : 0);
+  Unsorted* items = workspace.take<Unsorted>(sort_lists ? total : 0);
   parallel_for(a.threads, ranges, [&](int64_t range, int) {
     int32_t emission = static_cast<int32_t>(starts[range]), *count = &counts[range * t.tiles];
     for (int64_t i = range * length; i < std::min(a.visible, (range + 1) * length); ++i) t.first[i] += emission;
@@ -362,15 +373,15 @@ TileLists<T> build_tile_lists(gsr_rasterization& a) {
     });
   });
   watch.next(GSR_SORT);
-  if (sort_lists) sort_tiles(a, t, items);
+  if (sort_lists) sort_tiles(a, t, items, workspace);
   return t;
 }
 
-template Reused<int32_t> longest_first(const TileLists<float>&);
-template Reused<int32_t> longest_first(const TileLists<double>&);
+template int32_t* longest_first(const TileLists<float>&, Workspace&);
+template int32_t* longest_first(const TileLists<double>&, Workspace&);
 template TileLists<float> tile_lists_of(const gsr_rasterization&);
 template TileLists<double> tile_lists_of(const gsr_rasterization&);
-template TileLists<float> build_tile_lists(gsr_rasterization&);
-template TileLists<double> build_tile_lists(gsr_rasterization&);
+template TileLists<float> build_tile_lists(gsr_rasterization&, Workspace&);
+template TileLists<double> build_tile_lists(gsr_rasterization&, Workspace&);
 
 }  // namespace gsr

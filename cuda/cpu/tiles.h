@@ -41,10 +41,10 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a);
 
 // Sorts and bins; asks the caller for memory and fills a.state, a.visible and a.intersections.
 template <class T>
-TileLists<T> build_tile_lists(gsr_rasterization& a);
+TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace);
 
 // Tiles in the order in which threads should take them: those with the longest lists first.
 template <class T>
-Reused<int32_t> longest_first(const TileLists<T>& t);
+int32_t* longest_first(const TileLists<T>& t, Workspace& workspace);
 
 }  // namespace gsr

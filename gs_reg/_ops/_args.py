@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gs_reg import _library
 from gs_reg._library import ALLOC
+from gs_reg._ops._pages import empty
 
 DEVICES = ("cpu", "cuda")
 """Where both libraries have the operator."""
@@ -38,16 +39,23 @@ class Memory:
     def __init__(self, device: torch.device):
         self.device = device
         self.blocks: dict[int, Tensor] = {}
-        self.error: Exception | None = None
-        self.callback = ALLOC(self._allocate)
+        self.errors: list[Exception] = []
+        self.callback = _allocator(device, self.blocks, self.errors)
 
-    def _allocate(self, _context: int, slot: int, count: int) -> int | None:
+
+def _allocator(device: torch.device, blocks: dict[int, Tensor], errors: list[Exception]):
+    """Not a method: a cycle through the callback would keep the blocks alive until Python looks for cycles."""
+    nothing = torch.empty(0, dtype=torch.uint8, device=device)
+
+    def allocate(_context: int, slot: int, count: int) -> int | None:
         try:
-            self.blocks[slot] = torch.empty(count, dtype=torch.uint8, device=self.device)
+            blocks[slot] = empty(nothing, count)
         except Exception as error:  # cannot pass through C: the call fails, and raises this instead
-            self.error = error
+            errors.append(error)
             return None
-        return self.blocks[slot].data_ptr()
+        return blocks[slot].data_ptr()
+
+    return ALLOC(allocate)
 
 
 def call(function: str, args: _library._Struct, like: Tensor, state: Memory | None = None) -> None:
@@ -73,6 +81,6 @@ def _raising(lib: ctypes.CDLL, function: str, args: _library._Struct, *memories:
         _library.checked(lib, function, args)
     except RuntimeError:
         for memory in memories:
-            if memory is not None and memory.error is not None:
-                raise memory.error from None
+            if memory is not None and memory.errors:
+                raise memory.errors[0] from None
         raise

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
 from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._pages import empty
 
 
 class Harmonics(_Struct):
@@ -42,7 +43,7 @@ def sh_channels(
 
 
 def _channels(sh: Tensor, centers: Tensor, depths: Tensor | None) -> Tensor:
-    return sh.new_empty(centers.shape[0], sh.shape[0], sh.shape[2] + int(depths is not None))
+    return empty(sh, centers.shape[0], sh.shape[0], sh.shape[2] + int(depths is not None))
 
 
 @sh_channels.register_fake
@@ -77,10 +78,10 @@ def sh_channels_vjp(
 def _gradients(sh, means, centers, with_depths, with_directions):
     N, C = means.shape[0], centers.shape[0]
     return (
-        torch.empty_like(sh, memory_format=torch.contiguous_format),
-        means.new_empty(means.shape if with_directions else 0),
-        means.new_empty(centers.shape if with_directions else 0),
-        means.new_empty((C, N) if with_depths else 0),
+        empty(sh, *sh.shape),
+        empty(means, *means.shape) if with_directions else means.new_empty(0),
+        empty(means, *centers.shape) if with_directions else means.new_empty(0),
+        empty(means, C, N) if with_depths else means.new_empty(0),
     )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
 from gs_reg._ops._args import call, common, point
+from gs_reg._ops._pages import empty
 
 
 class Photometry(_Struct):
@@ -55,7 +56,7 @@ def photometric(
 
 
 def _photometric_outputs(image: Tensor, with_gradient: bool):
-    gradient = image.new_empty(image.shape if with_gradient else 0)
+    gradient = empty(image, *image.shape) if with_gradient else image.new_empty(0)
     return image.new_empty(()), image.new_empty(()), image.new_empty((), dtype=torch.float64), gradient
 
 
@@ -77,7 +78,7 @@ def photometric_vjp(
     """Gradient of the image."""
     total = float(count)
     args, _alive = _photometry(image, target, mask, scale_l1=float(v_l1) / total, scale_ssim=float(v_dssim) / total)
-    out = torch.empty_like(ssim_gradient)
+    out = empty(image, *image.shape)
     point(args, ssim_gradient=ssim_gradient, v_image=out)
     call("gsr_photometric_vjp", args, image)
     return out

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gs_reg._library import STATE_SLOTS, Projection, Rasterization
 from gs_reg._ops._args import DEVICES, Memory, call
+from gs_reg._ops._pages import empty
 
 __all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp"]
 
@@ -49,13 +50,13 @@ def project(
 def _project_outputs(means: Tensor, cameras: int):
     shape = (cameras, means.shape[0])
     return (
-        means.new_empty(*shape, 2),
-        means.new_empty(*shape),
-        means.new_empty(*shape, 3),
-        means.new_empty(*shape),
-        means.new_empty(*shape, 6),
-        means.new_empty(*shape, 2, dtype=torch.int32),
-        means.new_empty(1, dtype=torch.int64),
+        empty(means, *shape, 2),
+        empty(means, *shape),
+        empty(means, *shape, 3),
+        empty(means, *shape),
+        empty(means, *shape, 6),
+        empty(means, *shape, 2, dtype=torch.int32),
+        empty(means, 1, dtype=torch.int64),
     )
 
 
@@ -107,27 +108,34 @@ def project_vjp(
     eps2d: float,
     antialiased: bool,
     orthographic: bool,
+    with_viewmats: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of means, quats, scales, opacities and viewmats."""
+    """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
     ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
     v_outs = _contiguous(v_means2d, v_depths, v_conics, v_opacities2d)
-    outs = _project_gradients(*ins)
+    outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = _ptr(radii)
     _set(args, ("v_means2d", "v_depths", "v_conics", "v_opacities2d"), v_outs)
-    _set(args, ("v_means", "v_quats", "v_scales", "v_opacities", "v_viewmats"), outs)
+    given = (*outs[:4], outs[4] if with_viewmats else None)
+    _set(args, ("v_means", "v_quats", "v_scales", "v_opacities", "v_viewmats"), given)
     call("gsr_project_vjp", args, means)
     return outs
 
 
 @project_vjp.register_fake
-def _(means, quats, scales, opacities, viewmats, *_):
-    return _project_gradients(means, quats, scales, opacities, viewmats)
+def _(means, quats, scales, opacities, viewmats, *rest):
+    return _project_gradients(means, quats, scales, opacities, viewmats, rest[-1])
 
 
-def _project_gradients(means, quats, scales, opacities, viewmats, *_):
-    e = torch.empty_like
-    return e(means), e(quats), e(scales), e(opacities), e(viewmats)
+def _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats):
+    return (
+        empty(means, *means.shape),
+        empty(quats, *quats.shape),
+        empty(scales, *scales.shape),
+        empty(opacities, *opacities.shape),
+        empty(viewmats, *viewmats.shape) if with_viewmats else viewmats.new_empty(0),
+    )
 
 
 def _project_setup(ctx, inputs, output):
@@ -146,8 +154,10 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
         ins[0].new_zeros(shape) if v is None else v
         for v, shape in zip([v_means2d, v_depths, v_conics, v_opacities2d], shapes, strict=True)
     ]
-    grads = project_vjp(*ins, radii, *v_outs, ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic)
-    return *grads, *[None] * 10
+    settings = (ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic)
+    with_viewmats = ctx.needs_input_grad[4]
+    *grads, v_viewmats = project_vjp(*ins, radii, *v_outs, *settings, with_viewmats)
+    return *grads, v_viewmats if with_viewmats else None, *[None] * 10
 
 
 project.register_autograd(_project_backward, setup_context=_project_setup)
@@ -180,7 +190,7 @@ def rasterize(
     radii = radii.contiguous()
     backgrounds = None if backgrounds is None else backgrounds.contiguous()
     C, _, D = features.shape
-    image, alphas = means2d.new_empty(C, height, width, D), means2d.new_empty(C, height, width)
+    image, alphas = empty(means2d, C, height, width, D), empty(means2d, C, height, width)
     _set(args, ("radii", "backgrounds", "image", "alphas"), (radii, backgrounds, image, alphas))
     state = Memory(means2d.device)
     args.alloc = state.callback
@@ -230,6 +240,7 @@ def rasterize_vjp(
     means2d: Tensor,
     shapes: Tensor,
     depths: Tensor,
+    radii: Tensor,
     features: Tensor,
     image: Tensor,
     state: list[Tensor],
@@ -248,7 +259,8 @@ def rasterize_vjp(
     args.state = (ctypes.c_void_p * STATE_SLOTS)(*[_ptr(t) for t in state[:STATE_SLOTS]])
     means2d, shapes, depths, features = ins
     outs = _rasterize_gradients(means2d, shapes, depths, features, absgrad)
-    _set(args, ("image", "v_image", "v_alphas"), (image, v_image, v_alphas))
+    radii = radii.contiguous()
+    _set(args, ("radii", "image", "v_image", "v_alphas"), (radii, image, v_image, v_alphas))
     _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
     call("gsr_rasterize_vjp", args, means2d)
     return outs
@@ -256,50 +268,37 @@ def rasterize_vjp(
 
 def _rasterize_gradients(means2d, shapes, depths, features, absgrad):
     C, N, _ = means2d.shape
-    absolute = torch.empty_like(means2d) if absgrad else means2d.new_empty(0)
     return (
-        torch.empty_like(means2d),
-        means2d.new_empty(C, N, 3),
-        torch.empty_like(depths),
-        torch.empty_like(features),
-        absolute,
+        empty(means2d, C, N, 2),
+        empty(means2d, C, N, 3),
+        empty(means2d, C, N),
+        empty(means2d, *features.shape),
+        empty(means2d, C, N, 2) if absgrad else means2d.new_empty(0),
     )
 
 
 @rasterize_vjp.register_fake
-def _(
-    means2d, shapes, depths, features, image, state, v_image, v_alphas, alpha_min, alpha_max, transmittance_min, absgrad
-):
-    return _rasterize_gradients(means2d, shapes, depths, features, absgrad)
+def _(means2d, shapes, depths, radii, features, image, state, v_image, v_alphas, *cutoffs_and_absgrad):
+    return _rasterize_gradients(means2d, shapes, depths, features, cutoffs_and_absgrad[-1])
 
 
 def _rasterize_setup(ctx, inputs, output):
-    means2d, _conics, _opacities2d, features, backgrounds, absolute, shapes, depths, _radii, _w, _h, *ctx.cutoffs = (
-        inputs
-    )
+    means2d, _conics, _opacities2d, features, _backgrounds, absolute, shapes, depths, radii, *rest = inputs
+    _width, _height, *ctx.cutoffs = rest
     image, alphas, state = output
-    ctx.absgrad, ctx.has_background = absolute is not None, backgrounds is not None
-    ctx.save_for_backward(means2d, shapes, depths, features, image, alphas, *state)
+    ctx.absgrad = absolute is not None
+    ctx.save_for_backward(means2d, shapes, depths, radii, features, image, alphas, *state)
     ctx.set_materialize_grads(False)
 
 
 def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
-    means2d, shapes, depths, features, image, alphas, *state = ctx.saved_tensors
+    means2d, shapes, depths, radii, features, image, alphas, *state = ctx.saved_tensors
     v_image = torch.zeros_like(image) if v_image is None else v_image
     v_alphas = torch.zeros_like(alphas) if v_alphas is None else v_alphas
-    v_means2d, v_conics, v_opacities2d, v_features, v_absolute = rasterize_vjp(
-        means2d, shapes, depths, features, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad
-    )
-    v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.has_background else None
-    return (
-        v_means2d,
-        v_conics,
-        v_opacities2d,
-        v_features,
-        v_backgrounds,
-        v_absolute if ctx.absgrad else None,
-        *[None] * 8,
-    )
+    inputs = (means2d, shapes, depths, radii, features)
+    *grads, v_absolute = rasterize_vjp(*inputs, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad)
+    v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.needs_input_grad[4] else None
+    return *grads, v_backgrounds, v_absolute if ctx.absgrad else None, *[None] * 8
 
 
 rasterize.register_autograd(_rasterize_backward, setup_context=_rasterize_setup)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
 from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._pages import empty
 
 
 class RayPoints(_Struct):
@@ -26,7 +27,7 @@ def along_rays(
 ) -> tuple[Tensor, Tensor]:
     """origins + depth * rays and log_sizes + log depth, with depth = exp(log_start + depth_range * tanh(residual))."""
     ins = [t.contiguous() for t in (residual, log_start, origins, rays, log_sizes)]
-    means, log_scales = torch.empty_like(ins[2]), torch.empty_like(ins[4])
+    means, log_scales = empty(residual, *origins.shape), empty(residual, *log_sizes.shape)
     args = RayPoints(**common(residual), N=len(residual), range=depth_range)
     point(args, **dict(zip(("residual", "log_start", "origins", "rays", "log_sizes"), ins, strict=True)))
     point(args, means=means, log_scales=log_scales)
@@ -45,7 +46,7 @@ def along_rays_vjp(
 ) -> Tensor:
     """Gradient of the residual."""
     ins = [t.contiguous() for t in (residual, log_start, rays, v_means, v_log_scales)]
-    out = torch.empty_like(ins[0])
+    out = empty(residual, *residual.shape)
     args = RayPoints(**common(residual), N=len(residual), range=depth_range)
     point(args, **dict(zip(("residual", "log_start", "rays", "v_means", "v_log_scales"), ins, strict=True)))
     point(args, v_residual=out)

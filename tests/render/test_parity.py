@@ -175,8 +175,22 @@ def test_projected_rows_do_not_depend_on_the_rows_beside_them(count):
 
     def gradients(n):
         v_outs = [v[:, :n] for v in upstream]
-        return _ops.project_vjp(
-            *[t[:n] for t in rows], *view[:2], whole[5][:, :n].contiguous(), *v_outs, 75, 64, 0.3, False, False
-        )[:4]
+        settings = (75, 64, 0.3, False, False, True)
+        return _ops.project_vjp(*[t[:n] for t in rows], *view[:2], whole[5][:, :n].contiguous(), *v_outs, *settings)[:4]
 
     assert all(torch.equal(a, b[:count]) for a, b in zip(gradients(count), gradients(len(splats)), strict=True))
+
+
+def test_cameras_that_need_no_gradient_change_no_other():
+    splats, cameras = random_scene()
+    rows = [t.float() for t in (splats.means, splats.quats, splats.scales, splats.opacities)]
+    view = (cameras.viewmats.float(), cameras.Ks.float())
+    projected = _ops.project(*rows, *view, 75, 64, *PROJECTION)
+    upstream = [torch.randn_like(t) for t in projected[:4]]
+
+    def gradients(wanted):
+        return _ops.project_vjp(*rows, *view, projected[5], *upstream, 75, 64, 0.3, False, False, wanted)
+
+    every, few = gradients(True), gradients(False)
+    assert all(torch.equal(a, b) for a, b in zip(every[:4], few[:4], strict=True))
+    assert few[4].numel() == 0

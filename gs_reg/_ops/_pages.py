@@ -1,0 +1,69 @@
+"""Large CPU tensors in pages that are used again: each training step asks for the same ones, and a fresh page costs
+more than the work done on it."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import sys
+import threading
+
+import torch
+from torch import Tensor
+
+LEAST = 1 << 20
+"""Bytes below which torch's own allocator, which keeps small memory, is the cheaper one."""
+PATIENCE = 512
+"""Requests after which a block that served none of them goes back to the system."""
+
+
+class Pages:
+    """Blocks of memory; one is free when nothing but this list refers to it, so tensors need not be returned."""
+
+    def __init__(self) -> None:
+        self.blocks: list[mmap.mmap] = []
+        self.served: list[int] = []
+        self.requests = 0
+        self.lock = threading.Lock()
+
+    def take(self, size: int) -> Tensor:
+        """[size] bytes, with whatever was there."""
+        with self.lock:
+            self.requests += 1
+            fitting = [i for i in self._free() if size <= len(self.blocks[i]) <= 2 * size]
+            at = min(fitting, key=lambda i: len(self.blocks[i])) if fitting else self._grow(size)
+            self.served[at] = self.requests
+            return torch.frombuffer(self.blocks[at], dtype=torch.uint8, count=size)
+
+    def _free(self) -> list[int]:
+        return [i for i in range(len(self.blocks)) if _references(self.blocks, i) <= UNUSED]
+
+    def _grow(self, size: int) -> int:
+        stale = [i for i in self._free() if self.served[i] < self.requests - PATIENCE]
+        for i in reversed(stale):
+            del self.blocks[i], self.served[i]
+        block = mmap.mmap(-1, size + size // 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            block.madvise(mmap.MADV_HUGEPAGE)
+        self.blocks.append(block)
+        self.served.append(0)
+        return len(self.blocks) - 1
+
+
+def _references(blocks: list[mmap.mmap], i: int) -> int:
+    return sys.getrefcount(blocks[i])
+
+
+UNUSED = _references([mmap.mmap(-1, 1)], 0)
+"""To a block that only a list holds."""
+
+PAGES = Pages()
+
+
+def empty(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    """As like.new_empty(shape), for results of operators; fakes, which hold no data, pass through."""
+    dtype = dtype or like.dtype
+    if like.device.type != "cpu" or type(like) not in (Tensor, torch.nn.Parameter):
+        return like.new_empty(shape, dtype=dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return PAGES.take(size).view(dtype).view(shape) if size >= LEAST else like.new_empty(shape, dtype=dtype)
