@@ -12,10 +12,10 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials lint format gpu gpu-compile emulated clean
+.PHONY: help venv demo test trials lint format sanitize aarch64 gpu gpu-compile emulated clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 venv: $(READY) ## set up .venv: dependencies, gs-reg itself (editable), its native library
 
@@ -51,6 +51,44 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
+
+# a copy of the package as links, with libraries of its own, that the sanitizers' runtimes are loaded before
+SANITIZED := build/sanitize
+SANITIZED_ISAS ?= base avx2
+SANITIZED_FLAGS_avx2 := -mavx2 -mfma -mbmi -mbmi2
+SANITIZED_FLAGS := -std=c++17 -O1 -g -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off \
+  -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-psabi -Icuda/include
+SANITIZED_LIBRARIES := $(SANITIZED_ISAS:%=$(SANITIZED)/gs_reg/libgsr_cpu_%.so)
+
+sanitize: $(READY) $(SANITIZED_LIBRARIES) ## the kernels' tests under the address and undefined-behaviour sanitizers
+	@ln -sfn $(CURDIR)/gs_reg/*.py $(patsubst %/,$(CURDIR)/%,$(filter-out %__pycache__/,$(wildcard gs_reg/*/))) \
+	  $(CURDIR)/apps $(CURDIR)/data_tools $(SANITIZED)/gs_reg/
+	@ln -sfn $(CURDIR)/tests $(CURDIR)/pyproject.toml $(SANITIZED)/
+	cd $(SANITIZED) && for isa in $(SANITIZED_ISAS); do \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" PYTHONPATH=. \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GS_REG_ISA=$$isa \
+	  $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider tests/render tests/ops $(PYTEST_ARGS) || exit 1; done
+
+define sanitized_library
+$(SANITIZED)/gs_reg/libgsr_cpu_$(1).so: $(patsubst cuda/cpu/%.cpp,$(SANITIZED)/$(1)/%.o,$(wildcard cuda/cpu/*.cpp))
+	@mkdir -p $$(@D)
+	$(CXX) -shared -pthread -fsanitize=address,undefined $$^ -o $$@
+
+$(SANITIZED)/$(1)/%.o: cuda/cpu/%.cpp $(filter cuda/cpu/%.h cuda/include/%.h,$(NATIVE)) Makefile
+	@mkdir -p $$(@D)
+	$(CXX) -c $$< -o $$@ $(SANITIZED_FLAGS) $(SANITIZED_FLAGS_$(1))
+endef
+$(foreach isa,$(SANITIZED_ISAS),$(eval $(call sanitized_library,$(isa))))
+
+# zig is a cross compiler in a pip wheel; the host's own CPU does not matter
+ZIG ?= $(BIN)/python -m ziglang
+
+aarch64: ## compile the CPU kernels for AArch64 (needs `pip install ziglang`; nothing is run)
+	@$(ZIG) version >/dev/null 2>&1 || { echo "make aarch64: no cross compiler: $(BIN)/pip install ziglang, or ZIG=path/to/zig" >&2; exit 1; }
+	@mkdir -p build/aarch64
+	for file in $(wildcard cuda/cpu/*.cpp); do $(ZIG) c++ -target aarch64-linux-gnu -c $$file \
+	  -o build/aarch64/$$(basename $$file .cpp).o -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno \
+	  -fno-trapping-math -ffp-contract=off -Wall -Wextra -Icuda/include || exit 1; done
 
 gpu: $(READY) ## on a machine with a GPU: build, test and time our CUDA kernels; elsewhere it says that it did not
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
