@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gs_reg.data_tools.depth.sources import DepthSourceConfig
 from gs_reg.fit import FitConfig
+from gs_reg.models.coherent import CoherentConfig
 from gs_reg.models.free import FreeConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.models.unseen import FillConfig
+from gs_reg.optim import OptimConfig
+from gs_reg.terms.correspondence import FlowConsistency
+from gs_reg.terms.photometric import L1, MultiLevelL1, Ssim
 from gs_reg.terms.scene import SceneTerms
+from gs_reg.terms.smoothness import LayeredTV
 
+from .coherent import CoherentStage
 from .stages import FreeStage
 
 Start = Literal["depth", "random"]
@@ -24,6 +30,7 @@ class Preset:
     start: Start = "depth"
     depth: DepthSourceConfig = DepthSourceConfig()
     model: PixelAlignedConfig = PixelAlignedConfig()
+    coherent: CoherentStage = CoherentStage()
     fill: FillConfig = FillConfig()
     terms: SceneTerms = SceneTerms()
     train: FitConfig = FitConfig()
@@ -51,6 +58,36 @@ PLAIN = Preset(
 )
 """Plain splatting in the same loop: from random Gaussians, with the usual rates and no regulariser."""
 
+PAPER = Preset(
+    model=PixelAlignedConfig(sh_degree=3, lr_color=1e-3, lr_scale=1e-4),
+    coherent=CoherentStage(on=True),
+    terms=SceneTerms(
+        l1=L1(0.0),
+        pyramid=MultiLevelL1(0.8),
+        ssim=Ssim(0.2),
+        layered=LayeredTV(0.5, start=0.35),
+        flow=FlowConsistency(0.02),
+    ),
+    train=FitConfig(
+        steps=13_000,
+        multisample=4,
+        multisample_from=5 / 13,
+        sh_from=(8 / 13, 9 / 13, 10 / 13),
+        optim=OptimConfig(final_rate=1.0),
+    ),
+)
+"""CoherentGS as published, for a GPU: half-pixel and other faults corrected, the term on VGG features left out."""
+
+PAPER_SHORT = replace(
+    PAPER,
+    model=replace(PAPER.model, lr_color=5e-3),
+    coherent=CoherentStage(
+        on=True, decoders=CoherentConfig(capacity=8, shrink=2, lr_depth=2e-3, lr_opacity=2e-4, half_cycles=4)
+    ),
+    train=replace(PAPER.train, steps=200, multisample=3),
+)
+"""The same in 200 steps instead of 13,000, with small decoders, for a CPU."""
+
 CI = Preset(
     model=PixelAlignedConfig(max_gaussians=50_000),
     train=FitConfig(steps=10),
@@ -58,5 +95,5 @@ CI = Preset(
 )
 """To see within a minute, on any machine, that everything works."""
 
-PRESETS = {"best": BEST, "rays": RAYS, "plain": PLAIN, "ci": CI}
-Name = Literal["best", "rays", "plain", "ci"]
+PRESETS = {"best": BEST, "rays": RAYS, "paper": PAPER, "paper-short": PAPER_SHORT, "plain": PLAIN, "ci": CI}
+Name = Literal["best", "rays", "paper", "paper-short", "plain", "ci"]

@@ -28,6 +28,7 @@ from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
 from . import presets
+from .coherent import CoherentStage, check_coherent, with_layers
 from .pictures import save_depth
 from .progress import say
 from .resume import check_same
@@ -64,6 +65,7 @@ class Config:
     depth: DepthSourceConfig = presets.BEST.depth
     flow: FlowConfig = field(default_factory=FlowConfig)
     model: PixelAlignedConfig = presets.BEST.model
+    coherent: CoherentStage = presets.BEST.coherent
     fill: FillConfig = presets.BEST.fill
     terms: SceneTerms = presets.BEST.terms
     train: FitConfig = presets.BEST.train
@@ -91,6 +93,7 @@ class Config:
 def main(config: Config) -> int:
     if not config.data:
         raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
+    check_coherent(config)
     clock, device = Clock(), pick_device(config.device)
     dataset = read_dataset(config.data, config.read)
     announce(dataset, config)
@@ -106,7 +109,8 @@ def main(config: Config) -> int:
     with run.recorded():
         stages = stages_of(config)
         state = restore(run, stages, config, device, clock)
-        batches = Batches([v.to(device) for v in views], dataset.mask_mode, config.seed)
+        layered = [view.to(device) for view in with_layers(views, state.model)]
+        batches = Batches(layered, dataset.mask_mode, config.seed)
 
         def keep(state: State, last: bool) -> None:
             if last or state.step % config.checkpoint_every == 0:

@@ -36,7 +36,8 @@ def find_sources(config: Any, dataset: Dataset) -> Sources:
     """
     depth = in_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
     flow = flow_source(config.flow)
-    unused = {} if config.terms.flow.weight > 0 else {"used as": "nothing, as no term of flow has a weight"}
+    used = config.coherent.on and config.coherent.flow == "source"
+    unused = {} if used else {"used as": "nothing; --coherent.on --coherent.flow source would use it"}
     sources = Sources(depth, flow, {**flow.about, **unused})
     for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
         more = "; ".join(

@@ -9,6 +9,7 @@ import torch
 
 from gs_reg.dropout import baked
 from gs_reg.fit import FitConfig, Model
+from gs_reg.models.coherent import Coherent
 from gs_reg.models.free import Free, FreeConfig
 from gs_reg.models.pixel_aligned import PixelAligned
 from gs_reg.optim import make_optimizer
@@ -83,4 +84,8 @@ def following(stage: Stage, state: State, config) -> State:
 
 def model_of(stage: Stage, tensors: dict[str, torch.Tensor], config) -> Model:
     """The stage's model, from the tensors of a checkpoint."""
-    return Free(tensors, config.free.model) if stage.name == "free" else PixelAligned(tensors, config.model)
+    if stage.name == "free":
+        return Free(tensors, config.free.model)
+    if config.coherent.on:
+        return Coherent(tensors, config.coherent.decoders, config.model)
+    return PixelAligned(tensors, config.model)

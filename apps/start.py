@@ -13,6 +13,7 @@ from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.sources import Depths, DepthSource
 from gs_reg.data_tools.depth.sparse import find_overlaps
 from gs_reg.fit import Model
+from gs_reg.models.coherent import Coherent
 from gs_reg.models.free import Free
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
 from gs_reg.models.random_start import random_splats
@@ -20,6 +21,7 @@ from gs_reg.models.unseen import fill_unseen
 from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
+from .coherent import coherent_start
 from .progress import say, stage_bar
 from .sources import Sources
 
@@ -36,7 +38,7 @@ def first_model(views: Sequence[Views], sources: Sources, config: Config) -> tup
         model = random_model(views, config)
         return Depths(drawn_depths(model(), views), {"used as": "nothing, as the start is random"}), model
     depths = measure_depths(views, sources.depth)
-    return depths, model_on_rays(views, depths.maps, config)
+    return depths, model_on_rays(views, depths.maps, sources, config)
 
 
 def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
@@ -48,7 +50,9 @@ def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
     return depths
 
 
-def model_on_rays(views: Sequence[Views], depths: Sequence[DepthMap], config: Config) -> PixelAligned:
+def model_on_rays(
+    views: Sequence[Views], depths: Sequence[DepthMap], sources: Sources, config: Config
+) -> PixelAligned | Coherent:
     """Gaussians on the rays of the photos, and those that fill what no photo saw, which are made from all pixels."""
     known = [d.depth for d in depths], [d.sd * d.depth for d in depths]
 
@@ -56,8 +60,13 @@ def model_on_rays(views: Sequence[Views], depths: Sequence[DepthMap], config: Co
         return PixelAligned.from_views(views, known[0], model, known[1])
 
     whole = on_rays(replace(config.model, stride=1))
-    model = whole if config.model.stride == 1 else on_rays(config.model)
-    return model.extended(fill_unseen(whole(), [view.cameras for view in views], config.fill))
+    if config.coherent.on:
+        flow = sources.flow if config.coherent.flow == "source" else None
+        model = coherent_start(views, depths, flow, config.coherent, config.model, config.seed)
+    else:
+        model = whole if config.model.stride == 1 else on_rays(config.model)
+    with torch.no_grad():
+        return model.extended(fill_unseen(whole(), [view.cameras for view in views], config.fill))
 
 
 def random_model(views: Sequence[Views], config: Config) -> Free:

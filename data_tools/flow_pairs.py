@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gs_reg.geometry import pixel_centers
+from gs_reg.geometry import pixel_centers, project, unproject
 from gs_reg.types import Views
 
 from .depth.triangulate import ray_in_other
@@ -25,7 +25,7 @@ EVERY_PAIR = 8
 """Up to this many photos all are paired; of more, each with its nearest partners."""
 
 Flow = Callable[[Views, Views], Float[Tensor, "H W 2"]]
-"""Displacement in pixels of every pixel of the first photo towards the second."""
+"""Displacement in pixels of every pixel of the first photo towards the second; NaN = no match."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +111,16 @@ def _partners(views: Sequence[Views], i: int) -> list[int]:
 def _mask_at(mask: Bool[Tensor, "h w"], flow: Float[Tensor, "H W 2"]) -> Bool[Tensor, "H W"]:
     landed = pixel_centers(flow.shape[1], flow.shape[0], flow) + flow
     return sample(mask[..., None].to(flow), landed)[..., 0] > 0.5
+
+
+@dataclass(frozen=True)
+class DepthFlow:
+    """Flow that depth maps and cameras mean, by the photos' names; occluded pixels do not come back."""
+
+    depths: Mapping[str, Float[Tensor, "_ _"]]
+
+    def __call__(self, a: Views, b: Views) -> Float[Tensor, "H W 2"]:
+        depth = self.depths[a.names[0]]
+        landed, z = project(b.cameras, unproject(a.cameras, depth[None])[0])
+        flow = landed[0] - pixel_centers(depth.shape[1], depth.shape[0], depth)
+        return torch.where(z[0, ..., None] > 0, flow, torch.nan)

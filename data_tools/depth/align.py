@@ -6,6 +6,7 @@ the error is in pixels, so that far and wrong matches have no more say than othe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,3 +92,18 @@ def align(
     unknown = float(w.max() - w.min()) / 2
     kind = view.images.dtype
     return DepthMap((1 / w).to(kind), sd.nan_to_num(posinf=unknown).to(kind), known, (believed > 0).sum(-1)), affine
+
+
+def relative_disparity(depth: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """From 0.2 for the farthest to 1.2 for the nearest pixel: all that a network for relative depth would tell."""
+    w = 1 / depth
+    return (w - w.min()) / (w.max() - w.min()).clamp_min(1e-12) + 0.2
+
+
+def common_scale(disparities: Sequence[Float[Tensor, "_ _"]], matches: Sequence[RayMatches]) -> float:
+    """The one number that turns all disparities into inverse depths best: the median over all matches."""
+    ratios = []
+    for disparity, match in zip(disparities, matches, strict=True):
+        used = match.pixels > 0
+        ratios.append(match.inverse_depth[used] / disparity[..., None].expand_as(used)[used])
+    return float(torch.cat(ratios).median())

@@ -16,8 +16,6 @@ from gs_reg.types import Splats, Views
 
 PUBLISHED_OPACITY = {2: 0.6, 3: 0.5, 4: 0.35}
 PUBLISHED_CAPACITY = {2: (10, 6), 3: (15, 10), 4: (18, 12)}
-HALF_CYCLES = {"depth": 13.0, "opacity": 6.5}
-"""Half cycles of the rates of the decoders in a run."""
 LOWEST_RATE = {"depth": 0.01, "opacity": 0.1}
 """Of the highest one."""
 
@@ -40,6 +38,8 @@ class CoherentConfig:
     """Highest step of the depth decoder; it rises and falls, each time half as high."""
     lr_opacity: float = 1e-5
     """Highest step of the opacity decoder."""
+    half_cycles: float = 13.0
+    """How often the step of the depth decoder rises or falls in a run; that of the opacity decoder half as often."""
     weight_decay: float = 0.01
     """Decoupled weight decay of the decoders."""
     freeze_dc: bool = False
@@ -161,9 +161,12 @@ class Coherent(nn.Module):
         for group in groups:
             if group["name"] == "log_sizes":
                 group["from"] = c.sizes_from
-        decoders = (("depth", self.depth_decoder, c.lr_depth), ("opacity", self.opacity_decoder, c.lr_opacity))
-        for kind, decoder, rate in decoders:
-            cycle = {"half_cycles": HALF_CYCLES[kind], "lowest": LOWEST_RATE[kind], "weight_decay": c.weight_decay}
+        decoders = (
+            ("depth", self.depth_decoder, c.lr_depth, c.half_cycles),
+            ("opacity", self.opacity_decoder, c.lr_opacity, c.half_cycles / 2),
+        )
+        for kind, decoder, rate, turns in decoders:
+            cycle = {"half_cycles": turns, "lowest": LOWEST_RATE[kind], "weight_decay": c.weight_decay}
             for name, weight in decoder.named_parameters() if decoder else ():
                 groups.append({"name": f"{kind}_decoder.{name}", "params": [weight], "lr": rate} | cycle)
         return groups

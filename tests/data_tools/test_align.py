@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg.data_tools import synthetic
-from gs_reg.data_tools.depth.align import align, fit_disparity
+from gs_reg.data_tools.depth.align import align, common_scale, fit_disparity, relative_disparity
 from gs_reg.data_tools.flow_pairs import FlowPair, flow_pairs, ray_matches
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError
@@ -76,3 +76,18 @@ def test_depth_given_as_disparity_and_too_few_matches_are_refused(scene):
         fit_disparity(scene.views[0].depths[0], matches, "photo_0")
     with pytest.raises(InputError, match="photo_0: 0 flow matches"):
         fit_disparity(relative(scene.views[0]), ray_matches(scene.views, [], 0), "photo_0")
+
+
+def test_relative_disparity_keeps_no_scale_and_no_offset(scene):
+    depth = scene.views[0].depths[0]
+    one = relative_disparity(depth)
+    assert float(one.min()) == pytest.approx(0.2) and float(one.max()) == pytest.approx(1.2)
+    torch.testing.assert_close(relative_disparity(1 / (3 / depth + 0.7)), one, rtol=0, atol=1e-5)
+    assert (relative_disparity(torch.full((4, 5), 2.0)) == 0.2).all()
+
+
+def test_one_scale_for_all_views_is_that_of_the_median_match(scene):
+    pairs = [with_wrong_matches(pair, 0.2) for pair in flow_pairs(scene.views, exact(scene))]
+    matches = [ray_matches(scene.views, pairs, i) for i in range(3)]
+    disparities = [1 / (0.4 * view.depths[0]) for view in scene.views]
+    assert common_scale(disparities, matches) == pytest.approx(0.4, rel=1e-3)

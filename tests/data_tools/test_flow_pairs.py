@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gs_reg.data_tools import synthetic
-from gs_reg.data_tools.flow_pairs import LARGEST_MISS, flow_pairs, ray_matches, returns
+from gs_reg.data_tools.flow_pairs import LARGEST_MISS, DepthFlow, flow_pairs, ray_matches, returns
 from gs_reg.data_tools.synthetic import Rig, flow
 from gs_reg.types import Views
 
@@ -82,3 +82,17 @@ def test_many_views_are_paired_with_near_ones_only():
     pairs = flow_pairs(scene.views, exact(scene))
     assert {p.j for p in pairs if p.i == 0} == {1, 2, 3, 4} and max(abs(p.i - p.j) for p in pairs) <= 4
     assert {(p.i, p.j) for p in pairs} == {(p.j, p.i) for p in pairs}
+
+
+def test_flow_of_exact_depth_is_the_exact_flow(two_planes):
+    source = DepthFlow({view.names[0]: view.depths[0] for view in two_planes.views})
+    there, visible = flow(two_planes, 0, 1)
+    got = source(two_planes.views[0], two_planes.views[1])
+    torch.testing.assert_close(got[visible], there[visible], rtol=0, atol=1e-3)
+
+
+def test_unknown_flow_is_not_believed():
+    there = torch.zeros(8, 9, 2)
+    there[4, 4] = torch.nan
+    mask = returns(there, torch.zeros(8, 9, 2))
+    assert not mask[2:7, 2:7].any() and mask[0].all() and mask[:, 0].all()

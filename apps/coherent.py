@@ -1,0 +1,95 @@
+"""The start of CoherentGS: relative disparity, flow between the photos, stage A, depth layers, decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from gs_reg.data_tools.depth import DepthMap
+from gs_reg.data_tools.depth.align import align, common_scale, relative_disparity
+from gs_reg.data_tools.depth.layers import depth_layers
+from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, flow_pairs, ray_matches
+from gs_reg.errors import InputError
+from gs_reg.fit import Model
+from gs_reg.models.coherent import Coherent, CoherentConfig
+from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.types import Views
+
+from .progress import say
+
+if TYPE_CHECKING:
+    from .reconstruct import Config
+
+
+@dataclass(frozen=True)
+class CoherentStage:
+    on: bool = False
+    """Start from relative disparity and decode depth and opacity, as CoherentGS does."""
+    align: bool = True
+    """Scale and offset of each photo's disparity from flow (stage A); otherwise one scale for all photos."""
+    flow: Literal["depth", "source"] = "depth"
+    """depth: flow between the photos is what their measured depths mean; source: that of --flow.source."""
+    bend: float = 0.0
+    """Bend aligned disparity towards the flow, the more smoothly the larger this is; 0 = leave it (as published)."""
+    decoders: CoherentConfig = field(default_factory=CoherentConfig)
+
+
+def check_coherent(config: Config) -> None:
+    """Refuses terms that need the layers or matches of this start where there are none.
+
+    Raises:
+        InputError: names the flag.
+    """
+    on = config.coherent.on
+    if on and config.start == "random":
+        raise InputError("--coherent.on with --start random: it starts from depth; drop one of the two")
+    for place, terms, has in (("terms", config.terms, on), ("free.terms", config.free.terms, False)):
+        for name in ("layered", "flow"):
+            if getattr(terms, name).weight != 0 and not has:
+                need = (
+                    "layers and matches end with the rays" if on else "add --coherent.on, or start from --preset paper"
+                )
+                raise InputError(f"--{place}.{name}.weight: not available there: {need}")
+
+
+def coherent_start(
+    views: Sequence[Views],
+    depths: Sequence[DepthMap],
+    flow: Flow | None,
+    stage: CoherentStage,
+    rows: PixelAlignedConfig,
+    seed: int,
+) -> Coherent:
+    """Measured depth, made relative, stands in for a depth network, and where `flow` is None for a flow network too."""
+    say(
+        f"stage A from measured depth, made relative, and flow from {'that depth' if flow is None else '--flow.source'}"
+    )
+    disparities = [relative_disparity(d.depth) for d in depths]
+    by_depth = DepthFlow({view.names[0]: d.depth for view, d in zip(views, depths, strict=True)})
+    pairs = flow_pairs(views, flow or by_depth)
+    matches = [ray_matches(views, pairs, i) for i in range(len(views))]
+    if stage.align:
+        start = []
+        for view, disparity, found in zip(views, disparities, matches, strict=True):
+            depth, affine = align(view, disparity, found, stage.bend or None)
+            say(f"  {view.names[0]}: 1/z = {affine.scale:.4g} d + {affine.offset:.4g}, off by {affine.sd:.2f} px")
+            start.append(depth.depth)
+    else:
+        scale = common_scale(disparities, matches)
+        say(f"  not aligned: 1/z = {scale:.4g} d for every photo")
+        start = [1 / (scale * disparity) for disparity in disparities]
+    layers = [depth_layers(disparity, stage.decoders.layers) for disparity in disparities]
+    layered = [replace(view, layers=layer[None]) for view, layer in zip(views, layers, strict=True)]
+    found = [(match.inverse_depth, match.pixels) for match in matches]
+    return Coherent.from_views(layered, start, found, stage.decoders, rows, seed)
+
+
+def with_layers(views: Sequence[Views], model: Model) -> list[Views]:
+    """The views with the depth layers that the model keeps, if it does."""
+    if not isinstance(model, Coherent):
+        return list(views)
+    maps: list[torch.Tensor] = model.layer_maps()
+    return [replace(view, layers=layers) for view, layers in zip(views, maps, strict=True)]
