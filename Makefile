@@ -52,7 +52,6 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
-<<<<<<< HEAD
 # a copy of the package as links, with libraries of its own, that the sanitizers' runtimes are loaded before
 SANITIZED := build/sanitize
 SANITIZED_ISAS ?= base avx2
@@ -90,7 +89,7 @@ aarch64: ## compile the CPU kernels for AArch64 (needs `pip install ziglang`; no
 	for file in $(wildcard cuda/cpu/*.cpp); do $(ZIG) c++ -target aarch64-linux-gnu -c $$file \
 	  -o build/aarch64/$$(basename $$file .cpp).o -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno \
 	  -fno-trapping-math -ffp-contract=off -Wall -Wextra -Icuda/include || exit 1; done
-=======
+
 ABLATION := full no-decoder no-alignment no-tv no-flow no-multisampling
 ABLATION_ARGS ?= ../shared/data/llff_fern --views 3 --downscale 16
 without-no-decoder := --coherent.decoders.no-decode-depth --coherent.decoders.no-decode-opacity
@@ -106,7 +105,6 @@ ablation: $(ABLATION:%=runs/ablation/%/result.json) ## CoherentGS in 200 steps, 
 
 runs/ablation/%/result.json: | $(READY)
 	$(BIN)/gs-reg reconstruct $(ABLATION_ARGS) --preset paper-short $(without-$*) --out runs/ablation/$*
->>>>>>> a981f8b (apps: presets paper and paper-short, CoherentGS whole and switched off part by part; make ablation)
 
 gpu: $(READY) ## on a machine with a GPU: build, test and time our CUDA kernels; elsewhere it says that it did not
 	PYTHON=$(BIN)/python scripts/gpu_check.sh
