@@ -156,8 +156,9 @@ struct Batch {
     for (int group = 0; group < kBatch / 16; ++group) {
       Row row = {};
       for (int i = 0; i < 16; ++i) {
+        const uint16_t bit = static_cast<uint16_t>(1 << i);
         const Row mask = masks[16 * group + i] - Row{};
-        row |= Row((mask & block) == block) & Row(static_cast<uint16_t>(1 << i) - Row{});
+        row |= Row((mask & block) == block) & Row(bit - Row{});
       }
       memcpy(turned[group], &row, sizeof row);
     }
