@@ -15,7 +15,7 @@ from gs_reg.optim import OptimConfig
 from gs_reg.terms.correspondence import FlowConsistency
 from gs_reg.terms.photometric import L1, MultiLevelL1, Ssim
 from gs_reg.terms.scene import SceneTerms
-from gs_reg.terms.smoothness import LayeredTV
+from gs_reg.terms.smoothness import DisparityTV, LayeredTV
 
 from .coherent import CoherentStage
 from .stages import FreeStage
@@ -39,10 +39,10 @@ class Preset:
 
 BEST = Preset(
     depth=DepthSourceConfig(finer=2.0, sweep_pixels=800_000),
-    model=PixelAlignedConfig(stride=3),
+    model=PixelAlignedConfig(stride=2),
     fill=FillConfig(border=0.15, stride=4),
     train=FitConfig(steps=0),
-    free=FreeStage(FreeConfig(), SceneTerms(), FitConfig(steps=1000, dropout=0.2)),
+    free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), FitConfig(steps=800, dropout=0.4)),
 )
 """The best pictures that we know how to make."""
 

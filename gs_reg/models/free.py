@@ -16,15 +16,15 @@ class FreeConfig:
     """Opacity that every Gaussian starts with that a photo has seen."""
     sh_degree: int = 1
     """Highest degree of view-dependent colour."""
-    lr_offset: float = 7.5e-2
+    lr_offset: float = 0.2
     """Step of the centres, in units of a Gaussian's size at the start."""
     lr_quat: float = 1e-2
     """Step of the rotations."""
-    lr_scale: float = 6e-2
+    lr_scale: float = 8e-2
     """Step of the log-scales."""
     lr_opacity: float = 5e-2
     """Step of the opacity logit."""
-    lr_color: float = 2.5e-3
+    lr_color: float = 1e-3
     """Step of the colour coefficient of degree 0; higher degrees step at a twentieth."""
 
 
