@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from gs_reg import densify
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.sources import DepthSourceConfig
@@ -39,6 +40,9 @@ from .stages import FreeStage, Stage, State, begun, model_of, stages_of, steps_o
 from .start import first_model
 from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
+
+DENSIFIER = "densifier."
+"""Of its tensors' names beside those of the optimiser."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def main(config: Config) -> int:
         raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
     check_coherent(config)
     clock, device = Clock(), pick_device(config.device)
+    densify.check(config.free.densify, device)
     dataset = read_dataset(config.data, config.read)
     announce(dataset, config)
     sources = None if config.resume else find_sources(config, dataset)
@@ -189,6 +194,8 @@ def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) ->
 def save(run: Run, state: State, config: Config, clock: Clock) -> None:
     """The checkpoint of a step."""
     parts = {"model": state.model.state_dict(), "optim": optimizer_tensors(state.optimizer)}
+    if state.densifier is not None:
+        parts["optim"] |= {DENSIFIER + name: tensor for name, tensor in state.densifier.tensors.items()}
     place = {"stage": state.stage.name, "done": state.done, "seconds": clock.total}
     checkpoint.save(run.checkpoints, state.step, **parts, state=place, keep_every=config.keep_every)
 
@@ -208,7 +215,8 @@ def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.dev
         raise InputError(
             f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out"
         )
-    state = replace(begun(stage, model_of(stage, saved.model, config).to(device)), done=saved.state["done"])
+    kept = {k.removeprefix(DENSIFIER): v.to(device) for k, v in saved.optim.items() if k.startswith(DENSIFIER)}
+    state = replace(begun(stage, model_of(stage, saved.model, config).to(device), kept), done=saved.state["done"])
     load_optimizer(state.optimizer, saved.optim)
     if config.resume:
         clock.add(saved.state["seconds"])

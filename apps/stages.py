@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from gs_reg.densify import Densifier, DensifyConfig
 from gs_reg.dropout import baked
 from gs_reg.fit import FitConfig, Model
 from gs_reg.models.coherent import Coherent
@@ -24,6 +25,7 @@ class FreeStage:
     model: FreeConfig = field(default_factory=FreeConfig)
     terms: SceneTerms = field(default_factory=SceneTerms)
     train: FitConfig = field(default_factory=lambda: FitConfig(steps=0))
+    densify: DensifyConfig = DensifyConfig()
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,18 @@ class Stage:
     """Steps of the stages before it."""
     terms: SceneTerms
     fit: FitConfig
+    densify: DensifyConfig = DensifyConfig()
 
 
 @dataclass
 class State:
-    """Where a run is: in which stage, with which model and optimiser, after how many steps of that stage."""
+    """Where a run is: in which stage, with which model, optimiser and densifier, after how many steps of that stage."""
 
     stage: Stage
     model: Model
     optimizer: torch.optim.Optimizer
     done: int
+    densifier: Densifier | None = None
 
     def splats(self) -> Splats:
         """As they are drawn and exported, without gradient."""
@@ -55,22 +59,24 @@ class State:
         return self.stage.before + self.done
 
 
-def begun(stage: Stage, model: Model) -> State:
-    return State(stage, model, make_optimizer(model.parameter_groups()), 0)
+def begun(stage: Stage, model: Model, densifier: dict[str, torch.Tensor] | None = None) -> State:
+    """The start of a stage; `densifier` holds the tensors of another one that is to go on."""
+    densify = None if stage.densify.method == "none" else Densifier(stage.densify, densifier)
+    return State(stage, model, make_optimizer(model.parameter_groups()), 0, densify)
 
 
 def stages_of(config) -> tuple[Stage, ...]:
     """The stages that a `reconstruct.Config` asks for."""
     rays = Stage("rays", 0, config.terms, config.train)
     if config.start == "random":
-        rays = Stage("free", 0, config.free.terms, config.free.train)
+        rays = Stage("free", 0, config.free.terms, config.free.train, config.free.densify)
     if config.stop_after == "init":
         return (replace(rays, fit=replace(rays.fit, steps=0)),)
     if config.start == "random":
         return (rays,)
     if config.free.train.steps == 0:
         return (rays,)
-    return rays, Stage("free", config.train.steps, config.free.terms, config.free.train)
+    return rays, Stage("free", config.train.steps, config.free.terms, config.free.train, config.free.densify)
 
 
 def steps_of(stages: Sequence[Stage]) -> int:

@@ -85,6 +85,7 @@ def steps_from(state: State, batches: Batches) -> Iterator[Step]:
         first=state.done,
         seed=batches.seed,
         backgrounds=lambda number, views: batches.background(number, len(views)),
+        densify=state.densifier,
     ):
         state.done = step.number + 1
         yield step

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from gs_reg.densify import Densifier
 from gs_reg.dropout import dropped
 from gs_reg.optim import OptimConfig, set_rates
 from gs_reg.render import RenderConfig, render
@@ -72,11 +73,13 @@ def fit(
     first: int = 0,
     seed: int = 0,
     backgrounds: Callable[[int, Views], Tensor] | None = None,
+    densify: Densifier | None = None,
 ) -> Iterator[Step]:
     """Yields a Step after each update, from step `first` to the last.
 
     `batch(step)` and `backgrounds(step, views)` depend on the step alone, dropout on `seed` and step: a run that is
-    stopped and started again at `first`, with model and optimizer as they were, gives the same bits on the CPU.
+    stopped and started again at `first`, with model, optimizer and densify as they were, gives the same bits on the
+    CPU. `densify` changes the number of Gaussians between steps.
 
     Raises:
         FloatingPointError: the loss is not finite; names the step and the terms.
@@ -86,16 +89,24 @@ def fit(
         views = batch(step)
         splats = dropped(model(views), config.dropout, step, seed)
         behind = backgrounds(step, views) if backgrounds else None
-        image = render(splats, views.cameras, drawing(config, step, splats.sh_degree), backgrounds=behind)
+        draws = drawing(config, step, splats.sh_degree)
+        if densify:
+            draws = replace(draws, absgrad=densify.config.absgrad)
+        image = render(splats, views.cameras, draws, backgrounds=behind)
         values = evaluate(terms, Context(step, config.steps, model, splats, image, views))
         total = torch.stack(list(values.values())).sum()
         numbers = {name: float(value.detach()) for name, value in values.items()}
         if not torch.isfinite(total):
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
         optimizer.zero_grad(set_to_none=True)
+        if densify:
+            densify.before_backward(image, splats, views.cameras)
         total.backward()
         set_rates(optimizer, config.optim, step, config.steps)
         optimizer.step()
+        if densify:
+            size = (views.cameras.width * draws.supersample, views.cameras.height * draws.supersample)
+            densify.after_step(step, config.steps, seed, model, optimizer, image, size)  # type: ignore[arg-type]
         yield Step(step, numbers, splats.detach(), _detached(image), views, time.perf_counter() - start)
 
 

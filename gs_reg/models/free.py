@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gs_reg.edit import Edit
 from gs_reg.types import Splats, Views
 
 
@@ -85,6 +86,23 @@ class Free(nn.Module):
             sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
             extra={"filled": self.filled},
         )
+
+    @torch.no_grad()
+    def edit(self, edit: Edit) -> None:
+        """Gathers all rows and takes the new values; where the centre is as it was, the offset keeps its bits."""
+        state, patch = self.state_dict(), dict(edit.patch)
+        tensors = state if edit.rows is None else {name: value[edit.rows] for name, value in state.items()}
+        if "means" in patch:
+            start, unit, offset = (tensors[name] for name in ("start", "unit", "offset"))
+            means = patch.pop("means")
+            moved = means != torch.addcmul(start, unit, offset)
+            patch["offset"] = torch.where(moved, (means - start) / unit, offset)
+        if edit.rows is None:
+            for name, value in patch.items():
+                state[name].copy_(value)
+            return
+        for name, value in (tensors | patch).items():
+            setattr(self, name, nn.Parameter(value) if isinstance(getattr(self, name), nn.Parameter) else value)
 
     def parameter_groups(self) -> list[dict]:
         c = self.config

@@ -17,6 +17,8 @@ from gs_reg.sh import sh_colors
 from gs_reg.types import Cameras, Render, Splats
 
 FIXED = {"alpha_min": 1 / 255, "alpha_max": 0.999, "transmittance_min": 1e-4}
+PACKAGES = ("gsplat", "packaging")
+"""It imports the second without declaring it."""
 CHUNK, MOST_CHANNELS = 32, 513
 """Channels that gsplat takes in one pass when left alone, and at most."""
 
@@ -81,6 +83,20 @@ def check(config: RenderConfig, dtype: torch.dtype, channels: int) -> None:
         raise ValueError(f"absgrad: gsplat sums at most {MOST_CHANNELS} channels in one pass, got {channels}")
 
 
+def strategies() -> tuple[type, type]:
+    """gsplat's DefaultStrategy and MCMCStrategy; the first needs none of its kernels.
+
+    Raises:
+        MissingPart: gsplat is not installed.
+    """
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingPart(f"densify: {package} is not installed; pip install 'gs-reg[gsplat]'")
+    from gsplat import DefaultStrategy, MCMCStrategy  # pyright: ignore[reportAttributeAccessIssue]
+
+    return DefaultStrategy, MCMCStrategy
+
+
 def missing() -> tuple[str, str] | None:
     """Why gsplat cannot draw here, and the remedy; None where nothing stands against it.
 
@@ -89,7 +105,7 @@ def missing() -> tuple[str, str] | None:
     """
     if torch.version.cuda is None:
         return "torch is a CPU build", "pip install torch with CUDA"
-    for package in ("gsplat", "packaging"):  # which gsplat imports without declaring it
+    for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed", "pip install 'gs-reg[gsplat]'"
     if not (_has_kernels() or _nvcc()):

@@ -182,3 +182,18 @@ def test_plain_starts_at_random_and_learns(photos, tmp_path):
     assert events[-1]["loss"] < 0.85 * events[0]["loss"] and events[0]["stage"] == "free"
     assert len(load_splats(tmp_path / "run" / "splats.ply")) == 3 * 64 * 48 // 9
     assert read(tmp_path / "run" / "sources.json")["depth"]["used as"] == "nothing, as the start is random"
+
+
+@pytest.mark.parametrize("method", ["default", "mcmc"])
+def test_gaussians_come_and_go_and_a_run_goes_on_to_the_same_bits(photos, tmp_path, method):
+    run, last = tmp_path / "run", "step_000000060"
+    words = ["reconstruct", str(photos), "--preset", "plain", "--free.train.steps", "60", "--stop-after", "train"]
+    words += ["--free.densify.method", method, "--free.densify.every", "10", "--free.densify.grad", "1e-4"]
+    assert cli.main([*words, "--checkpoint-every", "25", "--keep-every", "25", "--out", str(run)]) == 0
+    before = [(run / name).read_bytes() for name in ("splats.ply", f"checkpoints/{last}/optim.safetensors")]
+    assert len(load_splats(run / "splats.ply")) > 3 * 64 * 48 // 9
+    shutil.rmtree(run / "checkpoints" / last)
+    (run / "splats.ply").unlink()
+    shutil.rmtree(run / "checkpoints" / "step_000000050")
+    assert cli.main(["reconstruct", "--resume", "--out", str(run)]) == 0  # from step 25, before two more changes
+    assert before == [(run / name).read_bytes() for name in ("splats.ply", f"checkpoints/{last}/optim.safetensors")]
