@@ -1,16 +1,14 @@
-// What every entry point shares: error text and the choice between float and double.
+// What the CPU's entry points share.
 #pragma once
 #include <stdint.h>
 #include <string.h>
 
 #include <chrono>
-#include <exception>
 
+#include "gsr/dispatch.h"
 #include "gsr/gsr.h"
 
 namespace gsr {
-
-void set_error(const char* text);
 
 // Adds the time from its making, or from next(), to a stage's total.
 class Stopwatch {
@@ -23,22 +21,5 @@ class Stopwatch {
   gsr_stage stage_;
   std::chrono::steady_clock::time_point start_;
 };
-
-// Runs call(float()) or call(double()); checks that caller and library agree on the struct; turns exceptions into
-// codes.
-template <class Args, class Call>
-int32_t dispatch(const Args* args, Call call) {
-  if (args->struct_size != sizeof(Args)) return set_error("library and caller disagree on the size of a struct"), 1;
-  try {
-    if (args->is_double) {
-      call(double());
-    } else {
-      call(float());
-    }
-  } catch (const std::exception& error) {
-    return set_error(error.what()), 2;
-  }
-  return 0;
-}
 
 }  // namespace gsr

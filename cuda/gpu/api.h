@@ -1,10 +1,10 @@
-// What every entry point shares: stream, memory, error text, and the choice between float and double.
+// What the entry points of the CUDA library share: stream and memory.
 #pragma once
-#include <exception>
 #include <new>
 #include <stdexcept>
 
 #include "device.h"
+#include "gsr/dispatch.h"
 #include "gsr/gsr_cuda.h"
 
 namespace gsr {
@@ -18,7 +18,6 @@ struct Session {
 };
 
 Session& session();
-void set_error(const char* text);
 
 inline Stream stream() { return session().stream; }
 
@@ -47,23 +46,14 @@ GSR_HD T* output(void* pointer) {
   return static_cast<T*>(pointer);
 }
 
-// Runs call(float()) or call(double()); checks that caller and library agree on the struct; turns exceptions into
-// codes.
+// dispatch() with a session.
 template <class Args, class Call>
-int32_t dispatch(const Args* args, Call call) {
-  if (args->struct_size != sizeof(Args)) return set_error("library and caller disagree on the size of a struct"), 1;
-  try {
+int32_t on_stream(const Args* args, Call call) {
+  return dispatch(args, [&](auto t) {
     if (!session().scratch) throw std::runtime_error("gsr_cuda_begin() was not called on this thread");
     session().slots = 0;
-    if (args->is_double) {
-      call(double());
-    } else {
-      call(float());
-    }
-  } catch (const std::exception& error) {
-    return set_error(error.what()), 2;
-  }
-  return 0;
+    call(t);
+  });
 }
 
 }  // namespace gsr

@@ -117,9 +117,9 @@ void project_vjp(const gsr_projection& a) {
 }  // namespace gsr
 
 int32_t gsr_project(gsr_projection* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::project<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::project<decltype(t)>(*args); });
 }
 
 int32_t gsr_project_vjp(gsr_projection* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::project_vjp<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::project_vjp<decltype(t)>(*args); });
 }

@@ -73,5 +73,5 @@ void rasterize(gsr_rasterization& a) {
 }  // namespace gsr
 
 int32_t gsr_rasterize(gsr_rasterization* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::rasterize<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::rasterize<decltype(t)>(*args); });
 }

@@ -275,5 +275,5 @@ void rasterize_vjp(gsr_rasterization& a) {
 }  // namespace gsr
 
 int32_t gsr_rasterize_vjp(gsr_rasterization* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::rasterize_vjp<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::rasterize_vjp<decltype(t)>(*args); });
 }

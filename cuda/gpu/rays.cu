@@ -48,9 +48,9 @@ void backward(const gsr_ray_points& a) {
 }  // namespace gsr
 
 int32_t gsr_along_rays(gsr_ray_points* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::forward<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::forward<decltype(t)>(*args); });
 }
 
 int32_t gsr_along_rays_vjp(gsr_ray_points* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::backward<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::backward<decltype(t)>(*args); });
 }

@@ -113,9 +113,9 @@ void backward(const gsr_harmonics& a) {
 }  // namespace gsr
 
 int32_t gsr_sh(gsr_harmonics* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::forward<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::forward<decltype(t)>(*args); });
 }
 
 int32_t gsr_sh_vjp(gsr_harmonics* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::backward<decltype(t)>(*args); });
+  return gsr::on_stream(args, [&](auto t) { gsr::backward<decltype(t)>(*args); });
 }
