@@ -144,14 +144,20 @@ def _native() -> Check:
 
 
 def _native_cuda() -> Check:
-    from gs_reg._library import cuda_library
+    import torch
 
-    why = "off by default: never run on a GPU yet, so `--backend auto` draws with gsplat there"
+    from gs_reg._library import cuda_library
+    from gs_reg._proof import doubt_here
+
     try:
         path = cuda_library()._name
     except (RuntimeError, OSError) as error:
-        return Check("CUDA kernels", False, f"{error}; {why}", "not needed: an experiment for --backend native")
-    return Check("CUDA kernels", True, f"{path}; {why}")
+        return Check("CUDA kernels", False, str(error), "not needed: `--backend auto` draws with gsplat on a GPU")
+    if not torch.cuda.is_available():
+        return Check("CUDA kernels", True, f"{path}; no GPU to use them on")
+    if why := doubt_here():
+        return Check("CUDA kernels", True, f"{path}; {why}; until then `--backend auto` draws with gsplat")
+    return Check("CUDA kernels", True, f"{path}; proven on this card: what `--backend auto` draws with")
 
 
 def _gsplat_kernels() -> Check:
@@ -163,7 +169,11 @@ def _gsplat_kernels() -> Check:
 
     why = missing()
     if why is None:
-        return Check("GPU rasteriser", True, f"gsplat {_version('gsplat')}: what `--backend auto` draws with")
+        from gs_reg._proof import doubt_here
+
+        doubt = doubt_here()
+        role = f"what `--backend auto` draws with: {doubt}" if doubt else "our own kernels, proven here, come first"
+        return Check("GPU rasteriser", True, f"gsplat {_version('gsplat')}; {role}")
     return Check("GPU rasteriser", False, why[0], why[1])
 
 

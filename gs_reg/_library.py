@@ -10,6 +10,7 @@ from pathlib import Path
 
 ABI = 1
 ISAS = ("avx512", "avx2", "base")
+CUDA_LIBRARY = Path(__file__).parent / "libgsr_cuda.so"
 ALLOC = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int32, c_int64)
 
 
@@ -114,13 +115,12 @@ def cuda_library() -> ctypes.CDLL:
     Raises:
         RuntimeError: it was not built, with the command that builds it.
     """
-    path = Path(__file__).parent / "libgsr_cuda.so"
-    if not path.exists():
+    if not CUDA_LIBRARY.exists():
         raise RuntimeError(
-            f"CUDA kernels not built ({path.name} is missing in gs_reg): "
+            f"CUDA kernels not built ({CUDA_LIBRARY.name} is missing in gs_reg): "
             "run `GS_REG_CUDA=1 pip install .`; it needs nvcc, and no GPU"
         )
-    return _open(path)
+    return _open(CUDA_LIBRARY)
 
 
 def library(device: str) -> ctypes.CDLL:

@@ -104,7 +104,9 @@ class Cameras(_Record):
 
     @property
     def world_from_camera(self) -> Float[Tensor, "C 4 4"]:
-        return torch.linalg.inv(self.viewmats)
+        # a singular matrix is an error, which on a GPU one would have to wait for
+        on_cpu = self.viewmats.device.type == "cpu"
+        return torch.linalg.inv_ex(self.viewmats, check_errors=on_cpu).inverse
 
     @property
     def centers(self) -> Float[Tensor, "C 3"]:

@@ -1,0 +1,56 @@
+"""What scripts/gpu_check.sh has proven of our CUDA library: a record beside it, of this very file on this very card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+
+from gs_reg._library import CUDA_LIBRARY
+
+RECORD = CUDA_LIBRARY.with_suffix(".proof.json")
+
+
+@dataclass(frozen=True)
+class Proof:
+    library: str
+    """SHA-256 of the library."""
+    gpu: str
+    failed: tuple[str, ...]
+    """Gates that were not passed; none = our kernels are what `auto` takes."""
+
+
+def record(gpu: str, failed: list[str]) -> None:
+    """Writes what a run on a GPU came to."""
+    RECORD.write_text(json.dumps(asdict(Proof(_digest(), gpu, tuple(failed))), indent=2) + "\n")
+    doubt.cache_clear()
+
+
+@cache
+def doubt(gpu: str) -> str | None:
+    """Why our CUDA kernels are not proven on a card of this name; None where they are."""
+    if not CUDA_LIBRARY.exists():
+        return "our CUDA kernels are not built"
+    remedy = "run scripts/gpu_check.sh"
+    if not RECORD.exists():
+        return f"our CUDA kernels are not proven on this machine: {remedy}"
+    found = json.loads(RECORD.read_text())
+    if found["library"] != _digest():
+        return f"our CUDA kernels were built again since they were checked: {remedy}"
+    if found["gpu"] != gpu:
+        return f"our CUDA kernels were checked on {found['gpu']}, and this is {gpu}: {remedy}"
+    if found["failed"]:
+        return f"our CUDA kernels did not pass the check: {', '.join(found['failed'])}"
+    return None
+
+
+def doubt_here() -> str | None:
+    """`doubt` of the current CUDA device."""
+    import torch
+
+    return doubt(torch.cuda.get_device_name())
+
+
+def _digest() -> str:
+    return hashlib.sha256(CUDA_LIBRARY.read_bytes()).hexdigest()
