@@ -1,13 +1,14 @@
 """The native operators as torch.library ops with fakes and gradients; the only place that knows the native library."""
 
 from gs_reg._library import native_info
-from gs_reg._ops._args import is_native
+from gs_reg._ops._args import is_native, offers
 from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
 from gs_reg._ops.photometric import photometric
 from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp
 from gs_reg._ops.rays import along_rays
+from gs_reg._ops.variation import variation
 
 __all__ = [
     "along_rays",
@@ -15,10 +16,12 @@ __all__ = [
     "laplacian",
     "native_info",
     "nearest",
+    "offers",
     "photometric",
     "project",
     "project_vjp",
     "rasterize",
     "rasterize_vjp",
     "sh_channels",
+    "variation",
 ]

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from gs_reg import _library
+from gs_reg import _library, _proof
 from gs_reg._library import ALLOC
 from gs_reg._ops._pages import empty
 
@@ -27,10 +27,21 @@ def common(like: Tensor) -> dict[str, int]:
     return {"is_double": like.dtype == torch.float64, "threads": torch.get_num_threads()}
 
 
+def takes_session(like: Tensor) -> bool:
+    """Whether the library for this tensor's device works on a stream: what it leaves is not there at once."""
+    return _library.has_sessions(_library.library(like.device.type))
+
+
+def offers(like: Tensor, function: str) -> bool:
+    """Whether the library for this tensor's device has a function: some are on CUDA alone."""
+    return hasattr(_library.library(like.device.type), function)
+
+
 def is_native(*tensors: Tensor) -> bool:
-    """Whether the kernels take these: on the CPU, all float32 or all float64."""
-    dtype = tensors[0].dtype
-    return dtype in (torch.float32, torch.float64) and all(t.device.type == "cpu" and t.dtype == dtype for t in tensors)
+    """Whether the kernels take these: all float32 or all float64, on the CPU, or on a GPU where they are proven."""
+    dtype, device = tensors[0].dtype, tensors[0].device
+    fitting = dtype in (torch.float32, torch.float64) and all(t.device == device and t.dtype == dtype for t in tensors)
+    return fitting and (device.type == "cpu" or (device.type == "cuda" and _proof.doubt_here() is None))
 
 
 class Memory:

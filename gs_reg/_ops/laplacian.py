@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import call, common, point
+from gs_reg._ops._args import DEVICES, call, common, point
 
 
 class Graph(_Struct):
@@ -20,7 +20,7 @@ class Graph(_Struct):
     """)
 
 
-@torch.library.custom_op("gs_reg::laplacian", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::laplacian", mutates_args=(), device_types=DEVICES)
 def laplacian(
     features: Tensor, factors: Tensor, edges: Sequence[Tensor], transposed: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def laplacian(
 
 def _gather(features, factors, offsets, nodes, weights, excess) -> tuple[Tensor, Tensor]:
     features, factors = features.contiguous(), factors.contiguous()
-    out, total = torch.empty_like(features), torch.zeros((), dtype=torch.float64)
+    out, total = torch.empty_like(features), features.new_zeros((), dtype=torch.float64)
     args = Graph(**common(features), N=features.shape[0], F=features.shape[1])
     point(args, offsets=offsets, nodes=nodes, weights=weights, excess=excess)
     point(args, factors=factors, features=features, out=out, sum=total)
@@ -48,7 +48,7 @@ def _(features, factors, edges, transposed):
     return features.new_empty(()), torch.empty_like(features, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("gs_reg::laplacian_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::laplacian_vjp", mutates_args=(), device_types=DEVICES)
 def laplacian_vjp(residual: Tensor, transposed: Sequence[Tensor], v_value: Tensor) -> Tensor:
     """Gradient of the features."""
     factor = 2 * v_value / max(len(residual), 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import call, common, point
+from gs_reg._ops._args import DEVICES, call, common, point, takes_session
 from gs_reg._ops._pages import empty
 
 
@@ -17,7 +17,7 @@ class Photometry(_Struct):
         i64 C stride
         ptr image target mask sums ssim_gradient
         f64 scale_l1 scale_ssim
-        ptr v_image
+        ptr v_image scales
     """)
 
 
@@ -30,17 +30,17 @@ def _pixels(image: Tensor) -> tuple[Tensor, int]:
     return image.contiguous(), image.shape[3]
 
 
-def _photometry(image: Tensor, target: Tensor, mask: Tensor | None, **scales: float) -> tuple[Photometry, list]:
+def _photometry(image: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Photometry, list]:
     """The struct, and the tensors it points to."""
     C, H, W, D = image.shape
     image, pitch = _pixels(image)
     target, mask = target.contiguous(), None if mask is None else mask.contiguous()
-    args = Photometry(**common(image), width=W, height=H, channels=D, C=C, stride=pitch, **scales)
+    args = Photometry(**common(image), width=W, height=H, channels=D, C=C, stride=pitch)
     point(args, image=image, target=target, mask=mask)
     return args, [image, target, mask]
 
 
-@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types=DEVICES)
 def photometric(
     image: Tensor, target: Tensor, mask: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -48,7 +48,7 @@ def photometric(
     number of values; and the gradient of the summed 1 - SSIM (empty unless asked for)."""
     args, _alive = _photometry(image, target, mask)
     l1, dssim, count, gradient = _photometric_outputs(image, with_gradient)
-    sums = torch.empty(3, dtype=torch.float64)
+    sums = image.new_empty(3, dtype=torch.float64)
     point(args, sums=sums, ssim_gradient=gradient if with_gradient else None)
     call("gsr_photometric", args, image)
     count.copy_(sums[2].clamp_min(1))
@@ -65,7 +65,7 @@ def _(image, target, mask, with_gradient):
     return _photometric_outputs(image, with_gradient)
 
 
-@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types=DEVICES)
 def photometric_vjp(
     image: Tensor,
     target: Tensor,
@@ -76,8 +76,12 @@ def photometric_vjp(
     v_dssim: Tensor,
 ) -> Tensor:
     """Gradient of the image."""
-    total = float(count)
-    args, _alive = _photometry(image, target, mask, scale_l1=float(v_l1) / total, scale_ssim=float(v_dssim) / total)
+    scales = torch.stack([v_l1, v_dssim]).double() / count
+    args, _alive = _photometry(image, target, mask)
+    if takes_session(image):  # no number may come to the host, which would wait for it
+        point(args, scales=scales)
+    else:
+        args.scale_l1, args.scale_ssim = scales.tolist()
     out = empty(image, *image.shape)
     point(args, ssim_gradient=ssim_gradient, v_image=out)
     call("gsr_photometric_vjp", args, image)

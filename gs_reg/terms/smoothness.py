@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from gs_reg import _ops
 from gs_reg.terms import Context
 
 
@@ -19,6 +20,32 @@ def disparity(context: Context) -> tuple[Float[Tensor, "C H W"], Bool[Tensor, "C
 
 def neighbor_differences(x: Tensor, dim: int) -> Tensor:
     return x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
+
+
+def pair_sums(
+    w: Float[Tensor, "C H W"],
+    valid: Bool[Tensor, "C H W"],
+    layers: UInt8[Tensor, "C H W"] | None = None,
+    guide: Float[Tensor, "C H W 3"] | None = None,
+    edge: float = 1.0,
+) -> Float[Tensor, "2 4"]:
+    """By direction, over the pairs of neighbours whose ends are both valid: the sum of |difference| and their number;
+    and both over those within one layer, 0 without layers. Pairs weigh exp(-d / edge) by the guide's difference d."""
+    if _ops.is_native(w) and _ops.offers(w, "gsr_total_variation"):
+        return _ops.variation(w, valid, layers, guide, edge).to(w.dtype)
+    rows = []
+    for dim in (2, 1):
+        steps = neighbor_differences(w, dim).abs()
+        size = valid.shape[dim] - 1
+        kept = [valid.narrow(dim, 1, size) & valid.narrow(dim, 0, size)]
+        if guide is not None:
+            r, g, b = neighbor_differences(guide, dim).abs().unbind(-1)  # mean(-1) takes seven times as long
+            steps = steps * torch.exp((r + g + b) / (-3 * edge))
+        if layers is not None:
+            kept.append(kept[0] & (layers.narrow(dim, 1, size) == layers.narrow(dim, 0, size)))
+        sums = [value for pairs in kept for value in ((steps * pairs).sum(), pairs.sum().to(w.dtype))]
+        rows.append(torch.stack(sums + [w.new_zeros(())] * (4 - len(sums))))
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True)
@@ -35,15 +62,8 @@ class DisparityTV:
 
     def __call__(self, context: Context) -> Tensor:
         w, valid = disparity(context)
-        total = w.new_zeros(())
-        for dim in (1, 2):
-            steps = neighbor_differences(w, dim).abs()
-            both = valid.narrow(dim, 1, valid.shape[dim] - 1) & valid.narrow(dim, 0, valid.shape[dim] - 1)
-            r, g, b = (
-                neighbor_differences(context.views.images, dim).abs().unbind(-1)
-            )  # mean(-1) takes seven times as long
-            pair_weights = torch.exp((r + g + b) / (-3 * self.edge)) * both
-            total = total + (steps * pair_weights).sum() / both.sum().clamp_min(1)
+        sums = pair_sums(w, valid, guide=context.views.images, edge=self.edge)
+        total = (sums[:, 0] / sums[:, 1].clamp_min(1)).sum()
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
 
 
@@ -66,12 +86,7 @@ class LayeredTV:
             raise ValueError("LayeredTV: expected views with depth layers, got none")
         w, valid = disparity(context)
         inside = self.start + (1 - self.start) * context.progress
-        total = w.new_zeros(())
-        for dim in (1, 2):
-            steps = neighbor_differences(w, dim).abs()
-            ends = [(x.narrow(dim, 0, x.shape[dim] - 1), x.narrow(dim, 1, x.shape[dim] - 1)) for x in (valid, layers)]
-            both = ends[0][0] & ends[0][1]
-            within = both & (ends[1][0] == ends[1][1])
-            for share, kept in ((inside, within), (1 - inside, both)):
-                total = total + share * (steps * kept).sum() / kept.sum().clamp_min(1)
+        total_all, pairs_all, total_within, pairs_within = pair_sums(w, valid, layers).unbind(1)
+        across, within = total_all / pairs_all.clamp_min(1), total_within / pairs_within.clamp_min(1)
+        total = (inside * within + (1 - inside) * across).sum()
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()

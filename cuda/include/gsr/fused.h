@@ -14,6 +14,7 @@ typedef struct {
   void* ssim_gradient;          // [C,H,W,D] of the sum of 1 - SSIM; forward writes it unless it is null, backward reads
   double scale_l1, scale_ssim;  // backward: what to multiply the two gradients by
   void* v_image;                // [C,H,W,D], no gaps
+  const double* scales;         // CUDA alone: [2] on the device in place of the two numbers, or null
 } gsr_photometry;
 
 // Sums of spherical harmonics of degree 0 to 4 in the direction from camera centre to mean, plus bias, clamped at 0 or

@@ -12,3 +12,39 @@ GSR_API void gsr_cuda_begin(void* stream, int32_t deterministic, gsr_alloc scrat
 
 // The counts in the state of a call with given capacities: visible splats and intersections, on the device.
 GSR_API const int64_t* gsr_cuda_counts(const gsr_rasterization*);
+
+// Adam over N rows of `width` numbers, some of which rest. The same rules of types and errors hold as in gsr.h.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N, width;
+  double lr, beta1, beta2, eps;
+  double rest1, rest2;       // 1 - beta^t, or 1 for means that are not corrected
+  const double* now;         // [3] lr, rest1, rest2 on the device in place of the three above, or null
+  const int32_t* row_steps;  // [N] t of each row in place of rest1 and rest2, this step included, or null
+  const uint8_t* visible;    // [N], 0 = the row rests, or null
+  const int64_t* counts;     // those of a drawing with given capacities, or null: nothing is done where they are more
+  int64_t most_visible, most_intersections;  // than these capacities
+  const void* gradients;                     // [N,width]
+  void *values, *exp_avg, *exp_avg_sq;       // [N,width]
+} gsr_adam_rows;
+
+// Differences between neighbouring pixels of a map, along rows and along columns. A pair counts if both ends are valid;
+// it weighs exp(-d / edge), with d the mean absolute difference of the guide's three channels.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int32_t width, height;
+  int64_t C;
+  double edge;
+  const void* map;                // [C,H,W]
+  const uint8_t *valid, *layers;  // [C,H,W]; layers may be null
+  const void* guide;              // [C,H,W,3] or null
+  double* sums;          // [2,4] by direction: |difference| by weight and number of pairs; those within one layer
+  const double* v_sums;  // [2,4] backward; those of numbers are not read
+  void* v_map;           // [C,H,W]
+} gsr_variation;
+
+GSR_API int32_t gsr_adam(gsr_adam_rows*);
+GSR_API int32_t gsr_total_variation(gsr_variation*);
+GSR_API int32_t gsr_total_variation_vjp(gsr_variation*);

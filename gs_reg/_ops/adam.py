@@ -1,0 +1,52 @@
+"""Adam in place, for rows that were seen alone."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gs_reg._library import _fields, _Struct
+from gs_reg._ops._args import call, common, point
+
+
+class AdamRows(_Struct):
+    _fields_ = _fields("""
+        u32 struct_size
+        i32 is_double threads
+        i64 N width
+        f64 lr beta1 beta2 eps rest1 rest2
+        ptr now row_steps visible counts
+        i64 most_visible most_intersections
+        ptr gradients values exp_avg exp_avg_sq
+    """)
+
+
+def adam(
+    values: Tensor,
+    gradients: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    step: int | None = None,
+    row_steps: Tensor | None = None,
+    visible: Tensor | None = None,
+    now: Tensor | None = None,
+) -> None:
+    """One step for N contiguous rows, or those of `visible` (bool [N]), of which the others are left as they are.
+
+    The means are corrected for their start by `step` (1 at the first), by `row_steps` (int32 [N], this step included),
+    or, without either, not at all, as gsplat does it. `now` (float64 [3]: lr, 1 - beta1^t, 1 - beta2^t) stands in for
+    lr and step where they must be on the device, as in a CUDA graph.
+    """
+    for name, tensor in (("values", values), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
+        if not tensor.is_contiguous():
+            raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")
+    gradients = gradients.contiguous()
+    rests = (1.0, 1.0) if step is None else tuple(1 - beta**step for beta in betas)
+    args = AdamRows(**common(values), N=len(values), width=values[0].numel() if len(values) else 1)
+    args.lr, (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = lr, betas, eps, rests
+    point(args, now=now, row_steps=row_steps, visible=visible, gradients=gradients)
+    point(args, values=values, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
+    call("gsr_adam", args, values)
