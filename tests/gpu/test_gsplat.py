@@ -1,5 +1,6 @@
 """The gsplat backend where there is no GPU: how arguments map, what is refused, and that looking changes nothing."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -43,6 +44,14 @@ def test_every_field_reaches_gsplat(calls):
     assert call["backgrounds"].sum(-1).tolist() == [3, 3] and call["backgrounds"].shape == (2, 44)
     assert out.colors.shape == (2, 10, 20, 3) and out.features.shape == (2, 10, 20, 40)
     assert out.depths.shape == out.alphas.shape == (2, 10, 20, 1)
+
+
+def test_every_field_is_honoured_or_refused():
+    """A new field must be thought of here too."""
+    passed = {"near", "far", "radius_clip", "eps2d", "mode", "camera_model", "absgrad"}
+    above_the_backends = {"backend", "sh_degree", "supersample"}
+    fields = {field.name for field in dataclasses.fields(RenderConfig)}
+    assert fields == passed | above_the_backends | set(gsplat.FIXED)
 
 
 def test_depth_is_a_channel(calls):

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from gs_reg import _library, _ops
+from gs_reg._ops.adam import adam
+from gs_reg.densify.markov import shared
+from gs_reg.neighbors import gaussian_weights, make_graph
 from gs_reg.render import RenderConfig, gsplat, render
 
+from ..ops.test_variation import maps, sums_in_torch
 from ..render.scenes import leaves, random_scene, rebuilt
 
 pytestmark = pytest.mark.gpu
@@ -74,3 +78,95 @@ def test_rays():
     ours = _ops.along_rays(*[t.cuda() for t in inputs], 0.3)
     for a, b in zip(ours, _ops.along_rays(*inputs, 0.3), strict=True):
         torch.testing.assert_close(a.cpu(), b)
+
+
+def on_both(function, *inputs):
+    """What a function returns for CPU tensors, and for CUDA ones; gradients of the first input's sum of outputs."""
+    out = []
+    for device in ("cpu", "cuda"):
+        moved = [t.to(device) if isinstance(t, torch.Tensor) else t for t in inputs]
+        moved[0] = moved[0].detach().requires_grad_(moved[0].is_floating_point())
+        results = function(*moved)
+        found = [r.detach().cpu() for r in results]
+        if results[0].requires_grad:
+            found.append(torch.autograd.grad(sum(r.sum() for r in results if r.requires_grad), moved[0])[0].cpu())
+        out.append(found)
+    return zip(*out, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_photometric(dtype):
+    x, y, mask = (
+        torch.rand(2, 37, 50, 3, dtype=dtype),
+        torch.rand(2, 37, 50, 3, dtype=dtype),
+        torch.rand(2, 37, 50) > 0.3,
+    )
+    for theirs, ours in on_both(lambda a, b, m: _ops.photometric(a, b, m, True)[:2], x, y, mask):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4 if dtype == torch.float32 else 1e-10, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("count", "k"), [(17, 16), (20_000, 16), (3000, 32)])
+def test_nearest(dtype, count, k):
+    for theirs, ours in on_both(_ops.nearest, torch.randn(count, 3, dtype=dtype), k):
+        assert torch.equal(ours, theirs)
+
+
+def test_laplacian():
+    points = torch.randn(2000, 3, dtype=torch.float64)
+    index, distances = _ops.nearest(points, 8)
+    graph = make_graph(index, gaussian_weights(distances))
+    edges = [graph.offsets, graph.nodes, graph.weights]
+    back = [graph.back_offsets, graph.back_nodes, graph.back_weights, graph.excess]
+
+    def laplacian(features, factors, *rest):
+        return _ops.laplacian(features, factors, rest[:3], rest[3:])[:1]
+
+    features, factors = torch.randn(2000, 21, dtype=torch.float64), torch.rand(21, dtype=torch.float64)
+    for theirs, ours in on_both(laplacian, features, factors, *edges, *back):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_variation():
+    depth, valid, layers, guide = maps()
+    expected = sums_in_torch(depth, valid, layers, guide, 0.1)
+    got = _ops.variation(depth.cuda(), valid.cuda(), layers.cuda(), guide.cuda(), 0.1)
+    torch.testing.assert_close(got.cpu(), expected)
+
+
+def test_adam():
+    values, gradients = torch.randn(500, 3, device="cuda"), torch.randn(500, 3, device="cuda")
+    theirs = values.clone().requires_grad_()
+    optimizer = torch.optim.Adam([theirs], lr=0.02, eps=1e-15)
+    mean, square = torch.zeros_like(values), torch.zeros_like(values)
+    for step in range(1, 5):
+        theirs.grad = gradients * step
+        optimizer.step()
+        adam(values, gradients * step, mean, square, lr=0.02, betas=(0.9, 0.999), eps=1e-15, step=step)
+    torch.testing.assert_close(values, theirs.detach(), atol=1e-6, rtol=1e-5)
+
+
+def test_copies_of_mcmc_are_gsplats():
+    if why := gsplat.missing():
+        pytest.skip(f"gsplat: {why[0]}")
+    from gsplat.relocation import compute_relocation
+
+    opacities, counts = torch.rand(200) * 0.98 + 0.01, torch.randint(2, 20, (200,))
+    binoms = gsplat.strategies()[1]().initialize_state()["binoms"].cuda()
+    scales = torch.ones(200, 3, device="cuda")
+    theirs = compute_relocation(opacities.cuda(), scales, counts.cuda(), binoms)
+    ours = shared(opacities, counts)
+    torch.testing.assert_close(ours[0], theirs[0].cpu(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours[1], theirs[1][:, 0].cpu(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("features", [0, 2])
+def test_small_scenes_for_the_sanitizer(features):
+    """Every kernel of a training step once, on little: what compute-sanitizer watches."""
+    image, gradients = drawn("cuda", "native", torch.float32, features, absgrad=True)
+    assert torch.isfinite(image).all() and all(torch.isfinite(g).all() for g in gradients.values())
+    test_photometric(torch.float32)
+    test_nearest(torch.float32, 300, 16)
+    test_laplacian()
+    test_variation()
+    test_adam()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gs_reg.render import RenderConfig, render
-from gs_reg.types import Cameras, Splats
+from gs_reg.types import Cameras, Render, Splats
 
 from .scenes import random_scene
 
@@ -39,8 +39,8 @@ SCENES = {
 }
 
 
-def draw(golden: Golden, backend: str, dtype: torch.dtype) -> torch.Tensor:
-    """Colour, alpha, expected depth and features as one tensor."""
+def inputs(golden: Golden) -> tuple[Splats, Cameras, torch.Tensor, torch.Tensor | None]:
+    """Splats, camera, features and background, in double precision."""
     splats, cameras = random_scene(golden.count, golden.width, golden.height, cameras=1, seed=golden.seed)
     generator = torch.Generator().manual_seed(golden.seed)
     features = torch.rand(golden.count, golden.features, generator=generator, dtype=torch.float64)
@@ -48,15 +48,23 @@ def draw(golden: Golden, backend: str, dtype: torch.dtype) -> torch.Tensor:
         splats = replace(splats, log_scales=splats.log_scales + torch.tensor([1.0, -4.0, -4.0]))
     if golden.count == 1:
         splats = replace(splats, means=torch.tensor([[0.0, 0, 3]], dtype=torch.float64))
-    background = torch.full((1, 3), 0.3, dtype=torch.float64) if golden.background else None
-    out = render(
-        Splats(*[getattr(splats, k).to(dtype) for k in ("means", "quats", "log_scales", "opacity_logits", "sh")]),
-        Cameras(cameras.viewmats.to(dtype), cameras.Ks.to(dtype), golden.width, golden.height),
-        RenderConfig(backend=backend, mode=golden.mode, near=golden.near),  # type: ignore[arg-type]
-        features=features.to(dtype),
-        backgrounds=None if background is None else background.to(dtype),
-    )
+    return splats, cameras, features, torch.full((1, 3), 0.3, dtype=torch.float64) if golden.background else None
+
+
+def config(golden: Golden, backend: str) -> RenderConfig:
+    return RenderConfig(backend=backend, mode=golden.mode, near=golden.near)  # type: ignore[arg-type]
+
+
+def stacked(out: Render) -> torch.Tensor:
+    """Colour, alpha, expected depth and features as one tensor."""
     return torch.cat([out.colors, out.alphas, out.expected_depths, out.features], -1)
+
+
+def draw(golden: Golden, backend: str, dtype: torch.dtype) -> torch.Tensor:
+    splats, cameras, features, background = inputs(golden)
+    background = None if background is None else background.to(dtype)
+    drawn = splats.to(dtype=dtype), cameras.to(dtype=dtype), config(golden, backend)
+    return stacked(render(*drawn, features=features.to(dtype), backgrounds=background))
 
 
 def main() -> None:

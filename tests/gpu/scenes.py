@@ -1,0 +1,70 @@
+"""The scenes of `gs-reg bench` on a GPU: one drawing by our operators, and the same by gsplat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gs_reg import _ops
+from gs_reg.apps.bench_scenes import BenchScene
+from gs_reg.render import RenderConfig
+
+LEAVES = ("means", "quats", "scales", "opacities", "features")
+CONFIG = RenderConfig()
+CUTOFFS = (CONFIG.alpha_min, CONFIG.alpha_max, CONFIG.transmittance_min)
+
+Draw = Callable[["Inputs"], Tensor]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A scene as leaves on a device, with the gradient that comes from above."""
+
+    leaf: dict[str, Tensor]
+    viewmats: Tensor
+    Ks: Tensor
+    width: int
+    height: int
+    upstream: Tensor
+
+    @classmethod
+    def of(cls, scene: BenchScene, device: str, dtype: torch.dtype = torch.float32) -> Inputs:
+        leaf = {name: getattr(scene, name).to(device, dtype).requires_grad_() for name in LEAVES}
+        cameras = scene.cameras.to(device, dtype)
+        shape = (1, cameras.height, cameras.width, scene.features.shape[1])
+        upstream = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, dtype)
+        return cls(leaf, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, upstream)
+
+    def gradients(self, image: Tensor) -> dict[str, Tensor]:
+        return dict(zip(LEAVES, torch.autograd.grad(image, list(self.leaf.values()), self.upstream), strict=True))
+
+
+def native(inputs: Inputs) -> Tensor:
+    """[1, H, W, D]"""
+    return native_with_counts(inputs)[0]
+
+
+def native_with_counts(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, radii [1, N, 2], and visible splats and intersections [2]."""
+    leaf, size, c = inputs.leaf, (inputs.width, inputs.height), CONFIG
+    limits = (c.near, c.far, c.radius_clip, c.eps2d, c.alpha_min, False, False)
+    means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(
+        *[leaf[name] for name in LEAVES[:4]], inputs.viewmats, inputs.Ks, *size, *limits
+    )
+    image, _alphas, state = _ops.rasterize(
+        means2d, conics, opacities, leaf["features"][None], None, None, shapes, depths, radii, *size, *CUTOFFS
+    )
+    return image, radii, state[-1]
+
+
+def by_gsplat(packed: bool) -> Draw:
+    def draw(inputs: Inputs) -> Tensor:
+        from gsplat import rasterization
+
+        arguments = [inputs.leaf[name] for name in LEAVES]
+        return rasterization(*arguments, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, packed=packed)[0]
+
+    return draw
