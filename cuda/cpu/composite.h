@@ -101,6 +101,7 @@ struct BlockPixels {
   static constexpr int parts = Lanes<T>::parts, columns = Lanes<T>::columns;
   V x[columns], y[parts];
 
+  BlockPixels() = default;
   GSR_INLINE BlockPixels(int left, int top) {
     for (int c = 0; c < columns; ++c) x[c] = V::load(kLanes<T>.x[c]) + V(T(left));
     for (int p = 0; p < parts; ++p) y[p] = V::load(kLanes<T>.y[p]) + V(T(top));
@@ -108,26 +109,17 @@ struct BlockPixels {
 };
 
 // alpha = 2^(log2_opacity - u^2 - v^2) with u = P dx - Pk dy, v = Q dy.
-template <class T, int kChannels>
-struct Splat {
-  T x, y, P, Pk, Q, log2_opacity;
-  T channels[kChannels ? kChannels : 2];
-
-  GSR_INLINE void set(const Record<T>& r) {
-    x = r.x, y = r.y, P = r.P, Pk = r.P * r.k, Q = r.Q, log2_opacity = r.log2_opacity;
-    for (int d = 0; d < kChannels; ++d) channels[d] = r.channels[d];
-  }
-  GSR_INLINE void place(const BlockPixels<T>& pixels, Vec<T>* u, Vec<T>* v) const {
-    typedef Vec<T> V;
-    V along[BlockPixels<T>::columns];
-    for (int c = 0; c < BlockPixels<T>::columns; ++c) along[c] = V(P) * (V(x) - pixels.x[c]);
+template <class T>
+GSR_INLINE void place(const Record<T>& r, const BlockPixels<T>& pixels, Vec<T>* u, Vec<T>* v) {
+  typedef Vec<T> V;
+  V along[BlockPixels<T>::columns];
+  for (int c = 0; c < BlockPixels<T>::columns; ++c) along[c] = V(r.P) * (V(r.x) - pixels.x[c]);
 #pragma GCC unroll 16
-    for (int p = 0; p < BlockPixels<T>::parts; ++p) {
-      const V dy = V(y) - pixels.y[p];
-      u[p] = fnma(V(Pk), dy, along[p % BlockPixels<T>::columns]), v[p] = V(Q) * dy;
-    }
+  for (int p = 0; p < BlockPixels<T>::parts; ++p) {
+    const V dy = V(r.y) - pixels.y[p];
+    u[p] = fnma(V(r.Pk), dy, along[p % BlockPixels<T>::columns]), v[p] = V(r.Q) * dy;
   }
-};
+}
 
 // A row of sixteen pixels for each splat of a batch that touches a block.
 template <class T>
@@ -138,21 +130,23 @@ struct Rows {
   GSR_INLINE void set(int i, int part, Vec<T> v) { v.store(of[i] + Vec<T>::width * part); }
 };
 
-template <class T, int kChannels>
+template <class T>
 struct Batch {
-  Splat<T, kChannels> splats[kBatch];
+  Record<T> splats[kBatch];
   uint64_t hits[kBlocks];  // which of the splats touch each block
+
+  const int32_t *next, *after;  // records of the batch behind this one that were not asked for yet
 
   GSR_INLINE void read(const TileLists<T>& t, int32_t at, int count, int32_t end) {
     const int32_t* list = t.list + at;
+    next = list + count, after = list + std::min(end - at, int32_t(2 * kBatch));
     for (int i = 0; i < count; ++i) {
-      if (at + kBatch + i < end) __builtin_prefetch(&t.records[list[kBatch + i]]);
-      splats[i].set(t.records[list[i]]);
+      splats[i] = t.records[list[i]];
     }
     typedef uint16_t Row __attribute__((vector_size(2 * kBlocks)));
     const Row block = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    uint16_t masks[kBatch] = {}, turned[kBatch / 16][kBlocks];
-    memcpy(masks, t.masks + at, count * sizeof(uint16_t));
+    uint16_t masks[kBatch], turned[kBatch / 16][kBlocks];
+    for (int i = 0; i < kBatch; ++i) masks[i] = i < count ? t.masks[at + i] : uint16_t(0);
     for (int group = 0; group < kBatch / 16; ++group) {
       Row row = {};
       for (int i = 0; i < 16; ++i) {
@@ -165,6 +159,12 @@ struct Batch {
     for (int b = 0; b < kBlocks; ++b)
       hits[b] =
           turned[0][b] | uint64_t(turned[1][b]) << 16 | uint64_t(turned[2][b]) << 32 | uint64_t(turned[3][b]) << 48;
+  }
+
+  // Asks for some records of the next batch: all at once would be more than a core can wait for.
+  GSR_INLINE void prefetch(const TileLists<T>& t, int count) {
+    for (const int32_t* last = std::min(next + count, after); next < last; ++next)
+      __builtin_prefetch(&t.records[*next]);
   }
 };
 
@@ -196,6 +196,25 @@ struct Features {
   GSR_INLINE const T* row(int i) const { return rows + i * stride; }
 };
 
+// First pass over a block: the alphas of its splats; returns their number, and their places in `rows`.
+template <class T>
+GSR_INLINE int alphas_of_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint64_t hits,
+                               const BlockPixels<T>& pixels, Rows<T>& raw, uint8_t* rows) {
+  typedef Vec<T> V;
+  constexpr int parts = BlockPixels<T>::parts;
+  int count = 0;
+  for (; hits; hits &= hits - 1, ++count) {
+    const int row = __builtin_ctzll(hits);
+    const Record<T>& splat = batch.splats[row];
+    rows[count] = static_cast<uint8_t>(row);
+    V u[parts], v[parts];
+    place(splat, pixels, u, v);
+#pragma GCC unroll 16
+    for (int p = 0; p < parts; ++p) raw.set(count, p, raw_alpha(cut, V(splat.log2_opacity), u[p], v[p]));
+  }
+  return count;
+}
+
 // Where a tile lies.
 struct TilePixels {
   int left, top, camera;
@@ -223,11 +242,26 @@ struct TilePixels {
   // Calls body(index in the tile, block by block; flat index in all images) for pixels in the image.
   template <class Body>
   GSR_INLINE void each(int width, int height, Body body) const {
-    const int columns = std::min(kTile, width - left), rows = std::min(kTile, height - top);
-    for (int y = 0; y < rows; ++y)
-      for (int x = 0; x < columns; ++x)
-        body((y / kBlock * 4 + x / kBlock) * kBlockPixels + y % kBlock * kBlock + x % kBlock,
-             (int64_t(camera) * height + top + y) * width + left + x);
+    for (int row = 0; row < kBlocks * kBlock; ++row) {
+      const int x = left + row / kBlock % 4 * kBlock, y = top + row / kTile * kBlock + row % kBlock;
+      if (x >= width || y >= height) continue;
+      const int64_t flat = (int64_t(camera) * height + y) * width + x;
+      if (x + kBlock <= width)
+        for (int i = 0; i < kBlock; ++i) body(kBlock * row + i, flat + i);
+      else
+        for (int i = 0; i < width - x; ++i) body(kBlock * row + i, flat + i);
+    }
+  }
+
+  // Asks for the rows of an image with `channels` numbers a pixel.
+  template <class T>
+  GSR_INLINE void prefetch(const T* image, int channels, int width, int height) const {
+    const int bytes = std::min(kTile, width - left) * channels * static_cast<int>(sizeof(T));
+    for (int y = top; y < std::min(top + kTile, height); ++y) {
+      const char* row =
+          reinterpret_cast<const char*>(image + ((int64_t(camera) * height + y) * width + left) * channels);
+      for (int i = 0; i < bytes; i += 64) __builtin_prefetch(row + i, 1);
+    }
   }
 };
 

@@ -7,29 +7,10 @@
 namespace gsr {
 namespace {
 
-// First pass over a block: the alphas of its splats; returns their number, and their places in `rows`.
-template <class T, int kChannels>
-GSR_INLINE int alphas_of_block(const Cutoffs<T>& cut, const Batch<T, kChannels>& batch, uint64_t hits,
-                               const BlockPixels<T>& pixels, Rows<T>& raw, uint8_t* rows) {
-  typedef Vec<T> V;
-  constexpr int parts = BlockPixels<T>::parts;
-  int count = 0;
-  for (; hits; hits &= hits - 1, ++count) {
-    const int row = __builtin_ctzll(hits);
-    const Splat<T, kChannels>& splat = batch.splats[row];
-    rows[count] = static_cast<uint8_t>(row);
-    V u[parts], v[parts];
-    splat.place(pixels, u, v);
-#pragma GCC unroll 16
-    for (int p = 0; p < parts; ++p) raw.set(count, p, raw_alpha(cut, V(splat.log2_opacity), u[p], v[p]));
-  }
-  return count;
-}
-
 // One block through its splats of a batch; returns whether a pixel of it is still open. `colors` holds 16 a channel.
 template <class T, int kChannels>
-GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T, kChannels>& batch, uint64_t hits,
-                              const BlockPixels<T>& pixels, T* through, T* colors) {
+GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint64_t hits, const BlockPixels<T>& pixels,
+                              T* through, T* colors) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
   Rows<T> raw;
@@ -61,8 +42,8 @@ GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T, kChannels>& 
 
 // The same for any number of channels: first the weights, then their product with the channels. `colors` has 16 rows.
 template <class T>
-GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T, 0>& batch, const Features<T>& features,
-                              uint64_t hits, const BlockPixels<T>& pixels, T* through, T* colors) {
+GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
+                              const BlockPixels<T>& pixels, T* through, T* colors) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
   Rows<T> weights;
@@ -96,10 +77,33 @@ GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T, 0>& batch, c
   return open != 0;
 }
 
+// `colors` has 16 a channel, block by block, where the number of channels is a constant, else a row a pixel.
+template <class T, class Channels>
+GSR_INLINE void write_pixels(const gsr_rasterization& a, const TileLists<T>& t, const TilePixels& pixels,
+                             const T* through, const T* colors, Channels channels) {
+  constexpr bool known = !std::is_same<Channels, int>::value;
+  const int stride = known ? channels : padded<T>(channels), step = known ? kBlockPixels : 1;
+  const T* background = a.backgrounds ? static_cast<const T*>(a.backgrounds) + pixels.camera * channels : nullptr;
+  T *const image = static_cast<T*>(a.image), *const alphas = static_cast<T*>(a.alphas), *left = t.transmittances;
+  pixels.each(a.width, a.height, [&](int i, int64_t flat) {
+    const T left_over = std::fabs(through[i]);
+    left[flat] = left_over, alphas[flat] = 1 - left_over;
+    const T* color = colors + (known ? i / kBlockPixels * kBlockPixels * stride + i % kBlockPixels : i * stride);
+    T* out = image + flat * channels;
+    if (background)
+      for (int d = 0; d < channels; ++d) out[d] = color[step * d] + left_over * background[d];
+    else
+      for (int d = 0; d < channels; ++d) out[d] = color[step * d];
+  });
+}
+
 // `scratch` holds the tile's colours and, where the number of channels is not known here, a batch's features.
 template <class T, int kChannels>
 void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileLists<T>& t, int64_t tile, T* scratch) {
   const TilePixels pixels(t, tile);
+  pixels.prefetch(static_cast<const T*>(a.image), a.channels, a.width, a.height);
+  pixels.prefetch(static_cast<const T*>(a.alphas), 1, a.width, a.height);
+  pixels.prefetch(t.transmittances, 1, a.width, a.height);
   alignas(64) T through[kTilePixels];
   std::fill_n(through, kTilePixels, cut.outside);
   pixels.each(a.width, a.height, [&](int i, int64_t) { through[i] = T(1); });
@@ -107,7 +111,7 @@ void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileL
   T* colors = scratch;
   std::fill_n(colors, kTilePixels * stride, T(0));
   Features<T> features(a, t, scratch + kTilePixels * stride);
-  Batch<T, kChannels> batch;
+  Batch<T> batch;
   uint32_t alive = pixels.inside(a.width, a.height);
   int32_t at = t.offsets[tile];
   const int32_t end = t.offsets[tile + 1];
@@ -115,13 +119,15 @@ void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileL
     const int count = std::min(end - at, int32_t(kBatch));
     batch.read(t, at, count, end);
     if (!kChannels) features.read(at, count);
+    const int share = kBatch / __builtin_popcount(alive) + 1;
     for (uint32_t todo = alive; todo; todo &= todo - 1) {
       const int b = __builtin_ctz(todo);
+      batch.prefetch(t, share);
       if (!batch.hits[b]) continue;
       T *T_block = through + kBlockPixels * b, *out = colors + kBlockPixels * stride * b;
       bool open;
       if constexpr (kChannels != 0)
-        open = forward_block(cut, batch, batch.hits[b], pixels.block<T>(b), T_block, out);
+        open = forward_block<T, kChannels>(cut, batch, batch.hits[b], pixels.block<T>(b), T_block, out);
       else
         open = forward_block(cut, batch, features, batch.hits[b], pixels.block<T>(b), T_block, out);
       if (!open) alive &= ~(1u << b);
@@ -129,19 +135,10 @@ void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileL
     at += count;
   }
   t.last[tile] = at;
-  T* image = static_cast<T*>(a.image);
-  T* alphas = static_cast<T*>(a.alphas);
-  const T* background = static_cast<const T*>(a.backgrounds);
-  const int step = kChannels ? kBlockPixels : 1;  // from one channel of a pixel to the next
-  pixels.each(a.width, a.height, [&](int i, int64_t flat) {
-    const T left_over = std::fabs(through[i]);
-    t.transmittances[flat] = left_over;
-    alphas[flat] = 1 - left_over;
-    const T* color = colors + (kChannels ? i / kBlockPixels * kBlockPixels * kChannels + i % kBlockPixels : i * stride);
-    for (int d = 0; d < a.channels; ++d)
-      image[flat * a.channels + d] =
-          color[step * d] + (background ? left_over * background[pixels.camera * a.channels + d] : T(0));
-  });
+  if constexpr (kChannels != 0)
+    write_pixels<T>(a, t, pixels, through, colors, std::integral_constant<int, kChannels>());
+  else
+    write_pixels<T>(a, t, pixels, through, colors, a.channels);
 }
 
 template <class T>

@@ -18,172 +18,125 @@ constexpr double kUnfold = 1.3862943611198906188;  // 2 ln 2: of the exponent's 
 
 int64_t slot_width(const gsr_rasterization& a) { return kMoments + a.channels + (a.absgrad ? 2 : 0); }
 
-// What the passes over a block hand on, a row for each of its splats.
+// What a batch's pairs of splat and block hand on to the sums: a row of sixteen pixels each, block by block.
 template <class T>
-struct BlockRows {
-  Rows<T> u, v, cv, raw;  // cv: c . v
-  Rows<T> weight, vs;
-  uint8_t rows[kBatch];  // places in the batch
+struct Pairs {
+  struct Row {
+    alignas(64) T weight[kBlockPixels], vs[kBlockPixels];
+  };
+  Row rows[kBatch * kBlocks];
   int count = 0;
+  int at[kBlocks], end[kBlocks];  // of each block's pairs: the next one, behind the last
 };
 
-// First pass: what depends on splat and pixel alone, but c . v.
+// A block through its splats of a batch, up to the one that finishes it; returns whether a pixel is still open. First
+// what depends on splat and pixel alone, then the short dependent part. `v_colors` holds 16 a channel, `rows` receives
+// the places of the splats in the batch.
 template <class T, int kChannels>
-GSR_INLINE void place_splat(const Cutoffs<T>& cut, const Splat<T, kChannels>& splat, const BlockPixels<T>& pixels,
-                            int i, BlockRows<T>& out) {
+GSR_INLINE bool replay(const Cutoffs<T>& cut, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
+                       const BlockPixels<T>& pixels, const T* v_colors, T* through, T* remainder,
+                       typename Pairs<T>::Row* out, uint8_t* rows, int& count) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
-  V u[parts], v[parts];
-  splat.place(pixels, u, v);
-#pragma GCC unroll 16
-  for (int p = 0; p < parts; ++p) {
-    out.u.set(i, p, u[p]), out.v.set(i, p, v[p]);
-    out.raw.set(i, p, raw_alpha(cut, V(splat.log2_opacity), u[p], v[p]));
-  }
-}
-
-// Second pass, the only one that depends on the pixel's state: weights and vs, up to the splat that finishes the block.
-template <class T>
-GSR_INLINE bool replay(const Cutoffs<T>& cut, T* through, T* remainder, BlockRows<T>& io) {
-  typedef Vec<T> V;
-  constexpr int parts = BlockPixels<T>::parts;
+  Rows<T> raw;
+  const int all = alphas_of_block(cut, batch, hits, pixels, raw, rows);
   V left[parts], rest[parts];
   for (int p = 0; p < parts; ++p)
     left[p] = V::load(through + V::width * p), rest[p] = V::load(remainder + V::width * p);
   uint32_t open = 1;
   int i = 0;
-  for (; i < io.count && open; ++i) {
+  for (; i < all && open; ++i) {
+    const T* c = kChannels ? batch.splats[rows[i]].channels : features.row(rows[i]);
+    const int channels = kChannels ? kChannels : features.channels;
+    V cv[parts];
+    for (int p = 0; p < parts; ++p) cv[p] = V(c[0]) * V::load(v_colors + V::width * p);
+    for (int d = 1; d < channels; ++d)
+      for (int p = 0; p < parts; ++p) cv[p] = fma(V(c[d]), V::load(v_colors + kBlockPixels * d + V::width * p), cv[p]);
     open = 0;
 #pragma GCC unroll 16
     for (int p = 0; p < parts; ++p) {
-      const V before = left[p], raw = io.raw.get(i, p), cv = io.cv.get(i, p);
-      const Step<T> s = composite(cut, raw, before);
+      const V before = left[p], alpha_raw = raw.get(i, p);
+      const Step<T> s = composite(cut, alpha_raw, before);
       left[p] = s.after;
-      rest[p] = fnma(s.weight, cv, rest[p]);
-      const V v_alpha = fnma(rest[p], reciprocal(V(T(1)) - s.alpha), before * cv);
-      io.weight.set(i, p, s.weight);
-      io.vs.set(i, p, drop(greater(raw, cut.alpha_max), s.alpha * v_alpha));
+      rest[p] = fnma(s.weight, cv[p], rest[p]);
+      const V v_alpha = fnma(rest[p], reciprocal(V(T(1)) - s.alpha), before * cv[p]);
+      s.weight.store(out[i].weight + V::width * p);
+      drop(greater(alpha_raw, cut.alpha_max), s.alpha * v_alpha).store(out[i].vs + V::width * p);
       open |= bits<T>(s.open);
     }
   }
   for (int p = 0; p < parts; ++p) left[p].store(through + V::width * p), rest[p].store(remainder + V::width * p);
-  io.count = i;
+  count = i;
   return open != 0;
 }
 
-// Third pass: adds to a splat's sums of moments and absolute gradients.
-template <bool kAbsolute, class T, int kChannels>
-GSR_INLINE void add_moments(const Splat<T, kChannels>& splat, const BlockRows<T>& in, int i, Vec<T>* m,
-                            Vec<T>* absolutes) {
-  typedef Vec<T> V;
-  V sum[kMoments], flat[2];
-#pragma GCC unroll 16
-  for (int p = 0; p < BlockPixels<T>::parts; ++p) {
-    const V u = in.u.get(i, p), v = in.v.get(i, p), vs = in.vs.get(i, p), vu = vs * u, vv = vs * v;
-    const V terms[3] = {vs, vu, vv};
-    for (int j = 0; j < 3; ++j) sum[j] = p ? sum[j] + terms[j] : terms[j];
-    sum[3] = p ? fma(vu, u, sum[3]) : vu * u;
-    sum[4] = p ? fma(vu, v, sum[4]) : vu * v;
-    sum[5] = p ? fma(vv, v, sum[5]) : vv * v;
-    if (kAbsolute) {
-      const V x = absolute(V(splat.P) * vu), y = absolute(fnma(V(splat.Pk), vu, V(splat.Q) * vv));
-      flat[0] = p ? flat[0] + x : x, flat[1] = p ? flat[1] + y : y;
-    }
-  }
-  for (int j = 0; j < kMoments; ++j) m[j] = m[j] + sum[j];
-  if (kAbsolute)
-    for (int j = 0; j < 2; ++j) absolutes[j] = absolutes[j] + flat[j];
-}
-
-// `v_colors` holds 16 a channel; `sums` has for each splat of the batch moments, channels, absolute gradient.
+// A splat's sums over the blocks in `blocks`: moments, channels, absolute gradient, a register each. `v_colors` holds
+// 16 a channel and block.
 template <class T, int kChannels, bool kAbsolute>
-GSR_INLINE bool backward_block(const Cutoffs<T>& cut, const Batch<T, kChannels>& batch, uint64_t hits,
-                               const BlockPixels<T>& pixels, const T* v_colors, T* through, T* remainder,
-                               Vec<T>* sums) {
+GSR_INLINE void sum_pairs(const Record<T>& splat, uint32_t blocks, const BlockPixels<T>* pixels, const T* v_colors,
+                          Pairs<T>& pairs, Vec<T>* sums) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts, width = kMoments + kChannels + 2 * kAbsolute;
-  BlockRows<T> block;
-  for (; hits; hits &= hits - 1) {
-    const int row = __builtin_ctzll(hits), i = block.count++;
-    const Splat<T, kChannels>& splat = batch.splats[row];
-    block.rows[i] = static_cast<uint8_t>(row);
-    place_splat(cut, splat, pixels, i, block);
+  V m[width];
+  for (V& sum : m) sum = V(T(0));
+  for (; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
+    if (pairs.at[b] == pairs.end[b]) continue;
+    const typename Pairs<T>::Row& row = pairs.rows[pairs.at[b]++];
+    V u[parts], v[parts];
+    place(splat, pixels[b], u, v);
 #pragma GCC unroll 16
     for (int p = 0; p < parts; ++p) {
-      V cv(T(0));
-      for (int d = 0; d < kChannels; ++d) {
-        const V c(splat.channels[d]), v_color = V::load(v_colors + kBlockPixels * d + V::width * p);
-        cv = d ? fma(c, v_color, cv) : c * v_color;
+      const V vs = V::load(row.vs + V::width * p), vu = vs * u[p], vv = vs * v[p];
+      m[0] += vs, m[1] += vu, m[2] += vv;
+      m[3] = fma(vu, u[p], m[3]), m[4] = fma(vu, v[p], m[4]), m[5] = fma(vv, v[p], m[5]);
+      const V weight = V::load(row.weight + V::width * p);
+      for (int d = 0; d < kChannels; ++d)
+        m[kMoments + d] =
+            fma(weight, V::load(v_colors + kBlockPixels * (kChannels * b + d) + V::width * p), m[kMoments + d]);
+      if (kAbsolute) {
+        m[kMoments + kChannels] += absolute(V(splat.P) * vu);
+        m[kMoments + kChannels + 1] += absolute(fnma(V(splat.Pk), vu, V(splat.Q) * vv));
       }
-      block.cv.set(i, p, cv);
     }
   }
-  const bool open = replay(cut, through, remainder, block);
-  for (int i = 0; i < block.count; ++i) {
-    V* m = sums + width * block.rows[i];
-    add_moments<kAbsolute>(batch.splats[block.rows[i]], block, i, m, m + kMoments + kChannels);
-    for (int d = 0; d < kChannels; ++d) {
-      V sum = m[kMoments + d];
-      for (int p = 0; p < parts; ++p)
-        sum = fma(block.weight.get(i, p), V::load(v_colors + kBlockPixels * d + V::width * p), sum);
-      m[kMoments + d] = sum;
-    }
-  }
-  return open;
+  for (int j = 0; j < width; ++j) sums[j] = m[j];
 }
 
-// The same for any number of channels, with two matrix products. `v_colors` has 16 a channel, `v_rows` the same as rows
-// of pixels; `v_features` has a row for each splat of the batch.
-template <class T, bool kAbsolute>
-GSR_INLINE bool backward_block(const Cutoffs<T>& cut, const Batch<T, 0>& batch, const Features<T>& features,
-                               uint64_t hits, const BlockPixels<T>& pixels, const T* v_colors, const T* v_rows,
-                               T* through, T* remainder, Vec<T>* sums, T* v_features) {
+// Adds a block's part of the gradients of features: weights times gradients. `v_rows` holds a row a pixel, `v_features`
+// one for each splat of the batch.
+template <class T>
+GSR_INLINE void add_features(const typename Pairs<T>::Row* pairs, const uint8_t* rows, int count, int stride,
+                             const T* v_rows, T* v_features) {
   typedef Vec<T> V;
-  constexpr int parts = BlockPixels<T>::parts, width = kMoments + 2 * kAbsolute;
-  BlockRows<T> block;
-  for (; hits; hits &= hits - 1) {
-    const int row = __builtin_ctzll(hits), i = block.count++;
-    block.rows[i] = static_cast<uint8_t>(row);
-    place_splat(cut, batch.splats[row], pixels, i, block);
-    const T* c = features.row(row);
-    V cv[parts];
-    for (int p = 0; p < parts; ++p) cv[p] = V(T(0));
-    for (int d = 0; d < features.channels; ++d)
-      for (int p = 0; p < parts; ++p) cv[p] = fma(V(c[d]), V::load(v_colors + kBlockPixels * d + V::width * p), cv[p]);
-    for (int p = 0; p < parts; ++p) block.cv.set(i, p, cv[p]);
-  }
-  const bool open = replay(cut, through, remainder, block);
-  for (int i = 0; i < block.count; ++i) {
-    const int row = block.rows[i];
-    add_moments<kAbsolute>(batch.splats[row], block, i, sums + width * row, sums + width * row + kMoments);
-    for (int d = 0; d < features.stride; d += V::width) {
-      T* to = v_features + row * features.stride + d;
+  for (int i = 0; i < count; ++i)
+    for (int d = 0; d < stride; d += V::width) {
+      T* to = v_features + rows[i] * stride + d;
       V sum = V::load(to);
-      for (int j = 0; j < kBlockPixels; ++j)
-        sum = fma(V(block.weight.of[i][j]), V::load(v_rows + j * features.stride + d), sum);
+      for (int j = 0; j < kBlockPixels; ++j) sum = fma(V(pairs[i].weight[j]), V::load(v_rows + j * stride + d), sum);
       sum.store(to);
     }
-  }
-  return open;
 }
 
 // The incoming gradients of a tile, and each pixel's first remainder.
-template <class T>
-GSR_INLINE void read_gradients(const gsr_rasterization& a, const TileLists<T>& t, const TilePixels& pixels, int stride,
-                               T* v_colors, T* v_rows, T* through, T* remainder) {
-  const T *v_image = static_cast<const T*>(a.v_image), *v_alphas = static_cast<const T*>(a.v_alphas);
-  const T* image = static_cast<const T*>(a.image);
-  const int channels = a.channels;
+template <class T, class Channels>
+GSR_INLINE void read_gradients(const gsr_rasterization& a, const TileLists<T>& t, const TilePixels& pixels,
+                               Channels channels, T* v_colors, T* v_rows, T* through, T* remainder) {
+  const T *const v_image = static_cast<const T*>(a.v_image), *const v_alphas = static_cast<const T*>(a.v_alphas);
+  const T *const image = static_cast<const T*>(a.image), *const left = t.transmittances;
+  constexpr bool known = !std::is_same<Channels, int>::value;
+  const int stride = known ? channels : padded<T>(channels);
   std::fill_n(v_colors, kTilePixels * stride, T(0));
-  if (v_rows) std::fill_n(v_rows, kTilePixels * stride, T(0));
+  if (!known) std::fill_n(v_rows, kTilePixels * stride, T(0));
   pixels.each(a.width, a.height, [&](int i, int64_t flat) {
     through[i] = T(1);
-    T rest = -t.transmittances[flat] * v_alphas[flat];
+    T rest = -left[flat] * v_alphas[flat];
     T* v = v_colors + i / kBlockPixels * kBlockPixels * stride + i % kBlockPixels;
     for (int d = 0; d < channels; ++d) {
-      v[kBlockPixels * d] = v_image[flat * channels + d];
-      if (v_rows) v_rows[i * stride + d] = v_image[flat * channels + d];
-      rest += v_image[flat * channels + d] * image[flat * channels + d];
+      const T v_color = v_image[flat * channels + d];
+      v[kBlockPixels * d] = v_color;
+      if (!known) v_rows[i * stride + d] = v_color;
+      rest += v_color * image[flat * channels + d];
     }
     remainder[i] = rest;
   });
@@ -206,39 +159,53 @@ void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const Tile
   std::fill_n(through, kTilePixels, cut.outside);
   std::fill_n(remainder, kTilePixels, T(0));
   T *v_colors = scratch, *v_rows = scratch + kTilePixels * stride, *v_features = v_rows + kTilePixels * stride;
-  read_gradients(a, t, pixels, stride, v_colors, kChannels ? nullptr : v_rows, through, remainder);
+  if constexpr (kChannels != 0)
+    read_gradients<T>(a, t, pixels, std::integral_constant<int, kChannels>(), v_colors, v_rows, through, remainder);
+  else
+    read_gradients<T>(a, t, pixels, a.channels, v_colors, v_rows, through, remainder);
   Features<T> features(a, t, v_features + kBatch * stride);
-  Batch<T, kChannels> batch;
+  Batch<T> batch;
+  Pairs<T> pairs;
+  BlockPixels<T> blocks[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) blocks[b] = pixels.block<T>(b);
   constexpr int in_sums = kMoments + kChannels + 2 * kAbsolute;
   V sums_of[kBatch * in_sums + V::width];
+  uint8_t rows[kBatch];
   uint32_t alive = pixels.inside(a.width, a.height);
   const int32_t end = t.last[tile];
   for (int32_t at = t.offsets[tile]; at < end;) {
     const int count = std::min(end - at, int32_t(kBatch));
     batch.read(t, at, count, end);
-    std::fill_n(sums_of, count * in_sums, V(T(0)));
     if (!kChannels) features.read(at, count), std::fill_n(v_features, count * stride, T(0));
+    const uint32_t before = alive;
+    pairs.count = 0;
+    const int share = kBatch / __builtin_popcount(alive) + 1;
     for (uint32_t todo = alive; todo; todo &= todo - 1) {
       const int b = __builtin_ctz(todo);
+      batch.prefetch(t, share);
+      pairs.at[b] = pairs.end[b] = pairs.count;
       if (!batch.hits[b]) continue;
-      T *T_block = through + kBlockPixels * b, *R_block = remainder + kBlockPixels * b;
-      const T* v_block = v_colors + kBlockPixels * stride * b;
-      bool open;
-      if constexpr (kChannels != 0)
-        open = backward_block<T, kChannels, kAbsolute>(cut, batch, batch.hits[b], pixels.block<T>(b), v_block, T_block,
-                                                       R_block, sums_of);
-      else
-        open = backward_block<T, kAbsolute>(cut, batch, features, batch.hits[b], pixels.block<T>(b), v_block,
-                                            v_rows + kBlockPixels * stride * b, T_block, R_block, sums_of, v_features);
+      int found;
+      typename Pairs<T>::Row* own = pairs.rows + pairs.count;
+      const bool open =
+          replay<T, kChannels>(cut, batch, features, batch.hits[b], blocks[b], v_colors + kBlockPixels * stride * b,
+                               through + kBlockPixels * b, remainder + kBlockPixels * b, own, rows, found);
+      if (!kChannels) add_features<T>(own, rows, found, stride, v_rows + kBlockPixels * stride * b, v_features);
+      pairs.end[b] = pairs.count += found;
       if (!open) alive &= ~(1u << b);
     }
-    for (int i = 0; i < count; ++i) {
-      T* row = slots + int64_t(at + i) * width;
-      sums(sums_of + i * in_sums, in_sums, row);
-      if (kChannels) continue;
-      std::copy_n(row + kMoments, 2 * kAbsolute, row + kMoments + a.channels);
-      std::copy_n(v_features + i * stride, a.channels, row + kMoments);
-    }
+    for (int i = 0; i < count; ++i)
+      sum_pairs<T, kChannels, kAbsolute>(batch.splats[i], t.masks[at + i] & before, blocks, v_colors, pairs,
+                                         sums_of + i * in_sums);
+    if (kChannels)
+      sums(sums_of, count * in_sums, slots + int64_t(at) * width);
+    else
+      for (int i = 0; i < count; ++i) {
+        T* row = slots + int64_t(at + i) * width;
+        sums(sums_of + i * in_sums, in_sums, row);
+        std::copy_n(row + kMoments, 2 * kAbsolute, row + kMoments + a.channels);
+        std::copy_n(v_features + i * stride, a.channels, row + kMoments);
+      }
     at += count;
   }
   std::fill_n(slots + int64_t(end) * width, int64_t(t.offsets[tile + 1] - end) * width, T(0));
@@ -251,7 +218,10 @@ GSR_INLINE void add_rows(const TileLists<T>& t, int64_t record, const T* slots, 
   std::fill_n(total, width, T(0));
   for (int32_t e = t.first[record]; e < end; ++e) {
     constexpr int ahead = 24;
-    if (e + ahead < t.intersections) __builtin_prefetch(slots + int64_t(t.positions[e + ahead]) * width);
+    if (e + ahead < t.intersections) {
+      const T* row = slots + int64_t(t.positions[e + ahead]) * width;
+      __builtin_prefetch(row), __builtin_prefetch(row + width - 1);
+    }
     const T* __restrict row = slots + int64_t(t.positions[e]) * width;
     for (int i = 0; i < width; ++i) total[i] += row[i];
   }
@@ -265,9 +235,9 @@ GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& 
   const Record<T>& r = t.records[record];
   const T unfold = T(kUnfold);
   T* v_mean = static_cast<T*>(a.v_means2d) + 2 * flat;
-  v_mean[0] = -unfold * r.P * total[1], v_mean[1] = -unfold * (r.Q * total[2] - r.k * r.P * total[1]);
-  // dx = u / P + k v / Q, dy = v / Q
-  const T x_u = 1 / r.P, y_v = 1 / r.Q, x_v = r.k * y_v;
+  v_mean[0] = -unfold * r.P * total[1], v_mean[1] = -unfold * (r.Q * total[2] - r.Pk * total[1]);
+  // dx = u / P + Pk v / (P Q), dy = v / Q
+  const T x_u = 1 / r.P, y_v = 1 / r.Q, x_v = r.Pk * x_u * y_v;
   T* v_conic = static_cast<T*>(a.v_conics) + 3 * flat;
   v_conic[0] = (x_u * x_u * total[3] + 2 * x_u * x_v * total[4] + x_v * x_v * total[5]) / -2;
   v_conic[1] = -y_v * (x_u * total[4] + x_v * total[5]);
@@ -279,10 +249,20 @@ GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& 
     for (int i = 0; i < 2; ++i) static_cast<T*>(a.v_absolute)[2 * flat + i] = unfold * total[kMoments + channels + i];
 }
 
+template <class T>
+GSR_INLINE void prefetch_gradients(const gsr_rasterization& a, int64_t flat) {
+  __builtin_prefetch(static_cast<T*>(a.v_means2d) + 2 * flat, 1);
+  __builtin_prefetch(static_cast<T*>(a.v_conics) + 3 * flat, 1);
+  __builtin_prefetch(static_cast<T*>(a.v_opacities) + flat, 1);
+  __builtin_prefetch(static_cast<T*>(a.v_features) + flat * a.channels, 1);
+}
+
 template <class T, int kChannels>
 void reduce_records(const gsr_rasterization& a, const TileLists<T>& t, int64_t begin, int64_t end, const T* slots,
                     T* scratch) {
   for (int64_t record = begin; record < end; ++record) {
+    constexpr int ahead = 8;
+    if (record + ahead < t.visible) prefetch_gradients<T>(a, t.flat_ids[record + ahead]);
     if constexpr (kChannels != 0) {
       T total[kMoments + kChannels + 2] = {};
       if (a.absgrad)

@@ -11,7 +11,7 @@
 #include "api.h"
 #include "gsr/math.h"
 #include "pool.h"
-#include "simd.h"
+#include "simd_math.h"
 
 namespace gsr {
 namespace {
@@ -94,38 +94,74 @@ struct Visible {
   }
 };
 
-// The ellipse of a splat at the threshold, ready to be tested against the blocks of tiles.
+// A little slack: the pixel loop rounds in its own way, and a hit must never be missed.
 template <class T>
-struct Ellipse {
-  T x, y, P, k, Q, slope, budget;
+T padded_extent(T extent) {
+  return extent * T(1.00001) + T(1e-3);
+}
 
-  Ellipse(const Record<T>& r, T log2_alpha_min) : x(r.x), y(r.y), P(r.P), k(r.k), Q(r.Q) {
-    // the point of a vertical line that is nearest in the sense of the form has y = slope x
-    slope = k * P * P / (k * k * P * P + Q * Q);
-    // a little slack: the pixel loop rounds in its own way, and a hit set must never miss a pixel
-    budget = (r.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5);
+// Pixels of the image whose centres lie in the bounding box of a splat; empty if x0 > x1.
+struct Box {
+  int x0 = 1, y0 = 0, x1 = 0, y1 = 0;
+
+  template <class T>
+  Box(const gsr_rasterization& a, T x, T y, T extent_x, T extent_y) {
+    const T ex = padded_extent(extent_x), ey = padded_extent(extent_y);
+    const T left = max(x - ex - T(0.5), T(0)), right = min(x + ex - T(0.5), T(a.width - 1));
+    const T top = max(y - ey - T(0.5), T(0)), bottom = min(y + ey - T(0.5), T(a.height - 1));
+    if (!(left <= right && top <= bottom)) return;
+    x0 = static_cast<int>(left), y0 = static_cast<int>(top);
+    x0 += x0 < left, y0 += y0 < top;
+    x1 = static_cast<int>(right), y1 = static_cast<int>(bottom);
+    if (y0 > y1) x0 = x1 + 1;
+  }
+};
+
+constexpr int kGroup = 16, kStrip = 7;  // bands of four rows at once; tiles at once, so that a row of blocks is a word
+typedef int32_t Group __attribute__((vector_size(kGroup * sizeof(int32_t))));
+
+template <class T>
+struct Ramp {
+  alignas(64) T of[kGroup];
+
+  constexpr Ramp() : of() {
+    for (int i = 0; i < kGroup; ++i) of[i] = T(i);
+  }
+};
+template <class T>
+constexpr Ramp<T> kRamp{};
+
+// The outline of a splat at the threshold, cut into bands of four rows of pixel centres. What it covers of a band is
+// convex, so it touches a block of the band just where their columns overlap.
+template <class T>
+struct Outline {
+  T x, y, k, ratio, extent, tip;  // ratio = Q / P; the rightmost point lies at y = tip, the leftmost at -tip
+
+  Outline(const T* mean, const T* shape)
+      : x(mean[0]), y(mean[1]), k(shape[1]), ratio(shape[2] / shape[0]), extent(padded_extent(shape[5])) {
+    tip = k * shape[5] * shape[5] / shape[4];
   }
 
-  // Blocks of the tile at (left, top) that it touches, out of `candidates`: for each block, the smallest value of the
-  // form over its rectangle of pixel centres lies on the vertical or horizontal edge nearest to the mean (or is 0
-  // inside).
-  uint32_t hits(int left, int top, uint32_t candidates) const {
-    alignas(64) static const T block_x[kBlocks] = {0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12};
-    alignas(64) static const T block_y[kBlocks] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+  // Columns of blocks [first, end) that it touches in each of the bands from `band` on, between columns `from` and
+  // `to`. A number that is none, from infinite extents, means the whole width.
+  GSR_INLINE void columns(int band, int from, int to, Group& first, Group& end) const {
     typedef Vec<T> V;
-    uint32_t found = 0;
-    for (int b = 0; b < kBlocks; b += V::width) {
-      if (!(candidates >> b & ((1u << V::width) - 1))) continue;
-      const V lo_x = V::load(block_x + b) + V(left + T(0.5) - x), lo_y = V::load(block_y + b) + V(top + T(0.5) - y);
-      const V hi_x = lo_x + V(T(3)), hi_y = lo_y + V(T(3)), zero(T(0));
-      const V near_x = min(max(zero, lo_x), hi_x), near_y = min(max(zero, lo_y), hi_y);
-      const V best_y = min(max(near_x * V(slope), lo_y), hi_y), best_x = min(max(near_y * V(k), lo_x), hi_x);
-      const V u1 = V(P) * fnma(V(k), best_y, near_x), v1 = V(Q) * best_y;
-      const V u2 = V(P) * fnma(V(k), near_y, best_x), v2 = V(Q) * near_y;
-      const V least = min(fma(u1, u1, v1 * v1), fma(u2, u2, v2 * v2));
-      found |= bits<T>(at_least(V(budget), least)) << b;
+    typedef int32_t Whole __attribute__((vector_size(V::width * sizeof(int32_t))));
+    const V low(-extent), high(extent), squared(extent * extent), zero(T(0)), quarter(T(1) / kBlock);
+    const T pad = T(1e-3) + T(1e-6) * std::fabs(x);
+    Whole firsts[kGroup / V::width], ends[kGroup / V::width];
+    for (int i = 0; i < kGroup / V::width; ++i) {
+      const V head = fma(V::load(kRamp<T>.of + i * V::width), V(T(kBlock)), V(T(kBlock * band) + T(0.5) - y));
+      const V upper = max(head, low), lower = min(head + V(T(kBlock - 1)), high);
+      const V right_y = min(max(V(tip), upper), lower), left_y = min(max(V(-tip), upper), lower);
+      const V right_x = fma(V(k), right_y, V(ratio) * sqrt(max(fnma(right_y, right_y, squared), zero)));
+      const V left_x = fma(V(k), left_y, V(-ratio) * sqrt(max(fnma(left_y, left_y, squared), zero)));
+      const V begin = (left_x + V(x - pad + T(0.5))) * quarter,
+              stop = (right_x + V(x + pad + T(kBlock - 0.5))) * quarter;
+      firsts[i] = __builtin_convertvector(min(max(begin, V(T(from))), V(T(to + 1))).v, Whole);
+      ends[i] = __builtin_convertvector(max(min(stop, V(T(to + 1))), V(T(from))).v, Whole);
     }
-    return candidates & found;
+    memcpy(&first, firsts, sizeof first), memcpy(&end, ends, sizeof end);
   }
 };
 
@@ -158,63 +194,68 @@ struct Entries {
   }
 };
 
-// Pixels of the image whose centres lie in the bounding box of a splat; empty if x0 > x1.
-struct Box {
-  int x0 = 1, y0 = 0, x1 = 0, y1 = 0;
-
-  template <class T>
-  Box(const gsr_rasterization& a, T x, T y, T extent_x, T extent_y) {
-    const T ex = extent_x * T(1.00001) + T(1e-3), ey = extent_y * T(1.00001) + T(1e-3);
-    const T left = max(x - ex - T(0.5), T(0)), right = min(x + ex - T(0.5), T(a.width - 1));
-    const T top = max(y - ey - T(0.5), T(0)), bottom = min(y + ey - T(0.5), T(a.height - 1));
-    if (!(left <= right && top <= bottom)) return;
-    x0 = static_cast<int>(left), y0 = static_cast<int>(top);
-    x0 += x0 < left, y0 += y0 < top;
-    x1 = static_cast<int>(right), y1 = static_cast<int>(bottom);
-    if (y0 > y1) x0 = x1 + 1;
-  }
-};
-
 constexpr int kAhead = 16;
 
 template <class T>
 void prefetch_row(const gsr_rasterization& a, int64_t flat) {
+  const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
+  const T* features = static_cast<const T*>(a.features) + flat * a.channels;
   __builtin_prefetch(static_cast<const T*>(a.means2d) + 2 * flat);
-  __builtin_prefetch(static_cast<const T*>(a.shapes) + 6 * flat);
-  __builtin_prefetch(static_cast<const T*>(a.features) + flat * a.channels);
+  __builtin_prefetch(shape);
+  __builtin_prefetch(features);
 }
 
-// Fills the record and writes all (tile, blocks) that it touches; returns their number.
+// Fills the record, writes all (tile, blocks) that it touches, and counts them for each tile.
 template <class T>
-void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, T log2_alpha_min, Entries& entries) {
+void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, Entries& entries, int32_t* counts) {
   const int64_t flat = t.flat_ids[record];
   const T* mean = static_cast<const T*>(a.means2d) + 2 * flat;
   const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
   Record<T>& r = t.records[record];
   r.x = mean[0], r.y = mean[1];
-  r.P = shape[0], r.k = shape[1], r.Q = shape[2], r.log2_opacity = shape[3];
+  r.P = shape[0], r.Pk = shape[0] * shape[1], r.Q = shape[2], r.log2_opacity = shape[3];
   if (a.channels <= kRecordChannels)
     for (int d = 0; d < a.channels; ++d) r.channels[d] = static_cast<const T*>(a.features)[flat * a.channels + d];
   const Box box(a, mean[0], mean[1], shape[4], shape[5]);
   if (box.x0 > box.x1) return;
-  const Ellipse<T> ellipse(r, log2_alpha_min);
+  const Outline<T> outline(mean, shape);
+  const int bx0 = box.x0 >> kBlockBits, bx1 = box.x1 >> kBlockBits, by0 = box.y0 >> kBlockBits,
+            by1 = box.y1 >> kBlockBits;
   const int tx0 = box.x0 >> kTileBits, tx1 = box.x1 >> kTileBits, ty0 = box.y0 >> kTileBits, ty1 = box.y1 >> kTileBits;
   Entry* const out = entries.room(int64_t(tx1 - tx0 + 1) * (ty1 - ty0 + 1));
   const int32_t camera = a.C > 1 ? static_cast<int32_t>(flat / a.N) : 0;  // the division takes as long as a test
   const int32_t first_tile = camera * t.tiles_y * t.tiles_x;
   int64_t count = 0;
-  for (int ty = ty0; ty <= ty1; ++ty)
-    for (int tx = tx0; tx <= tx1; ++tx) {
-      const int left = tx << kTileBits, top = ty << kTileBits;
-      const int bx0 = max(box.x0 - left, 0) >> kBlockBits, bx1 = min(box.x1 - left, kTile - 1) >> kBlockBits;
-      const int by0 = max(box.y0 - top, 0) >> kBlockBits, by1 = min(box.y1 - top, kTile - 1) >> kBlockBits;
-      const uint32_t columns = ((2u << bx1) - (1u << bx0)) * 0x1111u;
-      const uint32_t rows = static_cast<uint32_t>((uint64_t(1) << (4 * by1 + 4)) - (uint64_t(1) << (4 * by0)));
-      uint32_t mask = columns & rows & 0xffffu;
-      if ((bx1 - bx0 + 1) * (by1 - by0 + 1) > 2) mask = ellipse.hits(left, top, mask);
-      out[count] = {first_tile + ty * t.tiles_x + tx, record, static_cast<uint16_t>(mask)};
-      count += mask != 0;
+  for (int group = ty0; group <= ty1; group += kGroup / 4) {
+    Group first, end, zero = {};
+    outline.columns(4 * group, bx0, bx1, first, end);
+    Group band;
+    memcpy(&band, kRamp<int32_t>.of, sizeof band);
+    band += 4 * group;
+    end = (band < by0) | (band > by1) ? zero : end;
+    const int tile_rows = min(ty1 - group + 1, kGroup / 4);
+    for (int strip = tx0; strip <= tx1; strip += kStrip) {
+      const int tile_columns = min(tx1 - strip + 1, kStrip);
+      const auto shifted = [&](Group column) {
+        const Group bit = column - 4 * strip, least = bit < 0 ? zero : bit, most = zero + 4 * kStrip;
+        return (zero + 1) << (least > most ? most : least);
+      };
+      const Group stop = shifted(end), start = shifted(first), bits = stop > start ? stop - start : zero;
+      alignas(64) uint32_t rows[kGroup];  // a bit for each block of the strip
+      memcpy(rows, &bits, sizeof rows);
+      int tx = 0;
+      const uint32_t* row = rows;
+      int32_t tile = first_tile + group * t.tiles_x + strip;
+      for (int i = 0; i < tile_rows * tile_columns; ++i) {
+        const uint32_t mask = (row[0] >> 4 * tx & 15) | (row[1] >> 4 * tx & 15) << 4 | (row[2] >> 4 * tx & 15) << 8 |
+                              (row[3] >> 4 * tx & 15) << 12;
+        out[count] = {tile + tx, record, static_cast<uint16_t>(mask)};
+        count += mask != 0, counts[tile + tx] += mask != 0;
+        const bool over = ++tx == tile_columns;
+        row += over ? 4 : 0, tile += over ? t.tiles_x : 0, tx = over ? 0 : tx;
+      }
     }
+  }
   entries.add(count);
 }
 
@@ -327,20 +368,18 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
   const int64_t ranges = a.threads > 1 ? 4 * a.threads : 1, length = (a.visible + ranges - 1) / ranges;
   std::vector<Entries> entries(ranges);
   int32_t* counts = workspace.take<int32_t>(ranges * t.tiles);
-  const T log2_alpha_min = log2(T(a.alpha_min));
   parallel_for(a.threads, ranges, [&](int64_t range, int) {
     Entries& own = entries[range];
     own.workspace = &workspace;
     own.capacity = std::max(int64_t(1) << 15, t.tiles);
+    int32_t* count = &counts[range * t.tiles];
+    std::fill_n(count, t.tiles, 0);
     const int64_t end = std::min(a.visible, (range + 1) * length);
     for (int64_t i = range * length; i < end; ++i) {
       t.flat_ids[i] = visible.ids[i], t.first[i] = static_cast<int32_t>(own.count);
       if (!sort_lists && i + kAhead < end) prefetch_row<T>(a, visible.ids[i + kAhead]);
-      emit(a, t, static_cast<int32_t>(i), log2_alpha_min, own);
+      emit(a, t, static_cast<int32_t>(i), own, count);
     }
-    int32_t* count = &counts[range * t.tiles];
-    std::fill_n(count, t.tiles, 0);
-    own.each([&](const Entry& entry) { ++count[entry.tile]; });
   });
   int64_t total = 0;
   std::vector<int64_t> starts(ranges);

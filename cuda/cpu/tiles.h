@@ -13,8 +13,8 @@ constexpr int kRecordChannels = 8;
 // What the pixel loops read of one visible splat: a cache line in float. Channels beyond eight stay in their own array.
 template <class T>
 struct alignas(64) Record {
-  T x, y;     // centre in pixels
-  T P, k, Q;  // alpha = 2^(log2_opacity - (P (dx - k dy))^2 - (Q dy)^2)
+  T x, y;      // centre in pixels
+  T P, Pk, Q;  // alpha = 2^(log2_opacity - (P dx - Pk dy)^2 - (Q dy)^2)
   T log2_opacity;
   T channels[kRecordChannels];
 };
