@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
@@ -12,16 +12,12 @@ from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.align import align, common_scale, relative_disparity
 from gs_reg.data_tools.depth.layers import depth_layers
 from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, flow_pairs, ray_matches
-from gs_reg.errors import InputError
 from gs_reg.fit import Model
 from gs_reg.models.coherent import Coherent, CoherentConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.types import Views
 
 from .progress import say
-
-if TYPE_CHECKING:
-    from .reconstruct import Config
 
 
 @dataclass(frozen=True)
@@ -35,24 +31,6 @@ class CoherentStage:
     bend: float = 0.0
     """Bend aligned disparity towards the flow, the more smoothly the larger this is; 0 = leave it (as published)."""
     decoders: CoherentConfig = field(default_factory=CoherentConfig)
-
-
-def check_coherent(config: Config) -> None:
-    """Refuses terms that need the layers or matches of this start where there are none.
-
-    Raises:
-        InputError: names the flag.
-    """
-    on = config.coherent.on
-    if on and config.start == "random":
-        raise InputError("--coherent.on with --start random: it starts from depth; drop one of the two")
-    for place, terms, has in (("terms", config.terms, on), ("free.terms", config.free.terms, False)):
-        for name in ("layered", "flow"):
-            if getattr(terms, name).weight != 0 and not has:
-                need = (
-                    "layers and matches end with the rays" if on else "add --coherent.on, or start from --preset paper"
-                )
-                raise InputError(f"--{place}.{name}.weight: not available there: {need}")
 
 
 def coherent_start(

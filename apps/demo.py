@@ -8,6 +8,7 @@ from pathlib import Path
 from gs_reg.data_tools.dataset import ReadConfig
 
 from . import reconstruct
+from .job import Config as Job
 from .presets import BEST
 from .progress import say
 from .run_folder import open_run, runs_of
@@ -24,7 +25,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    job = reconstruct.Config(
+    job = Job(
         data="motorcycle",
         read=ReadConfig(),
         out=config.out,

@@ -21,9 +21,9 @@ from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
 from .depth_figures import depth_figures, stored_depth
+from .job import Config as ReconstructConfig
 from .pictures import save_depth, save_picture
 from .progress import say
-from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run, open_run
 from .scene_file import read_scene, stored_splats
 from .stages import stages_of

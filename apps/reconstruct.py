@@ -7,36 +7,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-import tyro
 
 from gs_reg import densify
-from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, read_dataset
+from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
-from gs_reg.data_tools.depth.sources import DepthSourceConfig
-from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError, MissingPart
-from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint, save_splats
-from gs_reg.models.pixel_aligned import PixelAlignedConfig
-from gs_reg.models.unseen import FillConfig
 from gs_reg.optim import load_optimizer, optimizer_tensors
-from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Views
 
-from . import presets
-from .coherent import CoherentStage, check_coherent, with_layers
+from .coherent import with_layers
+from .job import Config, check_terms
 from .pictures import save_depth
 from .progress import say
 from .resume import check_same
 from .run_folder import Run, check_free, describe, open_run, runs_of, starting
 from .scene_file import write_scene
 from .sources import Sources, absolute, find_sources, write_sources
-from .stages import FreeStage, Stage, State, begun, model_of, stages_of, steps_of
+from .stages import Stage, State, begun, model_of, stages_of, steps_of
 from .start import first_model
 from .training import Batches, mean_color, train
 from .viewer_layout import write_viewer_layout
@@ -45,59 +37,10 @@ DENSIFIER = "densifier."
 """Of its tensors' names beside those of the optimiser."""
 
 
-@dataclass(frozen=True)
-class Config:
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
-    """Folder of photos (LLFF, COLMAP, transforms.json, Strecha, Middlebury, or plain photos), or `motorcycle`."""
-    read: Annotated[ReadConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadConfig)
-    out: Path | None = None
-    """Folder of the run; default runs/<name>/<time>."""
-    name: str | None = None
-    """Name of the run below runs/; default the name of the data folder."""
-    preset: presets.Name = "best"
-    """What the flags of depth, model, fill, terms, train and free are where they are not given: apps/presets.py."""
-    config: Path | None = None
-    """YAML file of flags, such as the config.yaml of another run; the command line wins over it."""
-    resume: bool = False
-    """Continue the run in --out (or the latest of its name) from its last checkpoint, with its own settings."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train; auto = cuda where it is usable."""
-    seed: int = 0
-    """Seed of everything random."""
-    start: presets.Start = "depth"
-    """Where Gaussians start: at the measured depth of the photos' pixels, or at random in what the cameras see."""
-    depth: DepthSourceConfig = presets.BEST.depth
-    flow: FlowConfig = field(default_factory=FlowConfig)
-    model: PixelAlignedConfig = presets.BEST.model
-    coherent: CoherentStage = presets.BEST.coherent
-    fill: FillConfig = presets.BEST.fill
-    terms: SceneTerms = presets.BEST.terms
-    train: FitConfig = presets.BEST.train
-    free: FreeStage = presets.BEST.free
-    stop_after: Literal["init", "train", "report"] = "report"
-    """init: stop with the untrained splats; train: without figures and report."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints; one is also written when the run is interrupted. The two newest are kept."""
-    keep_every: int | None = None
-    """Checkpoints whose step is a multiple of this are kept for good."""
-    dry_run: bool = False
-    """Read the data and print the plan, write nothing."""
-    json: bool = False
-    """Print result.json on stdout."""
-
-    @classmethod
-    def of_preset(cls, name: str) -> Config:
-        """Raises InputError for a name that is none."""
-        if name not in presets.PRESETS:
-            raise InputError(f"preset: expected one of {', '.join(presets.PRESETS)}, got {name!r}")
-        values = presets.PRESETS[name]
-        return cls(preset=name, **{f.name: getattr(values, f.name) for f in fields(values)})
-
-
 def main(config: Config) -> int:
     if not config.data:
         raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
-    check_coherent(config)
+    check_terms(config)
     clock, device = Clock(), pick_device(config.device)
     densify.check(config.free.densify, device)
     dataset = read_dataset(config.data, config.read)

@@ -29,7 +29,7 @@ class Sources:
 
 
 def find_sources(config: Any, dataset: Dataset) -> Sources:
-    """The sources that the flags of a `reconstruct.Config` name, each told in a line.
+    """The sources that the flags of a `job.Config` name, each told in a line.
 
     Raises:
         InputError, MissingPart: they are not there; says what to do.
@@ -64,7 +64,7 @@ def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> Non
 
 
 def absolute(config: T) -> T:
-    """A `reconstruct.Config` whose sources are found from any folder, so that, stored, it repeats its run."""
+    """A `job.Config` whose sources are found from any folder, so that, stored, it repeats its run."""
     asked: Any = config
     depth, flow = asked.depth, asked.flow
     path = str(Path(depth.path).resolve()) if depth.path and Path(depth.path).exists() else depth.path

@@ -66,7 +66,7 @@ def begun(stage: Stage, model: Model, densifier: dict[str, torch.Tensor] | None 
 
 
 def stages_of(config) -> tuple[Stage, ...]:
-    """The stages that a `reconstruct.Config` asks for."""
+    """The stages that a `job.Config` asks for."""
     rays = Stage("rays", 0, config.terms, config.train)
     if config.start == "random":
         rays = Stage("free", 0, config.free.terms, config.free.train, config.free.densify)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,11 +21,9 @@ from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
 from .coherent import coherent_start
+from .job import Config
 from .progress import say, stage_bar
 from .sources import Sources
-
-if TYPE_CHECKING:
-    from .reconstruct import Config
 
 PIXELS = 9
 """Pixels of the photos to one random Gaussian."""

@@ -15,8 +15,8 @@ import tyro
 from gs_reg.errors import InputError
 
 from .config_file import dump_yaml, read_over_preset, read_yaml
+from .job import Config as ReconstructConfig
 from .progress import say
-from .reconstruct import Config as ReconstructConfig
 from .run_folder import Run
 from .sweep_table import as_markdown, rows_of
 
