@@ -78,6 +78,9 @@ def read_plan(path: Path) -> tuple[Job, ...]:
     for key in ("scenes", "variants"):
         if not isinstance(plan.get(key), dict) or not all(isinstance(v, dict) for v in plan[key].values()):
             raise InputError(f"{path}: {key}: expected a map of names to settings of reconstruct")
+        for name in plan[key]:
+            if not isinstance(name, str) or not name or set(name) & {"/", "\\"} or name.startswith("."):
+                raise InputError(f"{path}: {key}: {name!r} cannot name a folder; leave out slashes and a leading dot")
     seeds = plan.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")

@@ -67,6 +67,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(plan, tmp_path, capsys):
     ("change", "complaint"),
     [
         ({"scenes": {"a": {}}}, "scenes.a: expected `data`"),
+        ({"variants": {"a/b": {}}}, "'a/b' cannot name a folder"),
         ({"variants": [1]}, "variants: expected a map"),
         ({"seeds": "3"}, "seeds: expected a list"),
         ({"sede": [1]}, "unknown key 'sede'"),
