@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 
 from gs_reg.data_tools.depth import DepthMap
-from gs_reg.data_tools.depth.align import align, common_scale, relative_disparity
+from gs_reg.data_tools.depth.align import FEWEST_MATCHES, align, common_scale, relative_disparity
 from gs_reg.data_tools.depth.layers import depth_layers
-from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, flow_pairs, ray_matches
+from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, RayMatches, flow_pairs, ray_matches
+from gs_reg.errors import InputError
 from gs_reg.fit import Model
 from gs_reg.models.coherent import Coherent, CoherentConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
@@ -49,20 +50,35 @@ def coherent_start(
     by_depth = DepthFlow({view.names[0]: d.depth for view, d in zip(views, depths, strict=True)})
     pairs = flow_pairs(views, flow or by_depth)
     matches = [ray_matches(views, pairs, i) for i in range(len(views))]
-    if stage.align:
-        start = []
-        for view, disparity, found in zip(views, disparities, matches, strict=True):
-            depth, affine = align(view, disparity, found, stage.bend or None)
-            say(f"  {view.names[0]}: 1/z = {affine.scale:.4g} d + {affine.offset:.4g}, off by {affine.sd:.2f} px")
-            start.append(depth.depth)
-    else:
-        scale = common_scale(disparities, matches)
-        say(f"  not aligned: 1/z = {scale:.4g} d for every photo")
-        start = [1 / (scale * disparity) for disparity in disparities]
+    start = _aligned(views, disparities, matches, stage)
     layers = [depth_layers(disparity, stage.decoders.layers) for disparity in disparities]
     layered = [replace(view, layers=layer[None]) for view, layer in zip(views, layers, strict=True)]
     found = [(match.inverse_depth, match.pixels) for match in matches]
     return Coherent.from_views(layered, start, found, stage.decoders, rows, seed)
+
+
+def _aligned(
+    views: Sequence[Views], disparities: Sequence[torch.Tensor], matches: Sequence[RayMatches], stage: CoherentStage
+) -> list[torch.Tensor]:
+    """Depth of every photo. One that flow ties to no other takes the scale of the median match of all photos.
+
+    Raises:
+        InputError: no photo has enough matches.
+    """
+    counts = [int((match.pixels > 0).sum()) for match in matches]
+    if max(counts) < FEWEST_MATCHES:
+        raise InputError(f"stage A: no photo has {FEWEST_MATCHES} flow matches with the others; do they overlap?")
+    scale, start = common_scale(disparities, matches), []
+    for view, disparity, found, count in zip(views, disparities, matches, counts, strict=True):
+        if stage.align and count >= FEWEST_MATCHES:
+            depth, affine = align(view, disparity, found, stage.bend or None)
+            say(f"  {view.names[0]}: 1/z = {affine.scale:.4g} d + {affine.offset:.4g}, off by {affine.sd:.2f} px")
+            start.append(depth.depth)
+        else:
+            why = f"{count} flow matches are too few to align it" if stage.align else "not aligned"
+            say(f"  {view.names[0]}: {why}; 1/z = {scale:.4g} d, from the median match of all photos")
+            start.append(1 / (scale * disparity))
+    return start
 
 
 def with_layers(views: Sequence[Views], model: Model) -> list[Views]:

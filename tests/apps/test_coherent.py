@@ -10,6 +10,7 @@ from gs_reg.apps.coherent import coherent_start, with_layers
 from gs_reg.apps.presets import PRESETS
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
+from gs_reg.errors import InputError
 from gs_reg.io import checkpoint, load_splats
 from gs_reg.metrics import psnr
 from gs_reg.models.coherent import Coherent, CoherentConfig
@@ -54,6 +55,20 @@ def test_alignment_finds_the_depths_again_and_can_be_left_out(start):
         errors.append(float((model.start / truth - 1).abs().median()))
     assert errors[0] < 1e-3 and errors[1] > 0.02
     assert isinstance(model, Coherent) and (model.match_pixels > 0).any(1).float().mean() > 0.6
+
+
+def test_a_photo_that_overlaps_with_no_other_takes_the_scale_of_the_rest(start, caplog):
+    caplog.set_level("INFO")
+    views, depths = start
+    around = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
+    away = replace(views[2], cameras=replace(views[2].cameras, viewmats=around @ views[2].cameras.viewmats))
+    stage = replace(PRESETS["paper"].coherent, decoders=CoherentConfig(capacity=1))
+    model = coherent_start([*views[:2], away], depths, None, stage, PixelAlignedConfig(), 0)
+    assert f"{views[2].names[0]}: 0 flow matches are too few" in caplog.text
+    error = (model.start / torch.cat([view.depths.flatten() for view in views]) - 1).abs().unflatten(0, (3, -1))
+    assert error[:2].median() < 1e-3 and error[2].median() < 0.5
+    with pytest.raises(InputError, match="no photo has 20 flow matches"):
+        coherent_start([views[0], away], depths[1:], None, stage, PixelAlignedConfig(), 0)
 
 
 def test_views_take_the_layers_that_the_model_keeps(start):
