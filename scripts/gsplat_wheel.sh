@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Builds a gsplat wheel with its kernels in it, for scripts/gpu_check.sh on a machine without a network: needs nvcc, a
 # network and no GPU. Of gsplat's 19 channel counts it keeps those that the benchmark draws, which takes minutes off.
-#   gsplat_wheel.sh FOLDER [ARCH ...]     ARCH such as 9.0 (default) or 8.0; PYTHON names the interpreter with torch
+#   gsplat_wheel.sh FOLDER [ARCH ...]     ARCH such as 9.0 (default) or 8.0
+# PYTHON names an interpreter of the version, and with the torch, of that machine. MAX_JOBS limits the compilers.
 set -euo pipefail
 PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 OUT=$(realpath -m "$1")
 shift
 export TORCH_CUDA_ARCH_LIST="${*:-9.0}"
 VERSION=1.5.3 CHANNELS="1|3|4|8|32"
+if [[ -z ${CUDA_HOME:-} ]]; then  # torch would guess it from where nvcc lies, which may be a mere link to it
+  CUDA_HOME=$(realpath "$(nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')")
+  export CUDA_HOME
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -6,7 +6,7 @@ from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
 from gs_reg._ops.photometric import photometric
-from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp
+from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp, true_counts
 from gs_reg._ops.rays import along_rays
 from gs_reg._ops.variation import variation
 
@@ -23,5 +23,6 @@ __all__ = [
     "rasterize",
     "rasterize_vjp",
     "sh_channels",
+    "true_counts",
     "variation",
 ]

@@ -33,12 +33,15 @@ def adam(
     row_steps: Tensor | None = None,
     visible: Tensor | None = None,
     now: Tensor | None = None,
+    counts: Tensor | None = None,
+    most: tuple[int, int] = (0, 0),
 ) -> None:
     """One step for N contiguous rows, or those of `visible` (bool [N]), of which the others are left as they are.
 
     The means are corrected for their start by `step` (1 at the first), by `row_steps` (int32 [N], this step included),
     or, without either, not at all, as gsplat does it. `now` (float64 [3]: lr, 1 - beta1^t, 1 - beta2^t) stands in for
-    lr and step where they must be on the device, as in a CUDA graph.
+    lr and step where they must be on the device, as in a CUDA graph. Nothing is done where a drawing's `true_counts`
+    are more than the `most` that memory was taken for: the caller takes more and repeats the step.
     """
     for name, tensor in (("values", values), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
         if not tensor.is_contiguous():
@@ -47,6 +50,7 @@ def adam(
     rests = (1.0, 1.0) if step is None else tuple(1 - beta**step for beta in betas)
     args = AdamRows(**common(values), N=len(values), width=values[0].numel() if len(values) else 1)
     args.lr, (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = lr, betas, eps, rests
-    point(args, now=now, row_steps=row_steps, visible=visible, gradients=gradients)
+    point(args, now=now, row_steps=row_steps, visible=visible, gradients=gradients, counts=counts)
+    args.most_visible, args.most_intersections = most
     point(args, values=values, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
     call("gsr_adam", args, values)

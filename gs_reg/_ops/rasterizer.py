@@ -9,7 +9,10 @@ from gs_reg._library import STATE_SLOTS, Projection, Rasterization
 from gs_reg._ops._args import DEVICES, Memory, call
 from gs_reg._ops._pages import empty
 
-__all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp"]
+__all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp", "true_counts"]
+
+COUNTS_SLOT = 2
+"""Of the CUDA library's state."""
 
 
 def _ptr(tensor: Tensor | None) -> int | None:
@@ -179,11 +182,17 @@ def rasterize(
     alpha_min: float,
     alpha_max: float,
     transmittance_min: float,
+    most_visible: int = 0,
+    most_intersections: int = 0,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Image [C,H,W,D], alphas [C,H,W] and the state that backward reads.
 
     `conics` and `opacities2d` carry gradients only: values come from `shapes`. `absolute` [C,N,2], when given, is a
     zero tensor whose "gradient" is the sum over pixels of the absolute gradient of means2d (for densification).
+
+    On CUDA memory is taken for `most_visible` splats and `most_intersections` with tiles: then nothing waits for the
+    GPU, and the call can be captured in a graph. What is beyond them is left out; `true_counts` tells. 0: the counts
+    are asked for, and waited for.
     """
     ins = _contiguous(means2d, shapes, depths, features)
     args = _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absolute is not None)
@@ -194,9 +203,16 @@ def rasterize(
     _set(args, ("radii", "backgrounds", "image", "alphas"), (radii, backgrounds, image, alphas))
     state = Memory(means2d.device)
     args.alloc = state.callback
+    args.visible, args.intersections = most_visible, most_intersections
     call("gsr_rasterize", args, means2d, state)
     slots = [_state_slot(state, slot) for slot in range(STATE_SLOTS)]
     return image, alphas, [*slots, torch.tensor([args.visible, args.intersections])]
+
+
+def true_counts(state: list[Tensor]) -> Tensor:
+    """[2] (int64) visible splats and intersections of a drawing on CUDA, where it is: at most as many are drawn as
+    memory was taken for."""
+    return state[COUNTS_SLOT].view(torch.int64)[:2]
 
 
 def _state_slot(state: Memory, slot: int) -> Tensor:
@@ -284,7 +300,7 @@ def _(means2d, shapes, depths, radii, features, image, state, v_image, v_alphas,
 
 def _rasterize_setup(ctx, inputs, output):
     means2d, _conics, _opacities2d, features, _backgrounds, absolute, shapes, depths, radii, *rest = inputs
-    _width, _height, *ctx.cutoffs = rest
+    _width, _height, *ctx.cutoffs, _most_visible, _most_intersections = rest
     image, alphas, state = output
     ctx.absgrad = absolute is not None
     ctx.save_for_backward(means2d, shapes, depths, radii, features, image, alphas, *state)
@@ -298,7 +314,9 @@ def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
     inputs = (means2d, shapes, depths, radii, features)
     *grads, v_absolute = rasterize_vjp(*inputs, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad)
     v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.needs_input_grad[4] else None
-    return *grads, v_backgrounds, v_absolute if ctx.absgrad else None, *[None] * 8
+    # torch leaves out trailing inputs that have their default
+    others = [None] * (len(ctx.needs_input_grad) - 6)
+    return *grads, v_backgrounds, v_absolute if ctx.absgrad else None, *others
 
 
 rasterize.register_autograd(_rasterize_backward, setup_context=_rasterize_setup)

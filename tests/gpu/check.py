@@ -27,6 +27,11 @@ LIMIT = 560.0
 """Seconds for all steps together: what is left is skipped and said so."""
 
 
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+ON_GPU = ("--noconftest", "tests/gpu/test_on_gpu.py", "-m", "gpu")
+"""What conftest.py asks for is not on every machine with a GPU, and these tests have no use for it."""
+
+
 class Skipped(Exception):
     """A step cannot run here; the text says why."""
 
@@ -86,7 +91,7 @@ class Check:
         return done.stdout
 
     def pytest(self, *words: str) -> str:
-        return self.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words).strip().splitlines()[-1]
+        return self.run(*PYTEST, *words).strip().splitlines()[-1]
 
 
 def tool(name: str, remedy: str) -> str:
@@ -119,9 +124,8 @@ def gsplat_wheel(check: Check) -> None:
 def sanitized(check: Check, kind: str) -> str:
     program = tool("compute-sanitizer", "part of the CUDA toolkit")
     words = [program, "--tool", kind, "--error-exitcode", "9", "--kernel-name", "kernel_substring=gsr"]
-    words += [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_on_gpu.py", "-m", "gpu"]
     # every block is then an allocation of its own, whose end is watched
-    lines = check.run(*words, "-k", "sanitizer", PYTORCH_NO_CUDA_MEMORY_CACHING="1").splitlines()
+    lines = check.run(*words, *PYTEST, *ON_GPU, "-k", "sanitizer", PYTORCH_NO_CUDA_MEMORY_CACHING="1").splitlines()
     return next((line for line in reversed(lines) if "SUMMARY" in line), lines[-1])
 
 
@@ -163,7 +167,7 @@ def on_gpu(check: Check) -> None:
     if not check.step("build", lambda: build(check)):
         return
     check.step("gsplat wheel", lambda: gsplat_wheel(check))
-    check.step("tests on the GPU", lambda: check.pytest("tests/gpu", "-m", "gpu"))
+    check.step("tests on the GPU", lambda: check.pytest(*ON_GPU))
     check.step("memory checker", lambda: sanitized(check, "memcheck"))
     check.step("race checker", lambda: sanitized(check, "racecheck"))
     check.step("golden data of gsplat", lambda: golden(check))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +18,14 @@ from gs_reg.errors import InputError
 from gs_reg.render import gsplat as gsplat_backend
 from gs_reg.ssim import masked_mean, ssim_map
 
-from .scenes import Draw, Inputs, by_gsplat, native, native_with_counts
+from .scenes import Draw, Inputs, by_gsplat, native, native_with_counts, native_with_state
 
 WARM_UP, TIMED = 20, 100
 SCENES = ("A", "C", "B", "F", "channels", "tiny")
 FLOORS = {"A": 0.065, "C": 0.30, "B": 0.30, "F": 0.135}
 """Milliseconds of forward, backward and sorting that an H100 SXM cannot go below (kernels.md, 4.4; computed)."""
+GRAPH_STEP = 0.35
+RATE, BETAS = 1e-6, (0.9, 0.999)
 IMAGE_ERROR, GRADIENT_ERROR = 1e-4, 1e-4
 """Against double precision: absolute (splats may be longer than 100 px), but for a value in 10^4; and relative L2."""
 
@@ -77,6 +80,7 @@ def bench_scene(scene: BenchScene, draws: dict[str, Draw]) -> list[dict[str, Any
         row |= {key: statistics.median(values) for key, values in times[name].items()}
         row["best"] = min(f + b for f, b in zip(times[name]["forward"], times[name]["backward"], strict=True))
         row |= errors(draw, inputs, expected) | {"peak_mib": peak(draw, inputs), "step": full_step(name, draw, inputs)}
+        row["graph"] = graph_step(inputs, counts) if name == "native" else None
         rows.append(row)
     return rows
 
@@ -131,7 +135,21 @@ def full_step(name: str, draw: Draw, inputs: Inputs) -> float | None:
     photo = torch.rand_like(inputs.upstream)
     leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
     own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
-    step = _native_step(own, photo) if name == "native" else _torch_step(draw, own, photo)
+    return timed_steps(NativeStep(own, photo) if name == "native" else _torch_step(draw, own, photo))
+
+
+def graph_step(inputs: Inputs, counts: Tensor) -> float | None:
+    """Milliseconds of our step as a CUDA graph, with memory for a fifth more than the scene has."""
+    if inputs.upstream.shape[-1] != 3:
+        return None
+    leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
+    own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
+    most = (int(1.2 * counts[0]), int(1.2 * counts[1]))
+    replay = captured(own, torch.rand_like(inputs.upstream), most)
+    return timed_steps(lambda _number: replay())
+
+
+def timed_steps(step: Callable[[int], None]) -> float:
     times = []
     for turn in range(WARM_UP // 2 + TIMED // 4):
         marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
@@ -144,27 +162,51 @@ def full_step(name: str, draw: Draw, inputs: Inputs) -> float | None:
     return statistics.median(times)
 
 
-def _native_step(inputs: Inputs, photo: Tensor):
-    leaves = list(inputs.leaf.values())
-    moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in leaves]
+class NativeStep:
+    """Training by our operators alone; `now` holds the rate and corrections of Adam where they are on the device."""
 
-    def step(number: int) -> None:
-        image, radii, _ = native_with_counts(inputs)
-        l1, dssim, _, _ = _ops.photometric(image, photo, None, True)
-        gradients = torch.autograd.grad(0.8 * l1 + 0.2 * dssim, leaves)
-        seen = (radii[0] > 0).all(-1)
+    def __init__(self, inputs: Inputs, photo: Tensor, most: tuple[int, int] = (0, 0), now: Tensor | None = None):
+        self.inputs, self.photo, self.most, self.now = inputs, photo, most, now
+        self.leaves = list(inputs.leaf.values())
+        self.moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in self.leaves]
+
+    def __call__(self, number: int | None) -> None:
+        image, radii, state = native_with_state(self.inputs, self.most)
+        l1, dssim, _, _ = _ops.photometric(image, self.photo, None, True)
+        gradients = torch.autograd.grad(0.8 * l1 + 0.2 * dssim, self.leaves)
+        options = {"lr": RATE, "betas": BETAS, "eps": 1e-15, "step": number, "visible": (radii[0] > 0).all(-1)}
+        options |= {"now": self.now, "most": self.most, "counts": _ops.true_counts(state) if any(self.most) else None}
         with torch.no_grad():
-            for value, gradient, (mean, square) in zip(leaves, gradients, moments, strict=True):
-                adam(
-                    value, gradient, mean, square, lr=1e-6, betas=(0.9, 0.999), eps=1e-15, step=number, visible=seen
-                )  # fmt: skip
+            for value, gradient, (mean, square) in zip(self.leaves, gradients, self.moments, strict=True):
+                adam(value, gradient, mean, square, **options)
 
-    return step
+
+def captured(inputs: Inputs, photo: Tensor, most: tuple[int, int]) -> Callable[[], None]:
+    """The same as a CUDA graph, which reads rate and corrections from the device; each call is one more step."""
+    now = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64, device="cuda")
+    betas = torch.tensor(BETAS, dtype=torch.float64, device="cuda")
+    powers, step = torch.ones_like(betas), NativeStep(inputs, photo, most, now)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what libraries do at their first call cannot be captured
+        for _ in range(3):
+            step(None)
+    torch.cuda.current_stream().wait_stream(side)
+    now[0] = RATE
+    for moments in step.moments:
+        for moment in moments:
+            moment.zero_()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        powers.mul_(betas)
+        now[1:].copy_(1 - powers)
+        step(None)
+    return graph.replay
 
 
 def _torch_step(draw: Draw, inputs: Inputs, photo: Tensor):
     leaves = list(inputs.leaf.values())
-    optimizer = torch.optim.Adam(leaves, lr=1e-6, eps=1e-15, fused=True)
+    optimizer = torch.optim.Adam(leaves, lr=RATE, betas=BETAS, eps=1e-15, fused=True)
 
     def step(_number: int) -> None:
         image = draw(inputs)
@@ -198,6 +240,9 @@ def gates(rows: list[dict], left_out: dict[str, str]) -> list[dict]:
         total = row["forward"] + row["backward"] if row and on_h100 else None
         passed = None if total is None else total <= 2 * floor + 0.03
         gate(f"{scene}: twice the floor", passed, f"{total:.3f} ms" if total else "the floor is of an H100")
+    graph = native_rows.get("A", {}).get("graph")
+    on_a = None if graph is None else graph <= GRAPH_STEP
+    gate(f"A: a step as a graph in {GRAPH_STEP} ms", on_a, f"{graph:.3f} ms" if graph else left_out.get("A", "-"))
     shares = [row["peak_mib"] for row in rows if row["scene"] == "B" and row["backend"] != "native"]
     share = native_rows["B"]["peak_mib"] / min(shares) if shares else None
     gate(
@@ -215,29 +260,20 @@ def ratio_to_gsplat(scene: str, rows: list[dict]) -> float | None:
     return min(r["forward"] + r["backward"] for r in theirs) / (ours[0]["forward"] + ours[0]["backward"])
 
 
+COLUMNS = ("forward", "backward", "wall", "step", "graph", "x gsplat", "x floor", "MiB", "image", "gradient")
+"""Milliseconds, ratios, memory, errors."""
+
+
 def table(found: dict[str, Any]) -> str:
-    head = (
-        "scene",
-        "backend",
-        "forward",
-        "backward",
-        "wall",
-        "step",
-        "x gsplat",
-        "x floor",
-        "MiB",
-        "image",
-        "gradient",
-    )
-    lines = ["{:9} {:14}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}".format(*head)]
+    lines = [f"{'scene':9} {'backend':14}" + "".join(f"{name:>9}" for name in COLUMNS)]
     for row in found["rows"]:
         ours, floor = row["backend"] == "native", FLOORS.get(row["scene"])
         ratio = ratio_to_gsplat(row["scene"], found["rows"]) if ours else None
         of_floor = (row["forward"] + row["backward"]) / floor if floor and "H100" in found["gpu"] else None
-        numbers = [row["forward"], row["backward"], row["wall"], row["step"], ratio, of_floor]
-        cells = "".join(f"{'-' if n is None else format(n, '.3f'):>9}" for n in numbers)
-        errors_ = f"{row['image_error']:9.1e}{row['gradient_error']:9.1e}"
-        lines.append(f"{row['scene']:9} {row['backend']:14}{cells}{row['peak_mib']:8.0f}{errors_}")
+        numbers = [row["forward"], row["backward"], row["wall"], row["step"], row["graph"], ratio, of_floor]
+        cells = [*("-" if n is None else f"{n:.3f}" for n in numbers), f"{row['peak_mib']:.0f}"]
+        cells += [f"{row[name]:.1e}" for name in ("image_error", "gradient_error")]
+        lines.append(f"{row['scene']:9} {row['backend']:14}" + "".join(f"{cell:>9}" for cell in cells))
     for gate in found["gates"]:
         mark = {True: "pass", False: "FAIL", None: "  - "}[gate["passed"]]
         lines.append(f"{mark}  {gate['gate']}: {gate['detail']}")

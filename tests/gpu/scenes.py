@@ -48,16 +48,22 @@ def native(inputs: Inputs) -> Tensor:
 
 
 def native_with_counts(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, radii [1, N, 2], and visible splats and intersections [2]."""
+    """Image, radii [1, N, 2], and visible splats and intersections [2] on the host."""
+    image, radii, state = native_with_state(inputs)
+    return image, radii, state[-1]
+
+
+def native_with_state(inputs: Inputs, most: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Image, radii and state; with memory for `most` visible splats and intersections nothing waits for the GPU."""
     leaf, size, c = inputs.leaf, (inputs.width, inputs.height), CONFIG
     limits = (c.near, c.far, c.radius_clip, c.eps2d, c.alpha_min, False, False)
     means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(
         *[leaf[name] for name in LEAVES[:4]], inputs.viewmats, inputs.Ks, *size, *limits
     )
     image, _alphas, state = _ops.rasterize(
-        means2d, conics, opacities, leaf["features"][None], None, None, shapes, depths, radii, *size, *CUTOFFS
+        means2d, conics, opacities, leaf["features"][None], None, None, shapes, depths, radii, *size, *CUTOFFS, *most
     )
-    return image, radii, state[-1]
+    return image, radii, state
 
 
 def by_gsplat(packed: bool) -> Draw:

@@ -173,3 +173,14 @@ def test_adam_is_torchs(emulated):
     torch.testing.assert_close(values, theirs.detach(), atol=1e-13, rtol=1e-12)
     with pytest.raises(ValueError, match="values: expected a contiguous tensor"):
         adam(values.T, gradients.T, mean.T, square.T, lr=0.0, betas=(0.9, 0.999), eps=1e-15)
+
+
+@pytest.mark.parametrize(("most", "moves"), [((5, 9), True), ((4, 9), False), ((5, 8), False)])
+def test_adam_rests_where_a_drawing_had_too_little_memory(emulated, most, moves):
+    values, gradients, mean, square = adam_state(torch.float32)
+    before = [t.clone() for t in (values, mean, square)]
+    counts = torch.tensor([5, 9])
+    with emulated():
+        adam(values, gradients, mean, square, lr=0.1, betas=(0.9, 0.999), eps=1e-15, counts=counts, most=most)
+    for after, old in zip((values, mean, square), before, strict=True):
+        assert torch.equal(after, old) != moves

@@ -5,12 +5,15 @@ import torch
 
 from gs_reg import _library, _ops
 from gs_reg._ops.adam import adam
+from gs_reg.apps.bench_scenes import make
 from gs_reg.densify.markov import shared
 from gs_reg.neighbors import gaussian_weights, make_graph
 from gs_reg.render import RenderConfig, gsplat, render
 
 from ..ops.test_variation import maps, sums_in_torch
 from ..render.scenes import leaves, random_scene, rebuilt
+from .compare import NativeStep, captured
+from .scenes import Inputs, native_with_counts
 
 pytestmark = pytest.mark.gpu
 
@@ -158,6 +161,23 @@ def test_copies_of_mcmc_are_gsplats():
     ours = shared(opacities, counts)
     torch.testing.assert_close(ours[0], theirs[0].cpu(), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours[1], theirs[1][:, 0].cpu(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_captured_step_is_an_eager_one():
+    """Nothing waits for the GPU once capacities are given, or the capture would fail; and it learns the same."""
+    scene = make("tiny")
+    photo = torch.rand(1, 256, 256, 3, device="cuda")
+    most = tuple(int(1.2 * n) for n in native_with_counts(Inputs.of(scene, "cuda"))[2].tolist())
+    eager, replayed = Inputs.of(scene, "cuda"), Inputs.of(scene, "cuda")
+    step = NativeStep(eager, photo)
+    for number in range(1, 5):
+        step(number)
+    graph = captured(replayed, photo, most)
+    for _ in range(4):
+        graph()
+    for name, value in eager.leaf.items():
+        assert not torch.equal(value, Inputs.of(scene, "cuda").leaf[name])
+        torch.testing.assert_close(replayed.leaf[name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("features", [0, 2])

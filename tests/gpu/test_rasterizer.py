@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gs_reg import _ops
 from gs_reg._ops import rasterizer
 from gs_reg.render import RenderConfig, render
 
@@ -107,16 +108,17 @@ def test_repeatable_sums(emulated):
 def test_given_capacities(emulated, monkeypatch, visible, intersections, enough):
     """Slack changes nothing, and what is beyond a capacity is left out without harm."""
     theirs = drawn(features=1)
-    plain = rasterizer._rasterization
+    counts = []
 
     def with_capacities(*arguments):
-        args = plain(*arguments)
-        args.visible, args.intersections = visible, intersections
-        return args
+        image, alphas, state = rasterizer.rasterize(*arguments, visible, intersections)
+        counts.append(_ops.true_counts(state).tolist())
+        return image, alphas, state
 
     with emulated(seed=7):
-        monkeypatch.setattr(rasterizer, "_rasterization", with_capacities)
+        monkeypatch.setattr(_ops, "rasterize", with_capacities)
         ours = drawn(features=1)
+    assert 40 < counts[0][0] <= 120 and 50 < counts[0][1] < 3000
     if enough:
         assert_close(ours, theirs)
     else:
