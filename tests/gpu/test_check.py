@@ -110,9 +110,9 @@ def test_only_a_whole_check_proves(tmp_path, monkeypatch):
 @pytest.fixture
 def small():
     scene = make("tiny")
-    parts = {name: getattr(scene, name)[:150] for name in ("means", "quats", "scales", "opacities", "features")}
-    K = torch.tensor([[[40.0, 0, 20], [0, 40, 15], [0, 0, 1]]])
-    return dataclasses.replace(scene, **parts, cameras=Cameras(scene.cameras.viewmats, K, 40, 30))
+    parts = {name: getattr(scene, name)[:60] for name in ("means", "quats", "scales", "opacities", "features")}
+    K = torch.tensor([[[20.0, 0, 10], [0, 20, 8], [0, 0, 1]]])
+    return dataclasses.replace(scene, **parts, cameras=Cameras(scene.cameras.viewmats, K, 20, 16))
 
 
 def test_the_benchmark_judges_by_double_precision(emulated, small):
@@ -128,7 +128,7 @@ def test_the_benchmark_judges_by_double_precision(emulated, small):
 def test_the_benchmarks_step_learns_what_torch_does(emulated, small, slack, monkeypatch):
     """With memory for a given number of splats too; where that is too little nothing changes."""
     monkeypatch.setattr(compare, "RATE", 1e-3)
-    photo = torch.rand(1, 30, 40, 3)
+    photo = torch.rand(1, 16, 20, 3)
     ours, theirs = Inputs.of(small, "cpu"), Inputs.of(small, "cpu")
     seen = (native_with_counts(theirs)[1][0] > 0).all(-1)
     with emulated():
