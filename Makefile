@@ -56,6 +56,7 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 SANITIZED := build/sanitize
 SANITIZED_ISAS ?= base avx2
 SANITIZED_FLAGS_avx2 := -mavx2 -mfma -mbmi -mbmi2
+SANITIZED_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mbmi -mbmi2
 SANITIZED_FLAGS := -std=c++17 -O1 -g -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off \
   -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-psabi -Icuda/include
 SANITIZED_LIBRARIES := $(SANITIZED_ISAS:%=$(SANITIZED)/gs_reg/libgsr_cpu_%.so)

@@ -130,6 +130,27 @@ struct Rows {
   GSR_INLINE void set(int i, int part, Vec<T> v) { v.store(of[i] + Vec<T>::width * part); }
 };
 
+#if !defined(__AVX512BW__)
+// From the 16 bits of each of up to 64 splats to the 64 bits of each block.
+inline void turn_over(const uint16_t* in, int count, uint64_t* out) {
+  typedef uint16_t Row __attribute__((vector_size(2 * kBlocks)));
+  const Row block = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+  uint16_t masks[kBatch], turned[kBatch / 16][kBlocks];
+  for (int i = 0; i < kBatch; ++i) masks[i] = i < count ? in[i] : uint16_t(0);
+  for (int group = 0; group < kBatch / 16; ++group) {
+    Row row = {};
+    for (int i = 0; i < 16; ++i) {
+      const uint16_t bit = static_cast<uint16_t>(1 << i);
+      const Row mask = masks[16 * group + i] - Row{};
+      row |= Row((mask & block) == block) & Row(bit - Row{});
+    }
+    memcpy(turned[group], &row, sizeof row);
+  }
+  for (int b = 0; b < kBlocks; ++b)
+    out[b] = turned[0][b] | uint64_t(turned[1][b]) << 16 | uint64_t(turned[2][b]) << 32 | uint64_t(turned[3][b]) << 48;
+}
+#endif
+
 template <class T>
 struct Batch {
   Record<T> splats[kBatch];
@@ -140,25 +161,8 @@ struct Batch {
   GSR_INLINE void read(const TileLists<T>& t, int32_t at, int count, int32_t end) {
     const int32_t* list = t.list + at;
     next = list + count, after = list + std::min(end - at, int32_t(2 * kBatch));
-    for (int i = 0; i < count; ++i) {
-      splats[i] = t.records[list[i]];
-    }
-    typedef uint16_t Row __attribute__((vector_size(2 * kBlocks)));
-    const Row block = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    uint16_t masks[kBatch], turned[kBatch / 16][kBlocks];
-    for (int i = 0; i < kBatch; ++i) masks[i] = i < count ? t.masks[at + i] : uint16_t(0);
-    for (int group = 0; group < kBatch / 16; ++group) {
-      Row row = {};
-      for (int i = 0; i < 16; ++i) {
-        const uint16_t bit = static_cast<uint16_t>(1 << i);
-        const Row mask = masks[16 * group + i] - Row{};
-        row |= Row((mask & block) == block) & Row(bit - Row{});
-      }
-      memcpy(turned[group], &row, sizeof row);
-    }
-    for (int b = 0; b < kBlocks; ++b)
-      hits[b] =
-          turned[0][b] | uint64_t(turned[1][b]) << 16 | uint64_t(turned[2][b]) << 32 | uint64_t(turned[3][b]) << 48;
+    for (int i = 0; i < count; ++i) splats[i] = t.records[list[i]];
+    turn_over(t.masks + at, count, hits);
   }
 
   // Asks for some records of the next batch: all at once would be more than a core can wait for.

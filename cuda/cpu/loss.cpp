@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "api.h"
+#include "blur.h"
 #include "gsr/ssim.h"
 #include "pool.h"
-#include "rows.h"
 
 namespace gsr {
 namespace {

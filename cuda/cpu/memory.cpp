@@ -1,6 +1,5 @@
 #include "memory.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -11,15 +10,23 @@ namespace {
 
 constexpr int64_t kLine = 64, kPage = 4096, kHugePage = 2 << 20, kLeast = 256 << 10;
 
+// Straight from the system: what a C library keeps of freed memory would count twice.
 Workspace::Block allocate(int64_t size) {
-  const int64_t alignment = size >= kHugePage ? kHugePage : kPage;
   size = (size + kPage - 1) / kPage * kPage;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, alignment, size)) throw std::bad_alloc();
+  const int64_t slack = size >= kHugePage ? kHugePage : 0;
+  void* memory = mmap(nullptr, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  char* start = static_cast<char*>(memory);
+  if (slack) {
+    const int64_t before = (kHugePage - reinterpret_cast<uintptr_t>(start) % kHugePage) % kHugePage;
+    if (before) munmap(start, before);
+    if (before < slack) munmap(start + before + size, slack - before);
+    start += before;
 #ifdef MADV_HUGEPAGE
-  madvise(memory, size / kHugePage * kHugePage, MADV_HUGEPAGE);  // only advice: failure costs time, not results
+    madvise(start, size / kHugePage * kHugePage, MADV_HUGEPAGE);  // only advice: failure costs time, not results
 #endif
-  return {static_cast<char*>(memory), size};
+  }
+  return {start, size};
 }
 
 // Blocks that no call uses: as many as there were calls at once. Never destroyed: a thread may still be in a call while
@@ -47,7 +54,7 @@ Workspace::Workspace() {
 // What did not fit into one block will next time.
 Workspace::~Workspace() {
   if (blocks_.size() > 1) {
-    for (const Block& block : blocks_) free(block.memory);
+    for (const Block& block : blocks_) munmap(block.memory, block.size);
     blocks_.clear();
     try {
       blocks_.push_back(allocate(taken_));

@@ -87,4 +87,15 @@ GSR_INLINE Vec<float> sum_each(const Vec<float>* a) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(d0, d1, 0x88), _mm512_shuffle_f32x4(d0, d1, 0xdd));
 }
 
+// From the 16 bits of each of up to 64 splats to the 64 bits of each block.
+GSR_INLINE void turn_over(const uint16_t* in, int count, uint64_t* out) {
+  const uint64_t wanted = count < 64 ? (uint64_t(1) << count) - 1 : ~uint64_t(0);
+  const __m512i low = _mm512_maskz_loadu_epi16(static_cast<uint32_t>(wanted), in);
+  const __m512i high = _mm512_maskz_loadu_epi16(static_cast<uint32_t>(wanted >> 32), in + 32);
+  for (int b = 0; b < 16; ++b) {
+    const __m512i bit = _mm512_set1_epi16(static_cast<int16_t>(1 << b));
+    out[b] = _mm512_test_epi16_mask(low, bit) | uint64_t(_mm512_test_epi16_mask(high, bit)) << 32;
+  }
+}
+
 }  // namespace gsr

@@ -66,31 +66,35 @@ struct Visible {
     });
   }
 
-  // Ascending keys, stable: three passes of 11 bits, each thread over its own range.
-  void sort(int threads, Workspace& workspace) {
+  // By ascending key, ties in the order of rows, with the flat ids in the lower halves: radix sort over the bits that
+  // differ, each thread over its own range.
+  const uint64_t* sorted(int threads, Workspace& workspace) const {
     const int64_t ranges = std::max(threads, 1), length = (count + ranges - 1) / ranges;
-    uint32_t* other_keys = workspace.take<uint32_t>(count);
-    int32_t* other_ids = workspace.take<int32_t>(count);
-    std::vector<uint32_t> starts(ranges * 2048);
-    for (int shift = 0; shift < 33; shift += 11) {
-      const auto each = [&](auto body) {
-        parallel_for(threads, ranges, [&](int64_t r, int) {
-          uint32_t* own = &starts[r * 2048];
-          for (int64_t i = r * length; i < std::min(count, (r + 1) * length); ++i)
-            body(own[(keys[i] >> shift) & 2047], i);
-        });
+    uint64_t *items = workspace.take<uint64_t>(count), *other = workspace.take<uint64_t>(count);
+    uint32_t least = UINT32_MAX, most = 0;
+    for (int64_t i = 0; i < count; ++i) least = std::min(least, keys[i]), most = std::max(most, keys[i]);
+    const int bits = most > least ? 32 - __builtin_clz(most - least) : 0, passes = (bits + 10) / 11;
+    const int digit = passes ? (bits + passes - 1) / passes : 0, buckets = 1 << digit;
+    const auto each = [&](auto body) {
+      parallel_for(threads, ranges, [&](int64_t r, int) {
+        for (int64_t i = r * length; i < std::min(count, (r + 1) * length); ++i) body(r * buckets, i);
+      });
+    };
+    each([&](int64_t, int64_t i) { items[i] = uint64_t(keys[i] - least) << 32 | static_cast<uint32_t>(ids[i]); });
+    std::vector<uint32_t> starts(ranges * buckets);
+    for (int shift = 32; shift < 32 + bits; shift += digit) {
+      const auto bucket = [&](int64_t own, int64_t i) -> uint32_t& {
+        return starts[own + (items[i] >> shift & (buckets - 1))];
       };
       std::fill(starts.begin(), starts.end(), 0);
-      each([](uint32_t& bucket, int64_t) { ++bucket; });
+      each([&](int64_t own, int64_t i) { ++bucket(own, i); });
       uint32_t sum = 0;
-      for (int bucket = 0; bucket < 2048; ++bucket)
-        for (int64_t r = 0; r < ranges; ++r) sum += std::exchange(starts[r * 2048 + bucket], sum);
-      each([&](uint32_t& bucket, int64_t i) {
-        const uint32_t to = bucket++;
-        other_keys[to] = keys[i], other_ids[to] = ids[i];
-      });
-      std::swap(keys, other_keys), std::swap(ids, other_ids);
+      for (int i = 0; i < buckets; ++i)
+        for (int64_t r = 0; r < ranges; ++r) sum += std::exchange(starts[r * buckets + i], sum);
+      each([&](int64_t own, int64_t i) { other[bucket(own, i)++] = items[i]; });
+      std::swap(items, other);
     }
+    return items;
   }
 };
 
@@ -117,6 +121,40 @@ struct Box {
   }
 };
 
+// The ellipse of a splat at the threshold, ready to be tested against the blocks of a tile.
+template <class T>
+struct Ellipse {
+  T x, y, P, Pk, k, Q, slope, budget;
+
+  Ellipse(const Record<T>& r, T log2_alpha_min) : x(r.x), y(r.y), P(r.P), Pk(r.Pk), k(r.Pk / r.P), Q(r.Q) {
+    // the point of a vertical line that is nearest in the sense of the form has y = slope x
+    slope = Pk * P / (Pk * Pk + Q * Q);
+    budget = (r.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5);
+  }
+
+  // Blocks of the tile at (left, top) that it touches, out of `candidates`: for each block, the smallest value of the
+  // form over its rectangle of pixel centres lies on the vertical or horizontal edge nearest to the mean (or is 0
+  // inside).
+  uint32_t hits(int left, int top, uint32_t candidates) const {
+    alignas(64) static const T block_x[kBlocks] = {0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12};
+    alignas(64) static const T block_y[kBlocks] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+    typedef Vec<T> V;
+    uint32_t found = 0;
+    for (int b = 0; b < kBlocks; b += V::width) {
+      if (!(candidates >> b & ((1u << V::width) - 1))) continue;
+      const V lo_x = V::load(block_x + b) + V(left + T(0.5) - x), lo_y = V::load(block_y + b) + V(top + T(0.5) - y);
+      const V hi_x = lo_x + V(T(3)), hi_y = lo_y + V(T(3)), zero(T(0));
+      const V near_x = min(max(zero, lo_x), hi_x), near_y = min(max(zero, lo_y), hi_y);
+      const V best_y = min(max(near_x * V(slope), lo_y), hi_y), best_x = min(max(near_y * V(k), lo_x), hi_x);
+      const V u1 = fnma(V(Pk), best_y, V(P) * near_x), v1 = V(Q) * best_y;
+      const V u2 = fnma(V(Pk), near_y, V(P) * best_x), v2 = V(Q) * near_y;
+      const V least = min(fma(u1, u1, v1 * v1), fma(u2, u2, v2 * v2));
+      found |= bits<T>(at_least(V(budget), least)) << b;
+    }
+    return candidates & found;
+  }
+};
+
 constexpr int kGroup = 16, kStrip = 7;  // bands of four rows at once; tiles at once, so that a row of blocks is a word
 typedef int32_t Group __attribute__((vector_size(kGroup * sizeof(int32_t))));
 
@@ -137,9 +175,9 @@ template <class T>
 struct Outline {
   T x, y, k, ratio, extent, tip;  // ratio = Q / P; the rightmost point lies at y = tip, the leftmost at -tip
 
-  Outline(const T* mean, const T* shape)
-      : x(mean[0]), y(mean[1]), k(shape[1]), ratio(shape[2] / shape[0]), extent(padded_extent(shape[5])) {
-    tip = k * shape[5] * shape[5] / shape[4];
+  explicit Outline(const Record<T>& r) : x(r.x), y(r.y), extent(padded_extent(r.extent_y)) {
+    const T inverse = 1 / r.P;
+    k = r.Pk * inverse, ratio = r.Q * inverse, tip = k * r.extent_y * r.extent_y / r.extent_x;
   }
 
   // Columns of blocks [first, end) that it touches in each of the bands from `band` on, between columns `from` and
@@ -194,45 +232,66 @@ struct Entries {
   }
 };
 
-constexpr int kAhead = 16;
+template <class T>
+void fill(const gsr_rasterization& a, int64_t flat, Record<T>& r) {
+  const T* mean = static_cast<const T*>(a.means2d) + 2 * flat;
+  const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
+  r.x = mean[0], r.y = mean[1];
+  r.P = shape[0], r.Pk = shape[0] * shape[1], r.Q = shape[2], r.log2_opacity = shape[3];
+  r.extent_x = shape[4], r.extent_y = shape[5];
+  if (a.channels <= kRecordChannels)
+    for (int d = 0; d < a.channels; ++d) r.channels[d] = static_cast<const T*>(a.features)[flat * a.channels + d];
+}
 
 template <class T>
 void prefetch_row(const gsr_rasterization& a, int64_t flat) {
-  const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
-  const T* features = static_cast<const T*>(a.features) + flat * a.channels;
   __builtin_prefetch(static_cast<const T*>(a.means2d) + 2 * flat);
-  __builtin_prefetch(shape);
-  __builtin_prefetch(features);
+  __builtin_prefetch(static_cast<const T*>(a.shapes) + 6 * flat);
+  __builtin_prefetch(static_cast<const T*>(a.features) + flat * a.channels);
 }
 
-// Fills the record, writes all (tile, blocks) that it touches, and counts them for each tile.
-template <class T>
-void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, Entries& entries, int32_t* counts) {
-  const int64_t flat = t.flat_ids[record];
-  const T* mean = static_cast<const T*>(a.means2d) + 2 * flat;
-  const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
-  Record<T>& r = t.records[record];
-  r.x = mean[0], r.y = mean[1];
-  r.P = shape[0], r.Pk = shape[0] * shape[1], r.Q = shape[2], r.log2_opacity = shape[3];
-  if (a.channels <= kRecordChannels)
-    for (int d = 0; d < a.channels; ++d) r.channels[d] = static_cast<const T*>(a.features)[flat * a.channels + d];
-  const Box box(a, mean[0], mean[1], shape[4], shape[5]);
-  if (box.x0 > box.x1) return;
-  const Outline<T> outline(mean, shape);
-  const int bx0 = box.x0 >> kBlockBits, bx1 = box.x1 >> kBlockBits, by0 = box.y0 >> kBlockBits,
-            by1 = box.y1 >> kBlockBits;
-  const int tx0 = box.x0 >> kTileBits, tx1 = box.x1 >> kTileBits, ty0 = box.y0 >> kTileBits, ty1 = box.y1 >> kTileBits;
-  Entry* const out = entries.room(int64_t(tx1 - tx0 + 1) * (ty1 - ty0 + 1));
-  const int32_t camera = a.C > 1 ? static_cast<int32_t>(flat / a.N) : 0;  // the division takes as long as a test
-  const int32_t first_tile = camera * t.tiles_y * t.tiles_x;
+// Where the entries of a record go.
+struct Target {
+  int32_t record;
+  Entry* out;
+  int32_t* counts;  // of each tile
   int64_t count = 0;
+
+  GSR_INLINE void add(int32_t tile, uint32_t mask) {
+    out[count] = {tile, record, static_cast<uint16_t>(mask)};
+    count += mask != 0, counts[tile] += mask != 0;
+  }
+};
+
+// Tile by tile: less work for a tile or two. A box of one or two blocks is not worth the test.
+template <class T>
+GSR_INLINE void emit_few(const Record<T>& r, const Box& box, T log2_alpha_min, int32_t first_tile, int tiles_x,
+                         Target& target) {
+  const Ellipse<T> ellipse(r, log2_alpha_min);
+  for (int ty = box.y0 >> kTileBits; ty <= box.y1 >> kTileBits; ++ty)
+    for (int tx = box.x0 >> kTileBits; tx <= box.x1 >> kTileBits; ++tx) {
+      const int left = tx << kTileBits, top = ty << kTileBits;
+      const int bx0 = max(box.x0 - left, 0) >> kBlockBits, bx1 = min(box.x1 - left, kTile - 1) >> kBlockBits;
+      const int by0 = max(box.y0 - top, 0) >> kBlockBits, by1 = min(box.y1 - top, kTile - 1) >> kBlockBits;
+      const uint32_t columns = ((2u << bx1) - (1u << bx0)) * 0x1111u;
+      const uint32_t rows = static_cast<uint32_t>((uint64_t(1) << (4 * by1 + 4)) - (uint64_t(1) << (4 * by0)));
+      uint32_t mask = columns & rows & 0xffffu;
+      if ((bx1 - bx0 + 1) * (by1 - by0 + 1) > 2) mask = ellipse.hits(left, top, mask);
+      target.add(first_tile + ty * tiles_x + tx, mask);
+    }
+}
+
+// By the outline: a fixed price, and little for each tile.
+template <class T>
+GSR_INLINE void emit_many(const Record<T>& r, const Box& box, int32_t first_tile, int tiles_x, Target& target) {
+  const Outline<T> outline(r);
+  const int tx0 = box.x0 >> kTileBits, tx1 = box.x1 >> kTileBits, ty0 = box.y0 >> kTileBits, ty1 = box.y1 >> kTileBits;
   for (int group = ty0; group <= ty1; group += kGroup / 4) {
-    Group first, end, zero = {};
-    outline.columns(4 * group, bx0, bx1, first, end);
-    Group band;
+    Group first, end, band, zero = {};
+    outline.columns(4 * group, box.x0 >> kBlockBits, box.x1 >> kBlockBits, first, end);
     memcpy(&band, kRamp<int32_t>.of, sizeof band);
     band += 4 * group;
-    end = (band < by0) | (band > by1) ? zero : end;
+    end = (band < box.y0 >> kBlockBits) | (band > box.y1 >> kBlockBits) ? zero : end;
     const int tile_rows = min(ty1 - group + 1, kGroup / 4);
     for (int strip = tx0; strip <= tx1; strip += kStrip) {
       const int tile_columns = min(tx1 - strip + 1, kStrip);
@@ -245,18 +304,35 @@ void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, Ent
       memcpy(rows, &bits, sizeof rows);
       int tx = 0;
       const uint32_t* row = rows;
-      int32_t tile = first_tile + group * t.tiles_x + strip;
+      int32_t tile = first_tile + group * tiles_x + strip;
       for (int i = 0; i < tile_rows * tile_columns; ++i) {
-        const uint32_t mask = (row[0] >> 4 * tx & 15) | (row[1] >> 4 * tx & 15) << 4 | (row[2] >> 4 * tx & 15) << 8 |
-                              (row[3] >> 4 * tx & 15) << 12;
-        out[count] = {tile + tx, record, static_cast<uint16_t>(mask)};
-        count += mask != 0, counts[tile + tx] += mask != 0;
+        target.add(tile + tx, (row[0] >> 4 * tx & 15) | (row[1] >> 4 * tx & 15) << 4 | (row[2] >> 4 * tx & 15) << 8 |
+                                  (row[3] >> 4 * tx & 15) << 12);
         const bool over = ++tx == tile_columns;
-        row += over ? 4 : 0, tile += over ? t.tiles_x : 0, tx = over ? 0 : tx;
+        row += over ? 4 : 0, tile += over ? tiles_x : 0, tx = over ? 0 : tx;
       }
     }
   }
-  entries.add(count);
+}
+
+// Writes all (tile, blocks) that a record touches, and counts them for each tile.
+template <class T>
+void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, T log2_alpha_min, Entries& entries,
+          int32_t* counts) {
+  const Record<T>& r = t.records[record];
+  const Box box(a, r.x, r.y, r.extent_x, r.extent_y);
+  if (box.x0 > box.x1) return;
+  const int64_t tiles =
+      int64_t((box.x1 >> kTileBits) - (box.x0 >> kTileBits) + 1) * ((box.y1 >> kTileBits) - (box.y0 >> kTileBits) + 1);
+  Target target{record, entries.room(tiles), counts};
+  // the division takes as long as a test
+  const int32_t camera = a.C > 1 ? static_cast<int32_t>(t.flat_ids[record] / a.N) : 0;
+  const int32_t first_tile = camera * t.tiles_y * t.tiles_x;
+  if (tiles <= 2)
+    emit_few(r, box, log2_alpha_min, first_tile, t.tiles_x, target);
+  else
+    emit_many(r, box, first_tile, t.tiles_x, target);
+  entries.add(target.count);
 }
 
 // An intersection in the list of its tile before that is sorted.
@@ -353,7 +429,7 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
   Visible visible(T(0), a, workspace);
   // few tiles a splat: the lists are cheaper to sort than the splats, and records stay in the order of memory
   const bool sort_lists = visible.tiles < 3.5;
-  if (!sort_lists) visible.sort(a.threads, workspace);
+  const uint64_t* order = sort_lists ? nullptr : visible.sorted(a.threads, workspace);
   watch.next(GSR_BIN);
   a.visible = visible.count;
   allocate<Record<T>>(a, GSR_RECORDS, a.visible);
@@ -368,6 +444,8 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
   const int64_t ranges = a.threads > 1 ? 4 * a.threads : 1, length = (a.visible + ranges - 1) / ranges;
   std::vector<Entries> entries(ranges);
   int32_t* counts = workspace.take<int32_t>(ranges * t.tiles);
+  const T log2_alpha_min = log2(T(a.alpha_min));
+  const auto flat_of = [&](int64_t i) { return order ? static_cast<int32_t>(order[i]) : visible.ids[i]; };
   parallel_for(a.threads, ranges, [&](int64_t range, int) {
     Entries& own = entries[range];
     own.workspace = &workspace;
@@ -376,9 +454,12 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
     std::fill_n(count, t.tiles, 0);
     const int64_t end = std::min(a.visible, (range + 1) * length);
     for (int64_t i = range * length; i < end; ++i) {
-      t.flat_ids[i] = visible.ids[i], t.first[i] = static_cast<int32_t>(own.count);
-      if (!sort_lists && i + kAhead < end) prefetch_row<T>(a, visible.ids[i + kAhead]);
-      emit(a, t, static_cast<int32_t>(i), own, count);
+      constexpr int ahead = 16;
+      if (order && i + ahead < end) prefetch_row<T>(a, flat_of(i + ahead));
+      t.flat_ids[i] = flat_of(i);
+      fill(a, flat_of(i), t.records[i]);
+      t.first[i] = static_cast<int32_t>(own.count);
+      emit(a, t, static_cast<int32_t>(i), log2_alpha_min, own, count);
     }
   });
   int64_t total = 0;

@@ -17,6 +17,7 @@ struct alignas(64) Record {
   T P, Pk, Q;  // alpha = 2^(log2_opacity - (P dx - Pk dy)^2 - (Q dy)^2)
   T log2_opacity;
   T channels[kRecordChannels];
+  T extent_x, extent_y;  // half of the bounding box
 };
 
 // Typed view of the state that forward saves and backward reads.

@@ -44,7 +44,7 @@ class Pages:
             del self.blocks[i], self.served[i]
         block = mmap.mmap(-1, size + size // 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
+            block.madvise(mmap.MADV_HUGEPAGE, 0, size // mmap.PAGESIZE * mmap.PAGESIZE)  # not the spare room
         self.blocks.append(block)
         self.served.append(0)
         return len(self.blocks) - 1
