@@ -249,20 +249,10 @@ GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& 
     for (int i = 0; i < 2; ++i) static_cast<T*>(a.v_absolute)[2 * flat + i] = unfold * total[kMoments + channels + i];
 }
 
-template <class T>
-GSR_INLINE void prefetch_gradients(const gsr_rasterization& a, int64_t flat) {
-  __builtin_prefetch(static_cast<T*>(a.v_means2d) + 2 * flat, 1);
-  __builtin_prefetch(static_cast<T*>(a.v_conics) + 3 * flat, 1);
-  __builtin_prefetch(static_cast<T*>(a.v_opacities) + flat, 1);
-  __builtin_prefetch(static_cast<T*>(a.v_features) + flat * a.channels, 1);
-}
-
 template <class T, int kChannels>
 void reduce_records(const gsr_rasterization& a, const TileLists<T>& t, int64_t begin, int64_t end, const T* slots,
                     T* scratch) {
   for (int64_t record = begin; record < end; ++record) {
-    constexpr int ahead = 8;
-    if (record + ahead < t.visible) prefetch_gradients<T>(a, t.flat_ids[record + ahead]);
     if constexpr (kChannels != 0) {
       T total[kMoments + kChannels + 2] = {};
       if (a.absgrad)
