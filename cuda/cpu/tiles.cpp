@@ -291,7 +291,7 @@ GSR_INLINE void emit_many(const Record<T>& r, const Box& box, int32_t first_tile
     outline.columns(4 * group, box.x0 >> kBlockBits, box.x1 >> kBlockBits, first, end);
     memcpy(&band, kRamp<int32_t>.of, sizeof band);
     band += 4 * group;
-    end = (band < box.y0 >> kBlockBits) | (band > box.y1 >> kBlockBits) ? zero : end;
+    end = ((band < box.y0 >> kBlockBits) | (band > box.y1 >> kBlockBits)) ? zero : end;
     const int tile_rows = min(ty1 - group + 1, kGroup / 4);
     for (int strip = tx0; strip <= tx1; strip += kStrip) {
       const int tile_columns = min(tx1 - strip + 1, kStrip);
