@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -49,10 +50,20 @@ def bench(limit: float) -> dict[str, Any]:
         "gsplat": None if why else _version("gsplat"),
         "gsplat_missing": why and why[0],
         "semantics": "gsplat 1.5.3",
+        "commit": said("git", "rev-parse", "HEAD"),
+        "clocks": said("nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.mem", "--format=csv"),
         "rows": rows,
         "left_out": left_out,
         "gates": gates(rows, left_out),
     }
+
+
+def said(*words: str) -> str | None:
+    """What a program prints; None where it is missing or fails."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _version(package: str) -> str:

@@ -49,6 +49,11 @@ def test_gates_and_table(h100):
     assert len(widths) == 1
 
 
+def test_what_a_program_says():
+    assert compare.said("echo", "fine") == "fine" and compare.said("false") is None
+    assert compare.said("no such program") is None
+
+
 def test_without_gsplat_nothing_is_claimed(h100):
     found = compare.gates([row("A", "native", 0.05, 0.1)], {})
     assert all(g["passed"] is None for g in found if "gsplat" in g["gate"])

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from .instructions import KINDS, allowed, counted, disassembler
 from .resources import ROOT, ceilings, reported
 
 
@@ -38,3 +39,20 @@ def test_no_float_kernel_spills(use):
 def test_pixel_loops_of_three_channels_keep_to_the_plan():
     assert ceilings()["forward_kernel<float, 3>"][0] <= 48
     assert ceilings()["backward_kernel<float, 3, false>"][0] <= 96
+
+
+@pytest.mark.timeout(1200)
+def test_pixel_loops_do_not_grow(use):
+    """Of no costly kind more than a tenth beyond the table."""
+    program = disassembler()
+    if program is None:
+        pytest.skip("cuobjdump not found: instructions not counted")
+    found, most = counted(program), allowed()
+    assert set(found) == set(most)
+    grown = {
+        (kernel, kind): (count, before)
+        for kernel, counts in found.items()
+        for kind, count, before in zip(KINDS, counts, most[kernel], strict=True)
+        if count > 1.1 * before
+    }
+    assert grown == {}
