@@ -62,7 +62,7 @@ class State:
 def begun(stage: Stage, model: Model, densifier: dict[str, torch.Tensor] | None = None) -> State:
     """The start of a stage; `densifier` holds the tensors of another one that is to go on."""
     densify = None if stage.densify.method == "none" else Densifier(stage.densify, densifier)
-    return State(stage, model, make_optimizer(model.parameter_groups()), 0, densify)
+    return State(stage, model, make_optimizer(model.parameter_groups(), stage.fit.optim.selective), 0, densify)
 
 
 def stages_of(config) -> tuple[Stage, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gs_reg.densify import Densifier
 from gs_reg.dropout import dropped
-from gs_reg.optim import OptimConfig, set_rates
+from gs_reg.optim import OptimConfig, SelectiveAdam, set_rates
 from gs_reg.render import RenderConfig, render
 from gs_reg.terms import Context, evaluate
 from gs_reg.types import Render, Splats, Views
@@ -103,6 +103,8 @@ def fit(
             densify.before_backward(image, splats, views.cameras)
         total.backward()
         set_rates(optimizer, config.optim, step, config.steps)
+        if isinstance(optimizer, SelectiveAdam):
+            optimizer.seen = image.visible.any(0)
         optimizer.step()
         if densify:
             size = (views.cameras.width * draws.supersample, views.cameras.height * draws.supersample)

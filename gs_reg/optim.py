@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gs_reg import _ops
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -15,13 +17,69 @@ class OptimConfig:
     """Learning rates fall exponentially to this share of their start by the last step."""
     warmup: int = 0
     """Steps over which the rates rise linearly."""
+    selective: bool = False
+    """Gaussians that a step does not draw rest, momentum included; for models with a row a Gaussian."""
 
 
-def make_optimizer(groups: list[dict]) -> torch.optim.AdamW:
-    """Adam; groups may have a decoupled `weight_decay`."""
+def make_optimizer(groups: list[dict], selective: bool = False) -> torch.optim.Optimizer:
+    """Adam; groups may have a decoupled `weight_decay`, unless it is selective."""
     for group in groups:
         group["start_lr"] = group["lr"]
+    if selective:
+        return SelectiveAdam(groups)
     return torch.optim.AdamW(groups, eps=1e-15, weight_decay=0.0, fused=True)
+
+
+class SelectiveAdam(torch.optim.Optimizer):
+    """Adam for the rows that were seen, each corrected by the number of its own steps."""
+
+    def __init__(self, groups: list[dict]):
+        """
+        Raises:
+            ValueError: a group has weight decay.
+        """
+        super().__init__(groups, {"betas": (0.9, 0.999), "eps": 1e-15})
+        self.seen: Tensor | None = None
+        """[N] (bool), set before each step."""
+        for group in self.param_groups:
+            if group.get("weight_decay", 0.0):
+                raise ValueError(f"selective: {group['name']} has weight decay, which would move rows that rest")
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """
+        Raises:
+            ValueError: a parameter has another number of rows than `seen`.
+        """
+        seen = self.seen
+        for group in self.param_groups:
+            (values,) = group["params"]
+            if values.grad is None or seen is None:
+                continue
+            if len(values) != len(seen):
+                raise ValueError(f"selective: {group['name']} has {len(values)} rows, and {len(seen)} were drawn")
+            state = self.state[values]
+            if not state:
+                state |= {"exp_avg": torch.zeros_like(values), "exp_avg_sq": torch.zeros_like(values)}
+                state["row_steps"] = torch.zeros_like(seen, dtype=torch.int32)
+            state["row_steps"] += seen
+            if _ops.is_native(values) and _ops.offers(values, "gsr_adam"):
+                rates = {"lr": group["lr"], "betas": group["betas"], "eps": group["eps"]}
+                moments = state["exp_avg"], state["exp_avg_sq"]
+                _ops.adam(values, values.grad, *moments, row_steps=state["row_steps"], visible=seen, **rates)
+            else:
+                _move_rows(values, state, seen.nonzero()[:, 0], group)
+
+
+def _move_rows(values: Tensor, state: dict[str, Tensor], rows: Tensor, group: dict) -> None:
+    """One step for some rows in plain torch."""
+    (beta1, beta2), column = group["betas"], (-1, *[1] * (values.ndim - 1))
+    gradient, steps = values.grad[rows], state["row_steps"][rows].double()  # type: ignore[index]
+    mean = beta1 * state["exp_avg"][rows] + (1 - beta1) * gradient
+    square = beta2 * state["exp_avg_sq"][rows] + (1 - beta2) * gradient.square()
+    rest1, rest2 = ((1 - beta**steps).to(values).view(column) for beta in (beta1, beta2))
+    values[rows] -= group["lr"] / rest1 * mean / ((square / rest2).sqrt() + group["eps"])
+    state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
 
 
 def set_rates(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops
-from gs_reg._ops.adam import adam
 from gs_reg.apps.bench_scenes import BenchScene, expanded, make
 from gs_reg.errors import InputError
 from gs_reg.render import gsplat as gsplat_backend
@@ -189,7 +188,7 @@ class NativeStep:
         options |= {"now": self.now, "most": self.most, "counts": _ops.true_counts(state) if any(self.most) else None}
         with torch.no_grad():
             for value, gradient, (mean, square) in zip(self.leaves, gradients, self.moments, strict=True):
-                adam(value, gradient, mean, square, **options)
+                _ops.adam(value, gradient, mean, square, **options)
 
 
 def captured(inputs: Inputs, photo: Tensor, most: tuple[int, int]) -> Callable[[], None]:

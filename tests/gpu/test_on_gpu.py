@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from gs_reg import _library, _ops
-from gs_reg._ops.adam import adam
 from gs_reg.apps.bench_scenes import make
 from gs_reg.densify.markov import shared
 from gs_reg.neighbors import gaussian_weights, make_graph
@@ -145,7 +144,7 @@ def test_adam():
     for step in range(1, 5):
         theirs.grad = gradients * step
         optimizer.step()
-        adam(values, gradients * step, mean, square, lr=0.02, betas=(0.9, 0.999), eps=1e-15, step=step)
+        _ops.adam(values, gradients * step, mean, square, lr=0.02, betas=(0.9, 0.999), eps=1e-15, step=step)
     torch.testing.assert_close(values, theirs.detach(), atol=1e-6, rtol=1e-5)
 
 
