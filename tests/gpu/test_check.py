@@ -68,11 +68,14 @@ def test_steps_are_told_apart(tmp_path):
         raise Skipped("compute-sanitizer not found")
 
     assert not check.step("three", no_tool)
-    check.start -= checks.LIMIT
-    assert not check.step("four", lambda: "never run")
+    check.start -= checks.LIMIT - 5.5
+    assert not check.step("four", lambda: check.run("sleep", "60"))
+    check.start -= 10
+    assert not check.step("five", lambda: "never run")
     written = json.loads((tmp_path / "report.json").read_text())["steps"]
-    assert [step["status"] for step in written] == ["passed", "failed", "skipped", "skipped"]
-    assert "exit code 1" in written[1]["detail"] and written[3]["detail"] == "no time left"
+    assert [step["status"] for step in written] == ["passed", "failed", *["skipped"] * 3]
+    assert "exit code 1" in written[1]["detail"] and "cut off" in written[3]["detail"]
+    assert written[4]["detail"] == "no time left"
 
 
 def test_a_host_says_what_it_left_out(tmp_path, monkeypatch, capsys):
