@@ -15,9 +15,7 @@ from torch import Tensor
 from gs_reg import _ops, neighbors
 from gs_reg.sh import sh_colors, sh_colors_reference
 from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
-from gs_reg.terms import Context
-from gs_reg.terms.smoothness import DisparityTV
-from gs_reg.types import Cameras, Render, Splats, Views
+from gs_reg.terms.smoothness import pair_sums, pair_sums_reference
 
 
 @dataclass(frozen=True)
@@ -129,17 +127,19 @@ def _rays(count: int) -> Case:
 
 
 def _variation(height: int, width: int) -> Case:
-    photo, shape = torch.rand(1, height, width, 3), (1, height, width, 1)
-    cameras = Cameras(torch.eye(4)[None], torch.eye(3)[None], width, height)
-    views = Views(cameras, photo, ("a",))
-    empty = Splats(torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, 1, 3))
+    photo, valid = torch.rand(1, height, width, 3), torch.rand(1, height, width) > 0.1
 
-    def by_torch(alphas: Tensor, depths: Tensor) -> Tensor:
-        drawn = Render(photo, alphas, depths, None, torch.zeros(1, 0, 2), torch.zeros(1, 0, 2, dtype=torch.int32))
-        return DisparityTV(1.0)(Context(0, 1, None, empty, drawn, views))
+    def total(sums: Tensor) -> Tensor:
+        return (sums[:, 0] / sums[:, 1]).sum()
 
-    job = _trained(by_torch, torch.rand(shape), 1 + torch.rand(shape))
-    return Case(f"masked total variation, {width}x{height}, with gradient", "torch", job)
+    def by_torch(disparity: Tensor) -> Tensor:
+        return total(pair_sums_reference(disparity, valid, None, photo, 0.1))
+
+    def by_ours(disparity: Tensor) -> Tensor:
+        return total(pair_sums(disparity, valid, None, photo, 0.1))
+
+    jobs = [_trained(f, torch.rand(1, height, width)) for f in (by_torch, by_ours)]
+    return Case(f"masked total variation, {width}x{height}, with gradient", "torch", *jobs)
 
 
 def _surface(count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Total variation of a map with holes, on CUDA in one pass forward and one backward."""
+"""Total variation of a map with holes, in one pass forward and one backward."""
 
 from __future__ import annotations
 

@@ -31,8 +31,19 @@ def pair_sums(
 ) -> Float[Tensor, "2 4"]:
     """By direction, over the pairs of neighbours whose ends are both valid: the sum of |difference| and their number;
     and both over those within one layer, 0 without layers. Pairs weigh exp(-d / edge) by the guide's difference d."""
-    if _ops.is_native(w) and _ops.offers(w, "gsr_total_variation"):
+    if _ops.is_native(w) and (guide is None or guide.dtype == w.dtype):
         return _ops.variation(w, valid, layers, guide, edge).to(w.dtype)
+    return pair_sums_reference(w, valid, layers, guide, edge)
+
+
+def pair_sums_reference(
+    w: Float[Tensor, "C H W"],
+    valid: Bool[Tensor, "C H W"],
+    layers: UInt8[Tensor, "C H W"] | None = None,
+    guide: Float[Tensor, "C H W 3"] | None = None,
+    edge: float = 1.0,
+) -> Float[Tensor, "2 4"]:
+    """The same in plain torch."""
     rows = []
     for dim in (2, 1):
         steps = neighbor_differences(w, dim).abs()

@@ -67,6 +67,22 @@ typedef struct {
   double* sum;                     // [1] of factors times r^2
 } gsr_graph;
 
+// Differences between neighbouring pixels of a map, along rows and along columns. A pair counts if both ends are valid;
+// it weighs exp(-d / edge), with d the mean absolute difference of the guide's three channels.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int32_t width, height;
+  int64_t C;
+  double edge;
+  const void* map;                // [C,H,W]
+  const uint8_t *valid, *layers;  // [C,H,W]; layers may be null
+  const void* guide;              // [C,H,W,3] or null
+  double* sums;          // [2,4] by direction: |difference| by weight and number of pairs; those within one layer
+  const double* v_sums;  // [2,4] backward; those of numbers are not read
+  void* v_map;           // [C,H,W]
+} gsr_variation;
+
 GSR_API int32_t gsr_photometric(gsr_photometry*);
 GSR_API int32_t gsr_photometric_vjp(gsr_photometry*);
 GSR_API int32_t gsr_sh(gsr_harmonics*);
@@ -75,3 +91,5 @@ GSR_API int32_t gsr_along_rays(gsr_ray_points*);
 GSR_API int32_t gsr_along_rays_vjp(gsr_ray_points*);
 GSR_API int32_t gsr_nearest(gsr_neighbors*);
 GSR_API int32_t gsr_laplacian(gsr_graph*);
+GSR_API int32_t gsr_total_variation(gsr_variation*);
+GSR_API int32_t gsr_total_variation_vjp(gsr_variation*);

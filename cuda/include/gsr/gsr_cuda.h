@@ -29,22 +29,4 @@ typedef struct {
   void *values, *exp_avg, *exp_avg_sq;       // [N,width]
 } gsr_adam_rows;
 
-// Differences between neighbouring pixels of a map, along rows and along columns. A pair counts if both ends are valid;
-// it weighs exp(-d / edge), with d the mean absolute difference of the guide's three channels.
-typedef struct {
-  uint32_t struct_size;
-  int32_t is_double, threads;
-  int32_t width, height;
-  int64_t C;
-  double edge;
-  const void* map;                // [C,H,W]
-  const uint8_t *valid, *layers;  // [C,H,W]; layers may be null
-  const void* guide;              // [C,H,W,3] or null
-  double* sums;          // [2,4] by direction: |difference| by weight and number of pairs; those within one layer
-  const double* v_sums;  // [2,4] backward; those of numbers are not read
-  void* v_map;           // [C,H,W]
-} gsr_variation;
-
 GSR_API int32_t gsr_adam(gsr_adam_rows*);
-GSR_API int32_t gsr_total_variation(gsr_variation*);
-GSR_API int32_t gsr_total_variation_vjp(gsr_variation*);
