@@ -47,10 +47,11 @@ template <>
 GSR_INLINE Vec<float> log(Vec<float> a) {
   typedef Vec<float> V;
   typedef V::Bits Bits;
+  typedef uint32_t Unsigned __attribute__((vector_size(sizeof(Bits))));  // wraps around where `a` is below 0
   // a = 2^n m with m between the roots of 1/2 and 2; log m = 2 artanh((m - 1) / (m + 1)), whose series is short there
-  const int32_t half = 0x3f3504f3;  // the bits of the root of 1/2
-  const Bits n = (Bits(a.v) - half) >> 23;
-  const V m = V::Raw(Bits(a.v) - (n << 23)), exponent = __builtin_convertvector(n, V::Raw);
+  const uint32_t half = 0x3f3504f3;  // the bits of the root of 1/2
+  const Bits n = Bits(Unsigned(a.v) - half) >> 23;
+  const V m = V::Raw(Unsigned(a.v) - (Unsigned(n) << 23)), exponent = __builtin_convertvector(n, V::Raw);
   const V s = (m - 1) / (m + 1), z = s * s;
   V series = fma(z, V(1.f / 9), V(1.f / 7));
   series = fma(z, series, V(1.f / 5)), series = fma(z, series, V(1.f / 3)), series = fma(z * s, series, s);

@@ -23,7 +23,7 @@ GSR_HD float exp_of(float x) {
   r = r * f + 1.0f / 6;
   r = r * f + 0.5f;
   r = r * f * f + f + 1.0f;
-  int32_t bits, power;
+  uint32_t bits, power;  // whole numbers below 0 wrap around
   memcpy(&bits, &r, sizeof bits);
   memcpy(&power, &shifted, sizeof power);
   bits += power << 23;
