@@ -31,7 +31,7 @@ def pair_sums(
 ) -> Float[Tensor, "2 4"]:
     """By direction, over the pairs of neighbours whose ends are both valid: the sum of |difference| and their number;
     and both over those within one layer, 0 without layers. Pairs weigh exp(-d / edge) by the guide's difference d."""
-    if _ops.is_native(w) and (guide is None or guide.dtype == w.dtype):
+    if _ops.is_native(w, *([] if guide is None else [guide])):
         return _ops.variation(w, valid, layers, guide, edge).to(w.dtype)
     return pair_sums_reference(w, valid, layers, guide, edge)
 
