@@ -18,6 +18,7 @@ from gs_reg.errors import InputError
 from gs_reg.render import gsplat as gsplat_backend
 from gs_reg.ssim import masked_mean, ssim_map
 
+from .kernel_times import kernel_times
 from .scenes import Draw, Inputs, by_gsplat, native, native_with_counts, native_with_state
 
 WARM_UP, TIMED = 20, 100
@@ -40,8 +41,8 @@ def bench(limit: float) -> dict[str, Any]:
             continue
         try:
             rows += bench_scene(make(name), {"native": native} | theirs)
-        except InputError as error:
-            left_out[name] = str(error)
+        except (InputError, RuntimeError) as error:  # a scene that fails must not take the others' figures along
+            left_out[name] = f"{type(error).__name__}: {error}"
     why = gsplat_backend.missing()
     return {
         "gpu": torch.cuda.get_device_name(),
@@ -91,6 +92,8 @@ def bench_scene(scene: BenchScene, draws: dict[str, Draw]) -> list[dict[str, Any
         row["best"] = min(f + b for f, b in zip(times[name]["forward"], times[name]["backward"], strict=True))
         row |= errors(draw, inputs, expected) | {"peak_mib": peak(draw, inputs), "step": full_step(name, draw, inputs)}
         row["graph"] = graph_step(inputs, counts) if name == "native" else None
+        row["kernels"] = kernel_times(draw, inputs)
+        row["busy"] = sum(row["kernels"].values()) / 1e3
         rows.append(row)
     return rows
 
@@ -270,8 +273,8 @@ def ratio_to_gsplat(scene: str, rows: list[dict]) -> float | None:
     return min(r["forward"] + r["backward"] for r in theirs) / (ours[0]["forward"] + ours[0]["backward"])
 
 
-COLUMNS = ("forward", "backward", "wall", "step", "graph", "x gsplat", "x floor", "MiB", "image", "gradient")
-"""Milliseconds, ratios, memory, errors."""
+COLUMNS = ("forward", "backward", "wall", "busy", "step", "graph", "x gsplat", "x floor", "MiB", "image", "gradient")
+"""Milliseconds (busy: of all kernels of a pass together), ratios, memory, errors."""
 
 
 def table(found: dict[str, Any]) -> str:
@@ -280,7 +283,7 @@ def table(found: dict[str, Any]) -> str:
         ours, floor = row["backend"] == "native", FLOORS.get(row["scene"])
         ratio = ratio_to_gsplat(row["scene"], found["rows"]) if ours else None
         of_floor = (row["forward"] + row["backward"]) / floor if floor and "H100" in found["gpu"] else None
-        numbers = [row["forward"], row["backward"], row["wall"], row["step"], row["graph"], ratio, of_floor]
+        numbers = [row["forward"], row["backward"], row["wall"], row["busy"], row["step"], row["graph"], ratio, of_floor]
         cells = [*("-" if n is None else f"{n:.3f}" for n in numbers), f"{row['peak_mib']:.0f}"]
         cells += [f"{row[name]:.1e}" for name in ("image_error", "gradient_error")]
         lines.append(f"{row['scene']:9} {row['backend']:14}" + "".join(f"{cell:>9}" for cell in cells))
