@@ -10,6 +10,16 @@
 namespace gsr {
 typedef void* Stream;  // a cudaStream_t, in a form that hosts without CUDA know
 constexpr int kWarp = 32;
+
+// Read and written in as few pieces as the processor can; may stand for numbers of T.
+template <class T>
+struct __attribute__((may_alias, aligned(2 * sizeof(T)))) Two {
+  T x, y;
+};
+template <class T>
+struct __attribute__((may_alias, aligned(16))) Four {
+  T x, y, z, w;
+};
 }  // namespace gsr
 
 #ifdef __CUDACC__
@@ -21,6 +31,7 @@ constexpr int kWarp = 32;
 #define GSR_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)  // threads, least blocks at once
 #define GSR_DEVICE __device__ __forceinline__
 #define GSR_SHARED __shared__
+#define GSR_UNROLL _Pragma("unroll")
 
 namespace gsr {
 
@@ -40,6 +51,7 @@ template <class T>
 GSR_DEVICE T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+GSR_DEVICE void warp_sync() { __syncwarp(); }
 GSR_DEVICE void block_sync() { __syncthreads(); }
 GSR_DEVICE bool block_any(bool flag) { return __syncthreads_or(flag); }
 template <class T>
@@ -48,6 +60,17 @@ GSR_DEVICE void atomic_add(T* to, T value) {
 }
 GSR_DEVICE void atomic_add(int64_t* to, int64_t value) {
   atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
+}
+// Four at once; both at a multiple of their size.
+GSR_DEVICE void atomic_add(Four<float>* to, Four<float> value) {
+#if __CUDA_ARCH__ >= 900
+  atomicAdd(reinterpret_cast<float4*>(to), make_float4(value.x, value.y, value.z, value.w));
+#else
+  atomicAdd(&to->x, value.x), atomicAdd(&to->y, value.y), atomicAdd(&to->z, value.z), atomicAdd(&to->w, value.w);
+#endif
+}
+GSR_DEVICE void atomic_add(Four<double>* to, Four<double> value) {
+  atomicAdd(&to->x, value.x), atomicAdd(&to->y, value.y), atomicAdd(&to->z, value.z), atomicAdd(&to->w, value.w);
 }
 
 // 16 bytes into shared memory, in the background until copy_wait().

@@ -9,6 +9,7 @@
 #define GSR_KERNEL(...) static void
 #define GSR_DEVICE inline
 #define GSR_SHARED static
+#define GSR_UNROLL
 
 namespace gsr {
 namespace emu {
@@ -49,11 +50,16 @@ template <class T>
 GSR_DEVICE T shuffle_xor(T value, int mask) {
   return shuffle(value, thread_index() % kWarp ^ mask);
 }
+GSR_DEVICE void warp_sync() { emu::meet(emu::Wait::ballot, 0); }
 GSR_DEVICE void block_sync() { emu::meet(emu::Wait::block, 0); }
 GSR_DEVICE bool block_any(bool flag) { return emu::meet(emu::Wait::vote, flag)[0] != 0; }
 template <class T>
 GSR_DEVICE void atomic_add(T* to, T value) {
   *to += value;
+}
+template <class T>
+GSR_DEVICE void atomic_add(Four<T>* to, Four<T> value) {
+  to->x += value.x, to->y += value.y, to->z += value.z, to->w += value.w;
 }
 GSR_DEVICE void copy_async(void* to, const void* from) { emu::copy_later(to, from, 16); }
 GSR_DEVICE void copy_commit() { emu::commit_copies(); }

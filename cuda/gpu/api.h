@@ -15,19 +15,33 @@ struct Session {
   gsr_alloc scratch = nullptr;
   void* context = nullptr;
   int32_t slots = 0;
+  char* memory = nullptr;  // what is left of the last block of scratch
+  int64_t left = 0;
 };
 
 Session& session();
 
 inline Stream stream() { return session().stream; }
 
-// Memory for the length of this call.
+constexpr int64_t kScratchBlock = 4 << 20, kAlignment = 256;
+
+inline int64_t aligned(int64_t bytes) { return (max(bytes, int64_t(1)) + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Memory for the length of this call; small pieces are cut from a block, as asking the caller takes its time.
 template <class T>
 T* scratch(int64_t count) {
   Session& s = session();
-  void* memory = s.scratch(s.context, s.slots++, max(count, int64_t(1)) * static_cast<int64_t>(sizeof(T)));
-  if (!memory) throw std::bad_alloc();
-  return static_cast<T*>(memory);
+  const int64_t bytes = aligned(count * static_cast<int64_t>(sizeof(T)));
+  if (bytes > s.left) {
+    const int64_t block = max(bytes, kScratchBlock);
+    void* memory = s.scratch(s.context, s.slots++, block);
+    if (!memory) throw std::bad_alloc();
+    if (block == bytes) return static_cast<T*>(memory);
+    s.memory = static_cast<char*>(memory), s.left = block;
+  }
+  T* piece = reinterpret_cast<T*>(s.memory);
+  s.memory += bytes, s.left -= bytes;
+  return piece;
 }
 
 template <class T>
@@ -51,7 +65,7 @@ template <class Args, class Call>
 int32_t on_stream(const Args* args, Call call) {
   return dispatch(args, [&](auto t) {
     if (!session().scratch) throw std::runtime_error("gsr_cuda_begin() was not called on this thread");
-    session().slots = 0;
+    session().slots = 0, session().left = 0;
     call(t);
   });
 }

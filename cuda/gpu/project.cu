@@ -67,8 +67,8 @@ GSR_DEVICE FootprintGradient<T> row_vjp(const gsr_projection& a, int64_t c, int6
                          input<T>(a.v_depths)[flat], v_conic.of, input<T>(a.v_opacities2d)[flat], row);
 }
 
-// `v_cameras` has a row for each block and camera.
-template <class T>
+// `v_cameras` has a row for each block and camera; without kCameras they are left out, and with them many registers.
+template <class T, bool kCameras>
 GSR_KERNEL(kThreads)
 project_vjp_kernel(gsr_projection a, T* v_cameras) {
   GSR_SHARED T shared[kThreads / kWarp][kCameraNumbers];
@@ -78,10 +78,10 @@ project_vjp_kernel(gsr_projection a, T* v_cameras) {
     T v_camera[kCameraNumbers] = {};
     if (n < a.N && a.radii[2 * (c * a.N + n)] > 0) {
       const FootprintGradient<T> g = row_vjp(a, c, n, row);
-      for (int i = 0; i < 9; ++i) v_camera[i] = finite_or_zero(g.R[i]);
-      for (int i = 0; i < 3; ++i) v_camera[9 + i] = finite_or_zero(g.t[i]);
+      for (int i = 0; i < 9 * kCameras; ++i) v_camera[i] = finite_or_zero(g.R[i]);
+      for (int i = 0; i < 3 * kCameras; ++i) v_camera[9 + i] = finite_or_zero(g.t[i]);
     }
-    if (v_cameras) block_sum(v_camera, shared, v_cameras + (block_index() * a.C + c) * kCameraNumbers);
+    if (kCameras) block_sum(v_camera, shared, v_cameras + (block_index() * a.C + c) * kCameraNumbers);
   }
   if (n >= a.N) return;
   for (int i = 0; i < 3; ++i) row.mean[i] = finite_or_zero(row.mean[i]), row.scale[i] = finite_or_zero(row.scale[i]);
@@ -104,9 +104,10 @@ store_viewmats_kernel(const T* v_cameras, int64_t C, T* v_viewmats) {
 template <class T>
 void project_vjp(const gsr_projection& a) {
   const int64_t blocks = blocks_for(a.N, kThreads), width = a.C * kCameraNumbers;
-  T* v_cameras = a.v_viewmats ? scratch<T>(blocks * width) : nullptr;
-  launch(project_vjp_kernel<T>, blocks, kThreads, stream(), a, v_cameras);
-  if (!a.v_viewmats) return;
+  if (!a.v_viewmats)
+    return launch(project_vjp_kernel<T, false>, blocks, kThreads, stream(), a, static_cast<T*>(nullptr));
+  T* v_cameras = scratch<T>(blocks * width);
+  launch(project_vjp_kernel<T, true>, blocks, kThreads, stream(), a, v_cameras);
   T* sums = scratch<T>(width);
   sum_rows(v_cameras, blocks, width, sums);
   launch(store_viewmats_kernel<T>, blocks_for(16 * a.C, kThreads), kThreads, stream(), sums, a.C,

@@ -1,49 +1,65 @@
-// Front-to-back compositing: a block a tile, a warp a sub-tile of 8x4 pixels, a lane a pixel. The block stages the
-// list; each warp visits only the entries that touch its sub-tile. Where there are more channels than a record holds,
-// several launches take some of them each.
-#include "stage.h"
+// Front-to-back compositing: a warp a sub-tile of 8x4 pixels, a lane a pixel. Where there are more channels than a
+// record holds, several launches take some of them each.
+#include "walk.h"
 
 namespace gsr {
 namespace {
 
-constexpr int kWide = 16;  // channels of one launch where there are many
+constexpr int kWide = 32;  // channels of one launch where there are many
+
+// Adds weight * features to the colours of a lane; `features` lie anywhere.
+template <class T>
+GSR_DEVICE void add_wide(const T* features, int channels, bool by_four, T weight, T* color) {
+  for (int d = 0; d < kWide; d += 4) {
+    if (d >= channels) break;
+    Four<T> c = {};
+    if (by_four)
+      c = *reinterpret_cast<const Four<T>*>(features + d);
+    else
+      c.x = features[d], c.y = d + 1 < channels ? features[d + 1] : T(0),
+      c.z = d + 2 < channels ? features[d + 2] : T(0), c.w = d + 3 < channels ? features[d + 3] : T(0);
+    color[d] = fma(weight, c.x, color[d]), color[d + 1] = fma(weight, c.y, color[d + 1]);
+    color[d + 2] = fma(weight, c.z, color[d + 2]), color[d + 3] = fma(weight, c.w, color[d + 3]);
+  }
+}
 
 // kChannels of the record, or with kWide those from `first_channel` on.
 template <class T, int kChannels>
-GSR_KERNEL(kTileThreads)
+GSR_KERNEL(kWalkThreads)
 forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
-  GSR_SHARED Stage<T> stage;
-  const int64_t tile = block_index();
-  const LanePixel<T> pixel(a, t, tile);
-  const int32_t end = t.offsets[tile + 1];
-  Batches<T> batches(t, stage, t.offsets[tile], end);
+  GSR_SHARED Ring<T> rings[kWalkWarps];
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
+  const int32_t end = t.offsets[pixel.tile + 1];
+  Walk<T> walk(t, rings[warp_index()], pixel, end);
   const int channels = min(kChannels, a.channels - first_channel);
+  const bool by_four = a.channels % 4 == 0;
   T through = pixel.through(), color[kChannels] = {};
   int32_t last = end;
-  bool open = true;  // of the warp
-  for (int batch = 0; batches.first(batch) < end; ++batch) {
-    batches.arrive(batch);
-    for (int start = 0; open && start < kBatch; start += kWarp) {
-      for (uint32_t hits = batches.hits(batch, start, end); hits; hits &= hits - 1) {
-        const int entry = start + lowest_bit(hits);
-        const Record<T>& r = batches.record(batch, entry);
-        T u, v, alpha;
-        const T power = splat_power(r.shape, pixel.x, pixel.y, &u, &v);
-        if (!pixel.inside || !(power >= cuts.log2_alpha_min)) continue;
-        const T weight = blend(cuts, exp2_of(power), alpha, through);
-        const T* c = r.channels;
-        if (kChannels == kWide)
-          c = input<T>(a.features) + int64_t(t.flat_ids[batches.rank(batch, entry)]) * a.channels + first_channel;
-        for (int d = 0; d < kChannels; ++d)
-          if (kChannels < kWide || d < channels) color[d] = fma(weight, c[d], color[d]);
+  for (int run; (run = walk.next()) > 0;) {
+    const int32_t own_flat = kChannels == kWide ? walk.flat_of_lane() : 0;
+    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
+      if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
+      for (int j = 0; j < 2; ++j) {
+        const int64_t flat = kChannels == kWide ? shuffle(own_flat, (i + j) % kRun) : 0;
+        if (!(powers[j] >= cuts.log2_alpha_min)) continue;
+        T alpha;
+        const T weight = blend(cuts, exp2_of(powers[j]), alpha, through);
+        if constexpr (kChannels == kWide) {
+          add_wide(input<T>(a.features) + flat * a.channels + first_channel, channels, by_four, weight, color);
+        } else {
+          for (int d = 0; d < kChannels; ++d) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
+        }
       }
-      open = warp_any(through > 0);
-      if (!open) last = min(end, batches.first(batch) + start + kWarp);
     }
-    if (!block_any(open)) break;
+    if (!warp_any(through > 0)) {
+      last = walk.position(run - 1) + 1;
+      break;
+    }
   }
   copy_wait<0>();
-  if (lane_index() == 0) t.last[tile * kSubTiles + warp_index()] = last;
+  if (lane_index() == 0) t.last[pixel.tile * kSubTiles + pixel.sub] = last;
   if (!pixel.inside) return;
   const T left = fabs(through);
   t.transmittances[pixel.flat] = left;
@@ -57,7 +73,7 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first
 
 template <class T, int kChannels>
 void forward(const gsr_rasterization& a, const TileLists<T>& t, const PixelCuts<T>& cuts, int first_channel) {
-  launch(forward_kernel<T, kChannels>, t.tiles, kTileThreads, stream(), a, t, cuts, first_channel);
+  launch(forward_kernel<T, kChannels>, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, first_channel);
 }
 
 template <class T>
@@ -66,7 +82,7 @@ void rasterize(gsr_rasterization& a) {
   const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
   if (a.channels <= 3) return forward<T, 3>(a, t, cuts, 0);
   if (a.channels == 4) return forward<T, 4>(a, t, cuts, 0);
-  for (int channel = 0; channel < a.channels; channel += kWide) forward<T, kWide>(a, t, cuts, channel);
+  for (int first = 0; first < a.channels; first += kWide) forward<T, kWide>(a, t, cuts, first);
 }
 
 }  // namespace

@@ -1,274 +1,269 @@
 // Gradient of compositing: the forward walk again, front to back with the same inlined step, so every skip and every
 // cut is decided by the same bits. A pixel needs one scalar besides T: the remainder R = v . (what is still to come,
-// background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha). Sums over pixels go through a
-// tree for eight splats at once, and then to the splat's row of sums: by atomic additions, or, where runs must repeat
-// to the bit, to a slot of each intersection that a second pass adds up.
+// background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha). A run of splats at a time, each
+// is summed over the warp's pixels and goes to the splat's row of sums: by atomic additions, or, where runs must repeat
+// to the bit, to a slot of each intersection and sub-tile that a second pass adds up.
 #include "slots.h"
-#include "stage.h"
-#include "tree.h"
+#include "transposed.h"
 
 namespace gsr {
 namespace {
 
 constexpr int kThreads = 256;
 
-template <class T, int kChannels>
-struct PixelGradient {
-  T through, remainder, v[kChannels ? kChannels : 1];
+// Where the sums of a splat go, by its place in the list.
+template <class T>
+struct Sums {
+  T* rows;
+  int64_t width;
+  bool is_fixed_order;
 
-  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const LanePixel<T>& pixel)
-      : through(pixel.through()), remainder(0), v{} {
+  GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int sub) const {
+    return rows + width * (is_fixed_order ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
+  }
+  GSR_DEVICE void add(T* row, int column, const T* four) const {
+    Four<T>* to = reinterpret_cast<Four<T>*>(row + column);
+    const Four<T> values = {four[0], four[1], four[2], four[3]};
+    if (is_fixed_order)
+      *to = values;
+    else
+      atomic_add(to, values);
+  }
+};
+
+template <class T>
+struct PixelGradient {
+  T through, remainder;
+
+  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel)
+      : through(pixel.through()), remainder(0) {
     if (!pixel.inside) return;
     remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
     const T *v_image = input<T>(a.v_image) + pixel.flat * a.channels,
             *image = input<T>(a.image) + pixel.flat * a.channels;
-    for (int d = 0; d < (kChannels ? kChannels : a.channels); ++d) {
-      if (d >= a.channels) break;
-      remainder += v_image[d] * image[d];
-      if (kChannels) v[d] = v_image[d];
-    }
+    for (int d = 0; d < a.channels; ++d) remainder += v_image[d] * image[d];
+  }
+  // One splat: vs of blend_vjp, and its weight; both 0 where it does not reach the pixel or the pixel is finished.
+  // `cv`: its channels times the pixel's gradient.
+  GSR_DEVICE Two<T> replay(const PixelCuts<T>& cuts, T power, T cv) {
+    const bool reaches = power >= cuts.log2_alpha_min;
+    const T before = through, raw = reaches ? exp2_of(power) : T(0);
+    cv = reaches ? cv : T(0);  // which need not be finite
+    T alpha;
+    const T weight = blend(cuts, raw, alpha, through);
+    return {blend_vjp(cuts, raw, alpha, weight, before, cv, reciprocal(1 - alpha), remainder), weight};
   }
 };
 
-// Moments, absolute gradients, and channels where their number is known. In a row of sums channels come before
-// absolutes.
-template <int kChannels, bool kAbsolute>
-struct Columns {
-  static constexpr int count = kMoments + kChannels + 2 * kAbsolute;
-  GSR_DEVICE static int64_t of(int value, int channels) {
-    return kChannels || value < kMoments ? value : value + channels;
-  }
-};
-
-// One entry at one pixel: its values for the tree, and the weight. Returns whether any pixel of the warp is touched.
+// The lanes' splats, those in `touched` that belong to the run, go to their rows of sums.
 template <class T, int kChannels, bool kAbsolute>
-GSR_DEVICE bool replay(const gsr_rasterization& a, const PixelCuts<T>& cuts, const LanePixel<T>& pixel,
-                       const Record<T>& r, const T* features, PixelGradient<T, kChannels>& g, T* values, T* weight) {
-  T u, v, alpha = 0;
-  const T power = splat_power(r.shape, pixel.x, pixel.y, &u, &v);
-  const bool touched = pixel.inside && g.through > 0 && power >= cuts.log2_alpha_min;
-  if (!warp_any(touched)) return false;
-  *weight = 0;
-  T vs = 0, cv = 0;
-  if (touched) {
-    const T before = g.through, raw = exp2_of(power);
-    if (kChannels)
-      for (int d = 0; d < kChannels; ++d) cv = d ? fma(r.channels[d], g.v[d], cv) : r.channels[d] * g.v[d];
-    else
-      for (int d = 0; d < a.channels; ++d) cv = fma(features[d], input<T>(a.v_image)[pixel.flat * a.channels + d], cv);
-    *weight = blend(cuts, raw, alpha, g.through);
-    vs = blend_vjp(cuts, raw, alpha, *weight, before, cv, reciprocal(1 - alpha), g.remainder);
-  }
-  moments_of(vs, u, v, values);
-  for (int d = 0; d < kChannels; ++d) values[kMoments + d] = *weight * g.v[d];
-  if (kAbsolute) absolute_of(r.shape.P, r.shape.Pk, r.shape.Q, values, values + kMoments + kChannels);
-  return true;
+GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Walk<T>& walk, int run, uint32_t touched,
+                        const Transposed<T>& table, const Sums<T>& sums) {
+  const int splat = lane_index() % kRun, share = lane_index() / kRun;
+  const bool wanted = splat < run && touched >> splat & 1;
+  T values[kSums + 4];
+  const T left = pixel.x - T(lane_index() % kSubWidth), top = pixel.y - T(lane_index() / kSubWidth);
+  sums_of_lane<T, kChannels, kAbsolute>(table, walk.record(splat).shape, left, top, values);
+  bool nothing = !sums.is_fixed_order;
+  for (int i = 0; i < kSums + 4; ++i) nothing &= values[i] == 0;
+  if (!wanted || nothing) return;
+  T* row = sums.row(t, walk.position(splat), pixel.sub);
+  if (share == 0)
+    sums.add(row, 0, values);
+  else
+    sums.add(row, 4, values + 4);
+  if (kChannels && share == kShares - 1) sums.add(row, kSums, values + kSums);
 }
 
-// Channel gradients of one entry, eight at a time, where their number is not known here.
-template <class T>
-GSR_DEVICE void add_channels(const gsr_rasterization& a, const LanePixel<T>& pixel, T weight, T* row) {
-  for (int first = 0; first < a.channels; first += 8) {
-    T products[8];
-    for (int j = 0; j < 8; ++j)
-      products[j] = pixel.inside && first + j < a.channels
-                        ? weight * input<T>(a.v_image)[pixel.flat * a.channels + first + j]
-                        : T(0);
-    const T sum = sum_of_eight(products);
-    const int channel = first + SumTree<T, 8>::entry();
-    if (lane_index() % 4 == 0 && channel < a.channels) atomic_add(row + kMoments + channel, sum);
-  }
-}
-
-// Where a full tree goes: `keys` holds, lane by lane, what the warp's splats are known by.
+// Few channels, from the records.
 template <class T, int kChannels, bool kAbsolute>
-struct AtomicSums {
-  typedef Columns<kChannels, kAbsolute> C;
-  T* sums;
-  int64_t width;
-  int channels;
-
-  GSR_DEVICE void begin() {}
-  GSR_DEVICE uint32_t key(uint32_t rank, int) const { return rank; }
-  template <int kOwn>
-  GSR_DEVICE void take(uint32_t key, const T (&own)[kOwn]) const {
-    for (int q = 0; q < kOwn; ++q) {
-      const int value = 4 * q + SumTree<T, 1>::value();
-      if (value < C::count) atomic_add(sums + key * width + C::of(value, channels), own[q]);
-    }
-  }
-  GSR_DEVICE void end(int32_t, int32_t) {}
-  static constexpr bool is_fixed_order = false;
-};
-
-template <class T, int kChannels, bool kAbsolute>
-struct SlotSums {
-  typedef Columns<kChannels, kAbsolute> C;
-  T (*shared)[kWarp][C::count];  // [warps]
-  T* slots;
-
-  GSR_DEVICE void begin() {
-    for (int i = 0; i < C::count; ++i) shared[warp_index()][lane_index()][i] = 0;
-  }
-  GSR_DEVICE uint32_t key(uint32_t, int entry) const { return entry % kWarp; }
-  template <int kOwn>
-  GSR_DEVICE void take(uint32_t key, const T (&own)[kOwn]) const {
-    for (int q = 0; q < kOwn; ++q) {
-      const int value = 4 * q + SumTree<T, 1>::value();
-      if (value < C::count) shared[warp_index()][key][value] = own[q];
-    }
-  }
-  // Adds the warps up, for the list entries from `first` on.
-  GSR_DEVICE void end(int32_t first, int32_t limit) {
-    block_sync();
-    for (int i = thread_index(); i < kWarp * C::count; i += kTileThreads) {
-      const int32_t at = first + i / C::count;
-      T sum = 0;
-      for (int warp = 0; warp < kSubTiles; ++warp) sum += shared[warp][i / C::count][i % C::count];
-      if (at < limit) slots[int64_t(at) * C::count + i % C::count] = sum;
-    }
-    block_sync();
-  }
-  static constexpr bool is_fixed_order = true;
-};
-
-// Collects entries until the tree is full, and flushes it.
-template <class T, class Sums>
-struct Collector {
-  typedef SumTree<T, Sums::C::count> Tree;
-  Sums& sums;
-  Tree tree;
-  uint32_t key = 0;
-
-  GSR_DEVICE explicit Collector(Sums& s) : sums(s) {}
-  GSR_DEVICE void add(T (&values)[Sums::C::count], uint32_t k) {
-    if (tree.count() == Tree::entry()) key = k;
-    if (tree.add(values)) finish(values, kGroup);
-  }
-  GSR_DEVICE void flush() {
-    const int filled = tree.count();
-    for (bool full = filled == 0; !full;) {
-      T none[Sums::C::count] = {};
-      full = tree.add(none);
-      if (full) finish(none, filled);
-    }
-  }
-  GSR_DEVICE void finish(const T (&values)[Sums::C::count], int filled) {
-    T own[Tree::kOwn];
-    tree.finish(values, own);
-    if (Tree::entry() < filled) sums.take(key, own);
-  }
-};
-
-template <class T, int kChannels, bool kAbsolute, class Sums>
-GSR_DEVICE void backward_tile(const gsr_rasterization& a, const TileLists<T>& t, const PixelCuts<T>& cuts,
-                              Stage<T>& stage, Sums& sums) {
-  const int64_t tile = block_index();
-  const LanePixel<T> pixel(a, t, tile);
-  PixelGradient<T, kChannels> gradient(a, t, pixel);
-  const int32_t* lasts = t.last + tile * kSubTiles;
-  const int32_t last = lasts[warp_index()];
-  int32_t end = lasts[0];
-  for (int i = 1; i < kSubTiles; ++i) end = max(end, lasts[i]);
-  Batches<T> batches(t, stage, t.offsets[tile], end);
-  Collector<T, Sums> collector(sums);
-  for (int batch = 0; batches.first(batch) < end; ++batch) {
-    batches.arrive(batch);
-    for (int start = 0; start < kBatch; start += kWarp) {
-      if (Sums::is_fixed_order) sums.begin();
-      for (uint32_t hits = batches.hits(batch, start, last); hits; hits &= hits - 1) {
-        const int entry = start + lowest_bit(hits);
-        const uint32_t rank = batches.rank(batch, entry);
-        const T* features = kChannels ? nullptr : input<T>(a.features) + int64_t(t.flat_ids[rank]) * a.channels;
-        T values[Sums::C::count], weight;
-        if (!replay<T, kChannels, kAbsolute>(a, cuts, pixel, batches.record(batch, entry), features, gradient, values,
-                                             &weight))
-          continue;
-        if constexpr (kChannels == 0) add_channels(a, pixel, weight, sums.sums + int64_t(rank) * sums.width);
-        collector.add(values, sums.key(rank, entry));
+GSR_KERNEL(kWalkThreads)
+backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
+  GSR_SHARED Ring<T> rings[kWalkWarps];
+  GSR_SHARED Transposed<T> tables[kWalkWarps];
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
+  Transposed<T>& table = tables[warp_index()];
+  PixelGradient<T> gradient(a, t, pixel);
+  T v[4] = {};
+  for (int d = 0; d < kChannels; ++d)
+    if (pixel.inside && d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + d];
+  table.gradients[lane_index() / kSharePixels][lane_index() % kSharePixels] = {v[0], v[1], v[2], v[3]};
+  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
+  for (int run; (run = walk.next()) > 0;) {
+    uint32_t touched = 0;
+    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
+      const bool here = gradient.through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
+      if (!warp_any(here) && !sums.is_fixed_order) continue;
+      touched |= 3u << i;
+      for (int j = 0; j < 2; ++j) {
+        const T* c = walk.record(i + j).channels;
+        T cv = 0;
+        for (int d = 0; d < kChannels; ++d) cv = d ? fma(c[d], v[d], cv) : c[d] * v[d];
+        table.pixels[i + j][lane_index()] = gradient.replay(cuts, powers[j], cv);
       }
-      if (Sums::is_fixed_order) collector.flush(), sums.end(batches.first(batch) + start, end);
     }
-    block_sync();
+    warp_sync();
+    if (touched) add_run<T, kChannels, kAbsolute>(t, pixel, walk, run, touched, table, sums);
   }
-  collector.flush();
   copy_wait<0>();
 }
 
-template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kTileThreads, sizeof(T) == 4 ? 2 : 1)
-backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, T* rows, int64_t width) {
-  GSR_SHARED Stage<T> stage;
-  AtomicSums<T, kChannels, kAbsolute> sums{rows, width, a.channels};
-  backward_tile<T, kChannels, kAbsolute>(a, t, cuts, stage, sums);
+constexpr int kChunk = 8;  // channels at a time where there are many
+
+// Adds channels `first` to first + kChunk of the run's splats, times the pixel's gradient.
+template <class T>
+GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel, int32_t own_flat, int first,
+                             T (&products)[kRun]) {
+  T v[kChunk] = {};
+  for (int d = 0; d < kChunk; ++d)
+    if (pixel.inside && first + d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + first + d];
+  for (int i = 0; i < kRun; ++i) {
+    const T* features = input<T>(a.features) + int64_t(shuffle(own_flat, i)) * a.channels + first;
+    if (a.channels % 4 == 0) {
+      for (int d = 0; d < kChunk; d += 4) {
+        if (first + d >= a.channels) break;
+        const Four<T> c = *reinterpret_cast<const Four<T>*>(features + d);
+        products[i] = fma(c.x, v[d], fma(c.y, v[d + 1], fma(c.z, v[d + 2], fma(c.w, v[d + 3], products[i]))));
+      }
+    } else {
+      for (int d = 0; d < kChunk; ++d)
+        if (first + d < a.channels) products[i] = fma(features[d], v[d], products[i]);
+    }
+  }
 }
 
-template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kTileThreads, sizeof(T) == 4 ? 2 : 1)
-backward_slots_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, T* slots) {
-  GSR_SHARED Stage<T> stage;
-  GSR_SHARED T shared[kSubTiles][kWarp][Columns<kChannels, kAbsolute>::count];
-  SlotSums<T, kChannels, kAbsolute> sums{shared, slots};
-  backward_tile<T, kChannels, kAbsolute>(a, t, cuts, stage, sums);
+// Channel gradients of the run's splats: lanes are channels.
+template <class T>
+GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel,
+                             const Walk<T>& walk, uint32_t touched, const Transposed<T>& table, const Sums<T>& sums) {
+  for (int first = 0; first < a.channels; first += kWarp) {
+    const int channel = first + lane_index();
+    T v[kWarp];
+    for (int p = 0; p < kWarp; ++p) {
+      const int64_t flat = shuffle(pixel.inside ? pixel.flat : int64_t(-1), p);
+      v[p] = flat >= 0 && channel < a.channels ? input<T>(a.v_image)[flat * a.channels + channel] : T(0);
+    }
+    for (uint32_t left = touched; left; left &= left - 1) {
+      const int i = lowest_bit(left);
+      T sum = 0;
+      for (int p = 0; p < kWarp; p += 2) {
+        const Four<T> two = table.pair(i, p);
+        sum = fma(two.y, v[p], sum), sum = fma(two.w, v[p + 1], sum);
+      }
+      if (channel >= a.channels) continue;
+      T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
+      if (sums.is_fixed_order)
+        *to = sum;
+      else
+        atomic_add(to, sum);
+    }
+  }
 }
 
-// Turns a record's row of moments, `channels` channels and absolutes into gradients.
+// Any number of channels, from their own array.
+template <class T, bool kAbsolute>
+GSR_KERNEL(kWalkThreads, 8)
+backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
+  GSR_SHARED Ring<T> rings[kWalkWarps];
+  GSR_SHARED Transposed<T> tables[kWalkWarps];
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
+  Transposed<T>& table = tables[warp_index()];
+  PixelGradient<T> gradient(a, t, pixel);
+  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
+  for (int run; (run = walk.next()) > 0;) {
+    const int32_t own_flat = walk.flat_of_lane();
+    T products[kRun] = {};
+    for (int first = 0; first < a.channels; first += kChunk) add_products(a, pixel, own_flat, first, products);
+    uint32_t touched = 0;
+    GSR_UNROLL
+    for (int i = 0; i < kRun; ++i) {  // no loop, so that products are registers
+      if (i >= run) continue;
+      const T power = walk.power(i, pixel);
+      const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
+      touched |= uint32_t(here || sums.is_fixed_order) << i;
+      table.pixels[i][lane_index()] = gradient.replay(cuts, power, products[i]);
+    }
+    warp_sync();
+    if (!touched) continue;
+    add_run<T, 0, kAbsolute>(t, pixel, walk, run, touched, table, sums);
+    warp_sync();
+    add_channels(a, t, pixel, walk, touched, table, sums);
+  }
+  copy_wait<0>();
+}
+
+// Turns rows of sums into gradients, for every splat: 0 where it has no record.
 template <class T>
 GSR_KERNEL(kThreads)
-finish_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width, int channels) {
-  const int64_t i = block_index() * kThreads + thread_index();
-  if (i >= min(t.visible, t.counts[0])) return;
-  const int64_t flat = t.flat_ids[i];
-  const T* row = rows + i * width;
-  splat_vjp(input<T>(a.shapes) + 6 * flat, row, output<T>(a.v_means2d) + 2 * flat, output<T>(a.v_conics) + 3 * flat,
-            output<T>(a.v_opacities) + flat);
-  for (int d = 0; d < a.channels; ++d) output<T>(a.v_features)[flat * a.channels + d] = row[kMoments + d];
-  if (!a.absgrad) return;
-  for (int j = 0; j < 2; ++j) output<T>(a.v_absolute)[2 * flat + j] = T(kUnfold) * row[kMoments + channels + j];
-}
-
-template <class T>
-void clear_gradients(const gsr_rasterization& a) {
-  const int64_t bytes = a.C * a.N * static_cast<int64_t>(sizeof(T));
-  fill_bytes(a.v_means2d, 0, 2 * bytes, stream()), fill_bytes(a.v_conics, 0, 3 * bytes, stream());
-  fill_bytes(a.v_opacities, 0, bytes, stream()), fill_bytes(a.v_features, 0, bytes * a.channels, stream());
-  if (a.absgrad) fill_bytes(a.v_absolute, 0, 2 * bytes, stream());
-}
-
-template <class T, int kChannels, bool kAbsolute>
-void backward(const gsr_rasterization& a, const TileLists<T>& t) {
-  const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
-  const int channels = kChannels ? kChannels : a.channels;
-  const int64_t width = kMoments + channels + 2 * kAbsolute;
-  T* rows = zeros<T>(t.visible * width);
-  if (!session().deterministic) {
-    launch(backward_kernel<T, kChannels, kAbsolute>, t.tiles, kTileThreads, stream(), a, t, cuts, rows, width);
-  } else if constexpr (kChannels != 0) {
-    T* slots = zeros<T>(t.intersections * width);
-    launch(backward_slots_kernel<T, kChannels, kAbsolute>, t.tiles, kTileThreads, stream(), a, t, cuts, slots);
-    add_slots<T, kMoments + kChannels + 2 * kAbsolute>(a, t, slots, rows);
-  } else {
-    throw std::invalid_argument("repeatable sums on CUDA: at most 4 channels; turn deterministic algorithms off");
+finish_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width) {
+  const int64_t flat = block_index() * kThreads + thread_index();
+  if (flat >= a.C * a.N) return;
+  const int32_t place = t.places[flat];
+  T v_mean[2] = {}, v_conic[3] = {}, v_opacity = 0, absolute[2] = {}, channels[4] = {};
+  if (place >= 0) {
+    T row[12];
+    for (int i = 0; i < 12; i += 4) {
+      const Four<T> four = *reinterpret_cast<const Four<T>*>(rows + place * width + i);
+      row[i] = four.x, row[i + 1] = four.y, row[i + 2] = four.z, row[i + 3] = four.w;
+    }
+    const Record<T>& r = t.records[place];
+    const T shape[4] = {r.shape.P, r.shape.Pk / r.shape.P, r.shape.Q, r.shape.log2_opacity};
+    splat_vjp(shape, row, v_mean, v_conic, &v_opacity);
+    for (int i = 0; i < 2; ++i) absolute[i] = T(kUnfold) * row[kMoments + i];
+    for (int i = 0; i < 4; ++i) channels[i] = row[kSums + i];
   }
-  launch(finish_kernel<T>, blocks_for(t.visible, kThreads), kThreads, stream(), a, t, static_cast<const T*>(rows),
-         width, channels);
+  for (int i = 0; i < 2; ++i) output<T>(a.v_means2d)[2 * flat + i] = v_mean[i];
+  for (int i = 0; i < 3; ++i) output<T>(a.v_conics)[3 * flat + i] = v_conic[i];
+  output<T>(a.v_opacities)[flat] = v_opacity;
+  if (a.absgrad)
+    for (int i = 0; i < 2; ++i) output<T>(a.v_absolute)[2 * flat + i] = absolute[i];
+  if (a.channels <= 4)
+    for (int d = 0; d < 4; ++d)
+      if (d < a.channels) output<T>(a.v_features)[flat * a.channels + d] = channels[d];
+}
+
+// The channels of rows of sums, where there are many.
+template <class T>
+GSR_KERNEL(kThreads)
+finish_channels_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width) {
+  const int64_t i = block_index() * kThreads + thread_index();
+  if (i >= a.C * a.N * a.channels) return;
+  const int32_t place = t.places[i / a.channels];
+  output<T>(a.v_features)[i] = place >= 0 ? rows[place * width + kSums + i % a.channels] : T(0);
 }
 
 template <class T, bool kAbsolute>
-void backward(const gsr_rasterization& a, const TileLists<T>& t) {
-  if (a.channels <= 3) return backward<T, 3, kAbsolute>(a, t);
-  if (a.channels == 4) return backward<T, 4, kAbsolute>(a, t);
-  backward<T, 0, kAbsolute>(a, t);
+void backward(const gsr_rasterization& a, const TileLists<T>& t, const Sums<T>& sums) {
+  const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
+  auto run = [&](auto kernel) { launch(kernel, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, sums); };
+  if (a.channels <= 3) return run(backward_kernel<T, 3, kAbsolute>);
+  if (a.channels == 4) return run(backward_kernel<T, 4, kAbsolute>);
+  run(backward_wide_kernel<T, kAbsolute>);
 }
 
 template <class T>
 void rasterize_vjp(gsr_rasterization& a) {
   const TileLists<T> t = tile_lists_of<T>(a);
-  clear_gradients<T>(a);
-  if (a.absgrad)
-    backward<T, true>(a, t);
-  else
-    backward<T, false>(a, t);
+  const int64_t width = sums_width(a.channels);
+  T* rows = nullptr;
+  auto fill = [&](const Sums<T>& sums) { a.absgrad ? backward<T, true>(a, t, sums) : backward<T, false>(a, t, sums); };
+  if (session().deterministic) {
+    T* slots = scratch<T>(t.intersections * kSubTiles * width);
+    fill({slots, width, true});
+    rows = scratch<T>(t.visible * width);
+    add_slots(a, t, slots, rows, width);
+  } else {
+    rows = zeros<T>(t.visible * width);
+    fill({rows, width, false});
+  }
+  launch(finish_kernel<T>, blocks_for(a.C * a.N, kThreads), kThreads, stream(), a, t, static_cast<const T*>(rows),
+         width);
+  if (a.channels > 4)
+    launch(finish_channels_kernel<T>, blocks_for(a.C * a.N * a.channels, kThreads), kThreads, stream(), a, t,
+           static_cast<const T*>(rows), width);
 }
 
 }  // namespace

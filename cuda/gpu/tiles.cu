@@ -1,7 +1,8 @@
-// 1. count: exact tiles of every splat; 2. compact: ids and depth keys of the visible, in the order of rows, so that
-// equal depths keep it; 3. stable sort by depth; 4. gather: records in depth order; 5. emit: (tile, record and hit
-// bits) in depth order; 6. stable sort by tile; 7. where each tile's list starts.
+// 1. count: exact tiles of every splat; 2. compact: records of the visible in the order of rows, and their depths as
+// keys, so that equal depths keep that order; 3. stable sort by depth; 4. how many tiles come before each; 5. emit:
+// (tile, record and hit bits) in depth order; 6. stable sort by tile; 7. where each tile's list starts.
 #include <string>
+#include <type_traits>
 
 #include "sort.h"
 #include "tiles.h"
@@ -10,75 +11,62 @@ namespace gsr {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
-constexpr int kOwnTiles = 4;  // a splat with more tiles in its box is shared by the warp
 
 struct Binning {
   int64_t rows, N;
-  int width, height, tiles_x, tiles_y, channels;
+  int width, height, tiles_x, tiles_y;
   double log2_alpha_min;
 };
 
-// A splat as one lane has it, or as the warp shares it.
+// What finds the tiles of a splat.
 template <class T>
 struct Footing {
-  T mean[2], shape[6];
-  int32_t record, first, first_tile;
+  Strips<T> strips;
+  TileBox box;
+  int32_t first_tile, record, first;
 };
 
 template <class T>
-GSR_DEVICE Footing<T> shuffled(const Footing<T>& from, int lane) {
-  Footing<T> s;
-  for (int i = 0; i < 2; ++i) s.mean[i] = shuffle(from.mean[i], lane);
-  for (int i = 0; i < 6; ++i) s.shape[i] = shuffle(from.shape[i], lane);
-  s.record = shuffle(from.record, lane), s.first = shuffle(from.first, lane);
-  s.first_tile = shuffle(from.first_tile, lane);
-  return s;
-}
-
-template <class T>
 GSR_DEVICE Footing<T> footing_of(const gsr_rasterization& a, const Binning& b, int64_t flat) {
+  const T *mean = input<T>(a.means2d) + 2 * flat, *shape = input<T>(a.shapes) + 6 * flat;
   Footing<T> s = {};
-  for (int i = 0; i < 2; ++i) s.mean[i] = input<T>(a.means2d)[2 * flat + i];
-  for (int i = 0; i < 6; ++i) s.shape[i] = input<T>(a.shapes)[6 * flat + i];
+  s.strips = Strips<T>(ellipse_of(mean, shape, T(b.log2_alpha_min)));
+  s.box = TileBox(pixel_box(mean[0], mean[1], shape[4], shape[5], b.width, b.height));
   s.first_tile = static_cast<int32_t>(flat / b.N) * b.tiles_x * b.tiles_y;
   return s;
 }
 
-template <class T>
-GSR_DEVICE TileBox tile_box(const Binning& b, const Footing<T>& s) {
-  return TileBox(pixel_box(s.mean[0], s.mean[1], s.shape[4], s.shape[5], b.width, b.height));
-}
+// The lowest `count` bits, 0 to 32 of them.
+GSR_DEVICE uint32_t low_bits(int count) { return count >= kWarp ? ~0u : (1u << count) - 1; }
 
-// Calls body(splat, tile, hits, how many tiles of the splat came before) for every tile that the lanes' splats touch;
-// returns the number of tiles of the lane's own. All lanes must come here, `valid` or not.
+// Calls body(splat, tile x, tile y, how many tiles of the splat came before) for every tile that the lanes' splats
+// touch; returns the number of tiles of the lane's own. The warp takes 32 tiles of all its boxes at a time, so that
+// large and small splats cost by the tile. All lanes must come here; `shared` has room for a warp.
 template <class T, class Body>
-GSR_DEVICE int32_t each_tile(const Binning& b, const Footing<T>& own, bool valid, Body body) {
-  TileBox box = tile_box(b, own);
-  if (!valid) box.total = 0;
-  const T log2_alpha_min = T(b.log2_alpha_min);
-  int32_t count = 0;
-  const bool shared = box.total > kOwnTiles;
-  if (!shared) {
-    const Ellipse<T> ellipse = ellipse_of(own.mean, own.shape, log2_alpha_min);
-    for (int i = 0; i < box.total; ++i) {
-      const uint32_t hits = sub_tile_hits(ellipse, box.pixels, box.x(i), box.y(i));
-      if (hits) body(own, own.first_tile + box.y(i) * b.tiles_x + box.x(i), hits, count++);
-    }
+GSR_DEVICE int32_t each_tile(const Footing<T>& own, Footing<T>* shared, Body body) {
+  shared[lane_index()] = own;
+  int32_t end = own.box.total;
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const int32_t before = shuffle(end, max(lane_index() - distance, 0));
+    if (lane_index() >= distance) end += before;
   }
-  for (uint32_t owners = ballot(shared); owners; owners &= owners - 1) {
-    const int owner = lowest_bit(owners);
-    const Footing<T> s = shuffled(own, owner);
-    const TileBox tiles = tile_box(b, s);
-    const Ellipse<T> ellipse = ellipse_of(s.mean, s.shape, log2_alpha_min);
-    int32_t found = 0;
-    for (int base = 0; base < tiles.total; base += kWarp) {
-      const int i = base + lane_index();
-      const uint32_t hits = i < tiles.total ? sub_tile_hits(ellipse, tiles.pixels, tiles.x(i), tiles.y(i)) : 0;
-      const uint32_t votes = ballot(hits != 0);
-      if (hits) body(s, s.first_tile + tiles.y(i) * b.tiles_x + tiles.x(i), hits, found + rank_in(votes));
-      found += bit_count(votes);
-    }
-    if (lane_index() == owner) count = found;
+  const int32_t begin = end - own.box.total, all = shuffle(end, kWarp - 1);
+  warp_sync();
+  int32_t count = 0;
+  for (int32_t base = 0; base < all; base += kWarp) {
+    const int32_t at = base + lane_index();
+    int owner = 0;  // the first lane whose end lies behind
+    for (int step = kWarp / 2; step; step /= 2)
+      if (shuffle(end, owner + step - 1) <= at) owner += step;
+    const int32_t owner_begin = shuffle(begin, owner), counted = shuffle(count, owner);
+    const Footing<T>& s = shared[owner];
+    const bool valid = at < all;
+    const int x = valid ? s.box.x(at - owner_begin) : 0, y = valid ? s.box.y(at - owner_begin) : 0;
+    const bool hit = valid && tile_hit(s.strips, x, y);
+    const uint32_t votes = ballot(hit);
+    if (hit) body(s, x, y, counted + rank_in(votes & ~low_bits(max(owner_begin - base, 0))));
+    const int from = min(max(begin - base, 0), kWarp), to = min(max(end - base, 0), kWarp);
+    count += bit_count(votes & low_bits(to) & ~low_bits(from));
   }
   return count;
 }
@@ -86,78 +74,82 @@ GSR_DEVICE int32_t each_tile(const Binning& b, const Footing<T>& own, bool valid
 template <class T>
 GSR_KERNEL(kThreads)
 count_kernel(gsr_rasterization a, Binning b, int32_t* tile_counts, int32_t* block_counts, int64_t* counts) {
-  GSR_SHARED int32_t visible[kWarps];
+  GSR_SHARED Footing<T> shared[kWarps][kWarp];
+  GSR_SHARED int32_t visible[kWarps], tiles[kWarps];
   const int64_t flat = block_index() * kThreads + thread_index();
   const bool valid = flat < b.rows && a.radii[2 * flat] > 0 && a.radii[2 * flat + 1] > 0;
   const Footing<T> own = valid ? footing_of<T>(a, b, flat) : Footing<T>{};
-  const int32_t count = each_tile(b, own, valid, [](const Footing<T>&, int32_t, uint32_t, int32_t) {});
+  const int32_t count = each_tile(own, shared[warp_index()], [](const Footing<T>&, int, int, int32_t) {});
   if (flat < b.rows) tile_counts[flat] = count;
   const int found = bit_count(ballot(count > 0));
-  const int64_t total = warp_sum(int64_t(count));
-  if (lane_index() == 0) visible[warp_index()] = found, atomic_add(&counts[1], total);
+  const int32_t total = warp_sum(count);  // of a warp: below 2^31, as a splat has at most as many tiles as an image
+  if (lane_index() == 0) visible[warp_index()] = found, tiles[warp_index()] = total;
   block_sync();
   if (thread_index() != 0) return;
-  int32_t sum = 0;
-  for (int warp = 0; warp < kWarps; ++warp) sum += visible[warp];
-  block_counts[block_index()] = sum;
-  atomic_add(&counts[0], int64_t(sum));
-}
-
-// Unsigned keys in the order of the floats, negative ones included.
-GSR_DEVICE uint32_t ordered_key(float depth) {
-  const uint32_t u = float_bits(depth);
-  return u & 0x80000000u ? ~u : u | 0x80000000u;
+  int64_t sums[2] = {};
+  for (int warp = 0; warp < kWarps; ++warp) sums[0] += visible[warp], sums[1] += tiles[warp];
+  block_counts[block_index()] = static_cast<int32_t>(sums[0]);
+  for (int i = 0; i < 2; ++i)
+    if (sums[i]) atomic_add(&counts[i], sums[i]);
 }
 
 template <class T>
-GSR_KERNEL(kThreads)
-compact_kernel(const T* depths, int64_t rows, const int32_t* tile_counts, const int32_t* block_starts,
-               Pairs<uint32_t> to, int64_t capacity) {
-  GSR_SHARED int32_t in_warps[kWarps];
-  const int64_t flat = block_index() * kThreads + thread_index();
-  const bool visible = flat < rows && tile_counts[flat] > 0;
-  const uint32_t votes = ballot(visible);
-  if (lane_index() == 0) in_warps[warp_index()] = bit_count(votes);
-  block_sync();
-  if (!visible) return;
-  int64_t place = block_starts[block_index()] + rank_in(votes);
-  for (int warp = 0; warp < warp_index(); ++warp) place += in_warps[warp];
-  if (place >= capacity) return;
-  to.keys[place] = ordered_key(static_cast<float>(depths[flat]));
-  to.values[place] = static_cast<uint32_t>(flat);
-}
-
-template <class T>
-GSR_KERNEL(kThreads)
-gather_kernel(gsr_rasterization a, TileLists<T> t, const uint32_t* ids, const int32_t* tile_counts, int32_t* firsts) {
-  const int64_t i = block_index() * kThreads + thread_index();
-  if (i > t.visible) return;
-  const bool valid = i < min(t.visible, t.counts[0]);
-  const int64_t flat = valid ? ids[i] : 0;
-  firsts[i] = valid ? tile_counts[flat] : 0;
-  if (!valid) return;
-  t.flat_ids[i] = static_cast<int32_t>(flat);
+GSR_DEVICE Record<T> record_of(const gsr_rasterization& a, int64_t flat) {
   const T *mean = input<T>(a.means2d) + 2 * flat, *shape = input<T>(a.shapes) + 6 * flat;
   Record<T> r = {};
   r.shape.x = mean[0], r.shape.y = mean[1];
   r.shape.P = shape[0], r.shape.Pk = shape[0] * shape[1], r.shape.Q = shape[2], r.shape.log2_opacity = shape[3];
   for (int d = 0; d < kRecordChannels; ++d)
     if (d < a.channels) r.channels[d] = input<T>(a.features)[flat * a.channels + d];
-  t.records[i] = r;
+  return r;
+}
+
+template <class T>
+GSR_KERNEL(kThreads)
+compact_kernel(gsr_rasterization a, TileLists<T> t, int64_t rows, const int32_t* tile_counts,
+               const int32_t* block_starts, Pairs<uint32_t> to) {
+  GSR_SHARED int32_t in_warps[kWarps];
+  const int64_t flat = block_index() * kThreads + thread_index();
+  const bool visible = flat < rows && tile_counts[flat] > 0;
+  const uint32_t votes = ballot(visible);
+  if (lane_index() == 0) in_warps[warp_index()] = bit_count(votes);
+  block_sync();
+  int64_t place = block_starts[block_index()] + rank_in(votes);
+  for (int warp = 0; warp < warp_index(); ++warp) place += in_warps[warp];
+  const bool kept = visible && place < t.visible;
+  if (flat < rows) t.places[flat] = kept ? static_cast<int32_t>(place) : -1;
+  if (!kept) return;
+  to.keys[place] = depth_key(input<T>(a.depths)[flat]);
+  to.values[place] = static_cast<uint32_t>(place);
+  t.flat_ids[place] = static_cast<int32_t>(flat);
+  t.records[place] = record_of<T>(a, flat);
+}
+
+template <class T>
+GSR_KERNEL(kThreads)
+before_kernel(TileLists<T> t, const uint32_t* by_depth, const int32_t* tile_counts, int32_t* firsts) {
+  const int64_t i = block_index() * kThreads + thread_index();
+  if (i > t.visible) return;
+  firsts[i] = i < min(t.visible, t.counts[0]) ? tile_counts[t.flat_ids[by_depth[i]]] : 0;
 }
 
 template <class T, class Key>
 GSR_KERNEL(kThreads)
-emit_kernel(gsr_rasterization a, Binning b, TileLists<T> t, const int32_t* firsts, Pairs<Key> to) {
-  const int64_t i = block_index() * kThreads + thread_index();
-  const bool valid = i < min(t.visible, t.counts[0]);
+emit_kernel(gsr_rasterization a, Binning b, TileLists<T> t, const uint32_t* by_depth, const int32_t* firsts,
+            Pairs<Key> to, int share) {
+  GSR_SHARED Footing<T> shared[kWarps][kWarp];
+  const int64_t i = (block_index() * kWarps + warp_index()) * share + lane_index();
   Footing<T> own = {};
-  if (valid) own = footing_of<T>(a, b, t.flat_ids[i]), own.record = static_cast<int32_t>(i), own.first = firsts[i];
-  each_tile(b, own, valid, [&](const Footing<T>& s, int32_t tile, uint32_t hits, int32_t place) {
+  if (lane_index() < share && i < min(t.visible, t.counts[0])) {
+    const uint32_t record = by_depth[i];
+    own = footing_of<T>(a, b, t.flat_ids[record]);
+    own.record = static_cast<int32_t>(record), own.first = firsts[i];
+  }
+  each_tile(own, shared[warp_index()], [&](const Footing<T>& s, int x, int y, int32_t place) {
     const int64_t at = int64_t(s.first) + place;
     if (at >= t.intersections) return;
-    to.keys[at] = static_cast<Key>(tile);
-    to.values[at] = hits << kRankBits | static_cast<uint32_t>(s.record);
+    to.keys[at] = static_cast<Key>(s.first_tile + y * b.tiles_x + x);
+    to.values[at] = sub_tile_hits(s.strips, x, y) << kRecordBits | static_cast<uint32_t>(s.record);
   });
 }
 
@@ -177,33 +169,41 @@ P* allocate(gsr_rasterization& a, int slot, int64_t count) {
   return static_cast<P*>(a.state[slot] = p);
 }
 
-// Reads the counts where the caller gave no capacities; the one place where the host waits.
-void settle_counts(gsr_rasterization& a, const int64_t* counts) {
-  if (!a.visible && !a.intersections) {
+// Reads the counts where the caller gave no capacities; the one place where the host waits. Returns whether it did:
+// then the arrays have no slack.
+bool settle_counts(gsr_rasterization& a, const int64_t* counts) {
+  const bool waits = !a.visible && !a.intersections;
+  if (waits) {
     int64_t found[2];
     read_back(found, counts, sizeof found, stream());
     a.visible = found[0], a.intersections = found[1];
   }
-  if (a.visible > int64_t(1) << kRankBits)
+  if (a.visible > int64_t(1) << kRecordBits)
     throw std::length_error("more than 2^24 visible splats in one call: render fewer cameras at once");
   if (a.intersections >= INT32_MAX)
     throw std::length_error(
         "more than 2^31 intersections in one call: render fewer cameras at once, or the image in strips");
+  return waits;
 }
 
 template <class Key, class T>
-void emit_and_sort(gsr_rasterization& a, const Binning& b, TileLists<T>& t, const int32_t* firsts) {
+void emit_and_sort(gsr_rasterization& a, const Binning& b, TileLists<T>& t, const uint32_t* by_depth,
+                   const int32_t* firsts, bool exact) {
   const auto emitted = scratch_pairs<Key>(a.intersections);
   // rows that stay empty, where a capacity has slack, go behind the last tile
-  fill_bytes(emitted.keys, 0xff, a.intersections * sizeof(Key), stream());
-  launch(emit_kernel<T, Key>, blocks_for(a.visible, kThreads), kThreads, stream(), a, b, t, firsts, emitted);
+  if (!exact) fill_bytes(emitted.keys, 0xff, a.intersections * sizeof(Key), stream());
+  // splats of a warp: few where they are large, so that there are warps enough
+  const int64_t tiles_each = a.intersections / max(a.visible, int64_t(1));
+  const int share = tiles_each > 12 ? 8 : tiles_each > 6 ? 16 : 32;
+  launch(emit_kernel<T, Key>, blocks_for(a.visible, kWarps * share), kThreads, stream(), a, b, t, by_depth, firsts,
+         emitted, share);
   int bits = 1;
   while (t.tiles >> bits) ++bits;
-  const Pairs<Key> by_tile = sorted(emitted, a.intersections, bits);
+  const Pairs<Key> by_tile = {scratch<Key>(a.intersections), t.list};
+  sort_into(by_tile, emitted, a.intersections, bits);
   launch(starts_kernel<Key>, blocks_for(a.intersections + 1, kThreads), kThreads, stream(),
          static_cast<const Key*>(by_tile.keys), a.intersections, static_cast<const int64_t*>(t.counts), t.tiles,
          t.offsets);
-  copy_bytes(t.list, by_tile.values, a.intersections * sizeof(uint32_t), stream());
 }
 
 }  // namespace
@@ -215,12 +215,15 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a) {
   t.tiles = a.C * t.tiles_x * t.tiles_y;
   t.visible = a.visible, t.intersections = a.intersections;
   t.counts = output<int64_t>(a.state[kCounts]);
-  t.records = output<Record<T>>(a.state[kRecords]);
-  t.flat_ids = output<int32_t>(a.state[kFlatIds]);
-  t.list = output<uint32_t>(a.state[kList]);
-  t.offsets = output<int32_t>(a.state[kTiles]);
-  t.last = t.offsets + t.tiles + 1;
-  t.transmittances = output<T>(a.state[kPixels]);
+  t.bytes = 0;
+  auto place = [&](auto*& array, int64_t count) {
+    using Item = std::remove_reference_t<decltype(*array)>;
+    array = reinterpret_cast<Item*>(reinterpret_cast<uintptr_t>(a.state[kLists]) + t.bytes);
+    t.bytes += aligned(count * static_cast<int64_t>(sizeof(Item)));
+  };
+  place(t.records, t.visible), place(t.flat_ids, t.visible), place(t.places, a.C * a.N);
+  place(t.list, t.intersections), place(t.offsets, t.tiles + 1), place(t.last, t.tiles * kSubTiles);
+  place(t.transmittances, a.C * a.width * a.height);
   return t;
 }
 
@@ -229,33 +232,30 @@ TileLists<T> build_tile_lists(gsr_rasterization& a) {
   const int64_t rows = a.C * a.N, blocks = blocks_for(rows, kThreads);
   if (rows >= INT32_MAX) throw std::length_error("more than 2^31 splats in one call: render fewer cameras at once");
   TileLists<T> t = tile_lists_of<T>(a);
-  const Binning b = {rows, a.N, a.width, a.height, t.tiles_x, t.tiles_y, a.channels, log2(a.alpha_min)};
+  const Binning b = {rows, a.N, a.width, a.height, t.tiles_x, t.tiles_y, log2(a.alpha_min)};
   int64_t* counts = allocate<int64_t>(a, kCounts, 2);
   fill_bytes(counts, 0, 2 * sizeof(int64_t), stream());
   int32_t *tile_counts = scratch<int32_t>(rows), *block_starts = scratch<int32_t>(blocks);
   launch(count_kernel<T>, blocks, kThreads, stream(), a, b, tile_counts, block_starts, counts);
   if (blocks) exclusive_sums(block_starts, blocks);
-  settle_counts(a, counts);
+  const bool exact = settle_counts(a, counts);
 
-  allocate<Record<T>>(a, kRecords, a.visible), allocate<int32_t>(a, kFlatIds, a.visible);
-  allocate<uint32_t>(a, kList, a.intersections);
-  allocate<int32_t>(a, kTiles, t.tiles + 1 + t.tiles * kSubTiles);
-  allocate<T>(a, kPixels, a.C * a.width * a.height);
+  allocate<char>(a, kLists, tile_lists_of<T>(a).bytes);
   t = tile_lists_of<T>(a);
   auto by_depth = scratch_pairs<uint32_t>(a.visible);
-  fill_bytes(by_depth.keys, 0xff, a.visible * sizeof(uint32_t), stream());
-  launch(compact_kernel<T>, blocks, kThreads, stream(), input<T>(a.depths), rows,
-         static_cast<const int32_t*>(tile_counts), static_cast<const int32_t*>(block_starts), by_depth, a.visible);
+  if (!exact) fill_bytes(by_depth.keys, 0xff, a.visible * sizeof(uint32_t), stream());
+  launch(compact_kernel<T>, blocks, kThreads, stream(), a, t, rows, static_cast<const int32_t*>(tile_counts),
+         static_cast<const int32_t*>(block_starts), by_depth);
   by_depth = sorted(by_depth, a.visible, 32);
   int32_t* firsts = scratch<int32_t>(a.visible + 1);
-  launch(gather_kernel<T>, blocks_for(a.visible + 1, kThreads), kThreads, stream(), a, t,
+  launch(before_kernel<T>, blocks_for(a.visible + 1, kThreads), kThreads, stream(), t,
          static_cast<const uint32_t*>(by_depth.values), static_cast<const int32_t*>(tile_counts), firsts);
   exclusive_sums(firsts, a.visible + 1);
   // the largest key means "no tile"
   if (t.tiles < UINT16_MAX)
-    emit_and_sort<uint16_t>(a, b, t, firsts);
+    emit_and_sort<uint16_t>(a, b, t, by_depth.values, firsts, exact);
   else
-    emit_and_sort<uint32_t>(a, b, t, firsts);
+    emit_and_sort<uint32_t>(a, b, t, by_depth.values, firsts, exact);
   return t;
 }
 

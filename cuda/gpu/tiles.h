@@ -9,8 +9,8 @@ namespace gsr {
 
 constexpr int kTile = 16, kSubTiles = 8, kSubWidth = 8, kSubHeight = 4;
 constexpr int kRecordChannels = 6;
-constexpr int kRankBits = 24;
-constexpr uint32_t kRankMask = (1u << kRankBits) - 1;
+constexpr int kRecordBits = 24;
+constexpr uint32_t kRecordMask = (1u << kRecordBits) - 1;
 
 // What the pixel loops read of one visible splat: 48 bytes in float. Channels beyond six stay in their own array.
 template <class T>
@@ -26,15 +26,18 @@ struct TileLists {
   int64_t tiles;                   // over all cameras
   int64_t visible, intersections;  // as many as the arrays hold
   int64_t* counts;                 // [2] as many as there are
-  Record<T>* records;              // visible splats in depth order
+  Record<T>* records;              // visible splats in the order of rows
   int32_t* flat_ids;               // camera * N + gaussian of each record
-  uint32_t* list;                  // tile by tile: record, and above it the hit bits
+  int32_t* places;                 // [C*N] record of each row, -1 where it has none
+  uint32_t* list;                  // tile by tile, in depth order: record, and above it the hit bits
   int32_t* offsets;                // tiles + 1
   int32_t* last;                   // sub-tiles: end of the part of the list that any of its pixels needed
   T* transmittances;               // [C,H,W] what is left behind the last splat
+  int64_t bytes;                   // of all these together but the counts
 };
 
-enum StateSlot { kRecords, kFlatIds, kCounts, kList, kTiles = 6, kPixels };
+// What the caller keeps from forward to backward: all arrays in one piece, and the counts.
+enum StateSlot { kLists, kCounts = 2 };
 
 template <class T>
 TileLists<T> tile_lists_of(const gsr_rasterization& a);
@@ -45,10 +48,10 @@ TileLists<T> build_tile_lists(gsr_rasterization& a);
 
 // Where a splat's box lies among the tiles of its camera.
 struct TileBox {
-  PixelBox pixels;
   int x0, y0, columns, total;
 
-  GSR_DEVICE explicit TileBox(const PixelBox& box) : pixels(box) {
+  TileBox() = default;
+  GSR_DEVICE explicit TileBox(const PixelBox& box) {
     const bool empty = box.x0 > box.x1;
     x0 = box.x0 / kTile, y0 = box.y0 / kTile, columns = empty ? 0 : box.x1 / kTile - x0 + 1;
     total = columns * (box.y1 / kTile - y0 + 1);
@@ -57,14 +60,32 @@ struct TileBox {
   GSR_DEVICE int y(int i) const { return y0 + i / columns; }
 };
 
+// Unsigned, in the order of the depths, negative ones included.
+GSR_DEVICE uint32_t depth_key(double depth) {
+  const uint32_t u = float_bits(static_cast<float>(depth));
+  return u & 0x80000000u ? ~u : u | 0x80000000u;
+}
+
+// Whether an ellipse touches a tile.
+template <class T>
+GSR_DEVICE bool tile_hit(const Strips<T>& strips, int tile_x, int tile_y) {
+  const T left = T(tile_x * kTile) + T(0.5), top = T(tile_y * kTile) + T(0.5);
+  T from, to;
+  strips.reach(top, top + T(kTile - 1), from, to);
+  return from <= left + T(kTile - 1) && to >= left;
+}
+
 // Which sub-tiles of a tile an ellipse touches.
 template <class T>
-GSR_DEVICE uint32_t sub_tile_hits(const Ellipse<T>& ellipse, const PixelBox& box, int tile_x, int tile_y) {
+GSR_DEVICE uint32_t sub_tile_hits(const Strips<T>& strips, int tile_x, int tile_y) {
   uint32_t hits = 0;
-  for (int s = 0; s < kSubTiles; ++s) {
-    const int left = tile_x * kTile + s % 2 * kSubWidth, top = tile_y * kTile + s / 2 * kSubHeight;
-    const bool in_box = box.x0 < left + kSubWidth && box.x1 >= left && box.y0 < top + kSubHeight && box.y1 >= top;
-    if (in_box && touches(ellipse, left, top, kSubWidth, kSubHeight)) hits |= 1u << s;
+  const T left = T(tile_x * kTile) + T(0.5);
+  for (int s = 0; s < kSubTiles; s += 2) {
+    const T top = T(tile_y * kTile + s / 2 * kSubHeight) + T(0.5);
+    T from, to;
+    strips.reach(top, top + T(kSubHeight - 1), from, to);
+    if (from <= left + T(kSubWidth - 1) && to >= left) hits |= 1u << s;
+    if (from <= left + T(kTile - 1) && to >= left + T(kSubWidth)) hits |= 2u << s;
   }
   return hits;
 }

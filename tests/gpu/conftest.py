@@ -23,7 +23,7 @@ def emulated_library() -> ctypes.CDLL:
 
 
 @pytest.fixture
-def emulated(emulated_library, monkeypatch):
+def emulated(emulated_library):
     """Inside `with emulated():` native operators on CPU tensors run the CUDA kernels, lanes in their own order or in a
     random one."""
 
@@ -33,9 +33,10 @@ def emulated(emulated_library, monkeypatch):
 
         def __enter__(self):
             emulated_library.gsr_emu_shuffle(self.seed)
-            monkeypatch.setattr(_library, "library", lambda device: emulated_library)
+            self.patch = pytest.MonkeyPatch()
+            self.patch.setattr(_library, "library", lambda device: emulated_library)
 
         def __exit__(self, *_):
-            monkeypatch.undo()
+            self.patch.undo()
 
     return Emulated

@@ -32,14 +32,20 @@ class Inputs:
 
     @classmethod
     def of(cls, scene: BenchScene, device: str, dtype: torch.dtype = torch.float32) -> Inputs:
-        leaf = {name: getattr(scene, name).to(device, dtype).requires_grad_() for name in LEAVES}
+        leaf = {name: getattr(scene, name).detach().to(device, dtype, copy=True).requires_grad_() for name in LEAVES}
         cameras = scene.cameras.to(device, dtype)
         shape = (1, cameras.height, cameras.width, scene.features.shape[1])
         upstream = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, dtype)
         return cls(leaf, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, upstream)
 
-    def gradients(self, image: Tensor) -> dict[str, Tensor]:
-        return dict(zip(LEAVES, torch.autograd.grad(image, list(self.leaf.values()), self.upstream), strict=True))
+    def gradients(self, image: Tensor, left_out: Tensor | None = None) -> dict[str, Tensor]:
+        """Of the image times `upstream`, pixels in the mask `left_out` [1, H, W] not counted. The image's graph stays
+        where there is a mask."""
+        upstream = self.upstream
+        if left_out is not None:
+            upstream = upstream.masked_fill(left_out[..., None].to(upstream.device), 0)
+        found = torch.autograd.grad(image, list(self.leaf.values()), upstream, retain_graph=left_out is not None)
+        return dict(zip(LEAVES, found, strict=True))
 
 
 def native(inputs: Inputs) -> Tensor:
@@ -53,17 +59,32 @@ def native_with_counts(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     return image, radii, state[-1]
 
 
-def native_with_state(inputs: Inputs, most: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Image, radii and state; with memory for `most` visible splats and intersections nothing waits for the GPU."""
+def native_with_state(
+    inputs: Inputs, most: tuple[int, int] = (0, 0), order: Tensor | None = None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Image, radii and state; with memory for `most` visible splats and intersections nothing waits for the GPU. Drawn
+    in the order of depths, or of `order` [1, N] where it is positive."""
     leaf, size, c = inputs.leaf, (inputs.width, inputs.height), CONFIG
     limits = (c.near, c.far, c.radius_clip, c.eps2d, c.alpha_min, False, False)
     means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(
         *[leaf[name] for name in LEAVES[:4]], inputs.viewmats, inputs.Ks, *size, *limits
     )
+    if order is not None:
+        depths = torch.where(order > 0, order, depths.detach())
     image, _alphas, state = _ops.rasterize(
         means2d, conics, opacities, leaf["features"][None], None, None, shapes, depths, radii, *size, *CUTOFFS, *most
     )
     return image, radii, state
+
+
+def depths_of(inputs: Inputs) -> Tensor:
+    """[1, N] as projection rounds them; 0 where a Gaussian is not seen."""
+    leaf, limits = inputs.leaf, (CONFIG.near, CONFIG.far, CONFIG.radius_clip, CONFIG.eps2d, CONFIG.alpha_min)
+    arguments = [leaf[name] for name in LEAVES[:4]]
+    with torch.no_grad():
+        return _ops.project(*arguments, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, *limits, False, False)[
+            1
+        ]
 
 
 def by_gsplat(packed: bool) -> Draw:
