@@ -81,6 +81,7 @@ def _open(path: Path) -> ctypes.CDLL:
     return lib
 
 
+@cache
 def has_sessions(lib: ctypes.CDLL) -> bool:
     """Whether a library takes stream and memory from its caller, as the CUDA one does."""
     return hasattr(lib, "gsr_cuda_begin")

@@ -10,9 +10,12 @@ import threading
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 LEAST = 1 << 20
 """Bytes below which torch's own allocator, which keeps small memory, is the cheaper one."""
+PLAIN = (Tensor, Parameter)
+"""Types of tensors that are nothing but memory."""
 PATIENCE = 512
 """Requests after which a block that served none of them goes back to the system."""
 
@@ -62,8 +65,16 @@ PAGES = Pages()
 
 def empty(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     """As like.new_empty(shape), for results of operators; fakes, which hold no data, pass through."""
-    dtype = dtype or like.dtype
-    if like.device.type != "cpu" or type(like) not in (Tensor, torch.nn.Parameter):
-        return like.new_empty(shape, dtype=dtype)
-    size = math.prod(shape) * dtype.itemsize
-    return PAGES.take(size).view(dtype).view(shape) if size >= LEAST else like.new_empty(shape, dtype=dtype)
+    if like.is_cpu and type(like) in PLAIN:
+        size = math.prod(shape) * (like if dtype is None else dtype).itemsize
+        if size >= LEAST:
+            return PAGES.take(size).view(dtype or like.dtype).view(shape)
+    # sizes one by one: torch takes twice as long to read a tuple of them
+    return like.new_empty(*shape) if dtype is None else like.new_empty(*shape, dtype=dtype)
+
+
+def empty_as(tensor: Tensor) -> Tensor:
+    """As `empty` with the tensor's own shape, contiguous."""
+    if tensor.is_cpu and type(tensor) in PLAIN and tensor.nbytes >= LEAST:
+        return empty(tensor, *tensor.shape)
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
-from gs_reg._ops._pages import empty
+from gs_reg._ops._args import call, common, point
+from gs_reg._ops._eager import operator
+from gs_reg._ops._pages import empty, empty_as
 
 
 class Harmonics(_Struct):
@@ -30,7 +30,7 @@ def _harmonics(sh, means, centers, depths, degree: int, bias: float, clamp: bool
     return args, ins
 
 
-@torch.library.custom_op("gs_reg::sh_channels", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::sh_channels")
 def sh_channels(
     sh: Tensor, means: Tensor, centers: Tensor, depths: Tensor | None, degree: int, bias: float, clamp: bool
 ) -> Tensor:
@@ -51,7 +51,7 @@ def _(sh, means, centers, depths, degree, bias, clamp):
     return _channels(sh, centers, depths)
 
 
-@torch.library.custom_op("gs_reg::sh_channels_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::sh_channels_vjp")
 def sh_channels_vjp(
     sh: Tensor,
     means: Tensor,
@@ -78,8 +78,8 @@ def sh_channels_vjp(
 def _gradients(sh, means, centers, with_depths, with_directions):
     N, C = means.shape[0], centers.shape[0]
     return (
-        empty(sh, *sh.shape),
-        empty(means, *means.shape) if with_directions else means.new_empty(0),
+        empty_as(sh),
+        empty_as(means) if with_directions else means.new_empty(0),
         empty(means, *centers.shape) if with_directions else means.new_empty(0),
         empty(means, C, N) if with_depths else means.new_empty(0),
     )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._args import call, common, point
+from gs_reg._ops._eager import operator
 
 
 class Graph(_Struct):
@@ -20,7 +21,7 @@ class Graph(_Struct):
     """)
 
 
-@torch.library.custom_op("gs_reg::laplacian", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::laplacian")
 def laplacian(
     features: Tensor, factors: Tensor, edges: Sequence[Tensor], transposed: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ def _(features, factors, edges, transposed):
     return features.new_empty(()), torch.empty_like(features, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("gs_reg::laplacian_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::laplacian_vjp")
 def laplacian_vjp(residual: Tensor, transposed: Sequence[Tensor], v_value: Tensor) -> Tensor:
     """Gradient of the features."""
     factor = 2 * v_value / max(len(residual), 1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._args import call, common, point
+from gs_reg._ops._eager import operator
 
 
 class Neighbors(_Struct):
@@ -18,7 +19,7 @@ class Neighbors(_Struct):
     """)
 
 
-@torch.library.custom_op("gs_reg::nearest", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::nearest")
 def nearest(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Indices (int32) and squared distances [N,k] of the k nearest other points; finite points, N > k, k <= 32."""
     points = points.contiguous()

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point, takes_session
-from gs_reg._ops._pages import empty
+from gs_reg._ops._args import call, common, point, takes_session
+from gs_reg._ops._eager import operator
+from gs_reg._ops._pages import empty_as
 
 
 class Photometry(_Struct):
@@ -40,7 +41,7 @@ def _photometry(image: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Pho
     return args, [image, target, mask]
 
 
-@torch.library.custom_op("gs_reg::photometric", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::photometric")
 def photometric(
     image: Tensor, target: Tensor, mask: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -56,7 +57,7 @@ def photometric(
 
 
 def _photometric_outputs(image: Tensor, with_gradient: bool):
-    gradient = empty(image, *image.shape) if with_gradient else image.new_empty(0)
+    gradient = empty_as(image) if with_gradient else image.new_empty(0)
     return image.new_empty(()), image.new_empty(()), image.new_empty((), dtype=torch.float64), gradient
 
 
@@ -65,7 +66,7 @@ def _(image, target, mask, with_gradient):
     return _photometric_outputs(image, with_gradient)
 
 
-@torch.library.custom_op("gs_reg::photometric_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::photometric_vjp")
 def photometric_vjp(
     image: Tensor,
     target: Tensor,
@@ -82,7 +83,7 @@ def photometric_vjp(
         point(args, scales=scales)
     else:
         args.scale_l1, args.scale_ssim = scales.tolist()
-    out = empty(image, *image.shape)
+    out = empty_as(image)
     point(args, ssim_gradient=ssim_gradient, v_image=out)
     call("gsr_photometric_vjp", args, image)
     return out

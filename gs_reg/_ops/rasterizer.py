@@ -1,29 +1,44 @@
 """Projection and compositing, each one large op with its gradient."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
 from gs_reg._library import STATE_SLOTS, Projection, Rasterization
-from gs_reg._ops._args import DEVICES, Memory, call
-from gs_reg._ops._pages import empty
+from gs_reg._ops._args import ALLOCATE, Fields, Memory, addresses, call
+from gs_reg._ops._eager import operator
+from gs_reg._ops._pages import empty, empty_as
 
 __all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp", "true_counts"]
 
 COUNTS_SLOT = 2
 """Of the CUDA library's state."""
 
-
-def _ptr(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+PROJECTION = Fields(
+    Projection,
+    "is_double threads antialiased orthographic width height C N near_plane far_plane radius_clip eps2d alpha_min "
+    "means quats scales opacities viewmats Ks",
+)
+PROJECTED = Fields(Projection, "means2d depths conics opacities2d shapes radii nonfinite")
+PROJECTION_GRADIENTS = Fields(
+    Projection, "v_means2d v_depths v_conics v_opacities2d v_means v_quats v_scales v_opacities v_viewmats"
+)
+RASTERIZATION = Fields(
+    Rasterization,
+    "is_double threads absgrad width height channels C N alpha_min alpha_max transmittance_min "
+    "means2d shapes depths features radii backgrounds image alphas",
+)
+CAPACITIES = Fields(Rasterization, "visible intersections")
+RASTERIZATION_GRADIENTS = Fields(
+    Rasterization,
+    "state visible intersections v_image v_alphas v_means2d v_conics v_opacities v_features v_absolute",
+)
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
 
 
-@torch.library.custom_op("gs_reg::project", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::project")
 def project(
     means: Tensor,
     quats: Tensor,
@@ -45,7 +60,7 @@ def project(
     ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
     outs = _project_outputs(ins[0], viewmats.shape[0])
     args = _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic)
-    _set(args, ("means2d", "depths", "conics", "opacities2d", "shapes", "radii", "nonfinite"), outs)
+    PROJECTED.fill(args, *addresses(*outs))
     call("gsr_project", args, means)
     return outs
 
@@ -63,28 +78,12 @@ def _project_outputs(means: Tensor, cameras: int):
     )
 
 
-def _set(args: ctypes.Structure, names: tuple[str, ...], tensors: tuple[Tensor | None, ...] | list[Tensor]) -> None:
-    for name, tensor in zip(names, tensors, strict=True):
-        setattr(args, name, _ptr(tensor))
-
-
 def _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic) -> Projection:
-    args = Projection(
-        is_double=ins[0].dtype == torch.float64,
-        threads=torch.get_num_threads(),
-        antialiased=antialiased,
-        orthographic=orthographic,
-        width=width,
-        height=height,
-        C=ins[4].shape[0],
-        N=ins[0].shape[0],
-        near_plane=near,
-        far_plane=far,
-        radius_clip=radius_clip,
-        eps2d=eps2d,
-        alpha_min=alpha_min,
-    )
-    _set(args, ("means", "quats", "scales", "opacities", "viewmats", "Ks"), ins)
+    means, viewmats = ins[0], ins[4]
+    modes = (means.dtype == torch.float64, torch.get_num_threads(), antialiased, orthographic)
+    sizes, limits = (width, height, len(viewmats), len(means)), (near, far, radius_clip, eps2d, alpha_min)
+    args = Projection()
+    PROJECTION.fill(args, *modes, *sizes, *limits, *addresses(*ins))
     return args
 
 
@@ -93,7 +92,7 @@ def _(means, quats, scales, opacities, viewmats, *_):
     return _project_outputs(means, viewmats.shape[0])
 
 
-@torch.library.custom_op("gs_reg::project_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::project_vjp")
 def project_vjp(
     means: Tensor,
     quats: Tensor,
@@ -118,10 +117,8 @@ def project_vjp(
     v_outs = _contiguous(v_means2d, v_depths, v_conics, v_opacities2d)
     outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
-    args.radii = _ptr(radii)
-    _set(args, ("v_means2d", "v_depths", "v_conics", "v_opacities2d"), v_outs)
-    given = (*outs[:4], outs[4] if with_viewmats else None)
-    _set(args, ("v_means", "v_quats", "v_scales", "v_opacities", "v_viewmats"), given)
+    args.radii = radii.data_ptr()
+    PROJECTION_GRADIENTS.fill(args, *addresses(*v_outs, *outs[:4], outs[4] if with_viewmats else None))
     call("gsr_project_vjp", args, means)
     return outs
 
@@ -133,11 +130,11 @@ def _(means, quats, scales, opacities, viewmats, *rest):
 
 def _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats):
     return (
-        empty(means, *means.shape),
-        empty(quats, *quats.shape),
-        empty(scales, *scales.shape),
-        empty(opacities, *opacities.shape),
-        empty(viewmats, *viewmats.shape) if with_viewmats else viewmats.new_empty(0),
+        empty_as(means),
+        empty_as(quats),
+        empty_as(scales),
+        empty_as(opacities),
+        empty_as(viewmats) if with_viewmats else viewmats.new_empty(0),
     )
 
 
@@ -152,11 +149,13 @@ def _project_setup(ctx, inputs, output):
 
 def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
     *ins, radii = ctx.saved_tensors
-    shapes = [(*radii.shape[:2], 2), radii.shape[:2], (*radii.shape[:2], 3), radii.shape[:2]]
-    v_outs = [
-        ins[0].new_zeros(shape) if v is None else v
-        for v, shape in zip([v_means2d, v_depths, v_conics, v_opacities2d], shapes, strict=True)
-    ]
+    (C, N, _), zeros = radii.shape, ins[0].new_zeros
+    v_outs = (
+        zeros(C, N, 2) if v_means2d is None else v_means2d,
+        zeros(C, N) if v_depths is None else v_depths,
+        zeros(C, N, 3) if v_conics is None else v_conics,
+        zeros(C, N) if v_opacities2d is None else v_opacities2d,
+    )
     settings = (ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic)
     with_viewmats = ctx.needs_input_grad[4]
     *grads, v_viewmats = project_vjp(*ins, radii, *v_outs, *settings, with_viewmats)
@@ -166,7 +165,7 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
 project.register_autograd(_project_backward, setup_context=_project_setup)
 
 
-@torch.library.custom_op("gs_reg::rasterize", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::rasterize")
 def rasterize(
     means2d: Tensor,
     conics: Tensor,
@@ -194,19 +193,22 @@ def rasterize(
     GPU, and the call can be captured in a graph. What is beyond them is left out; `true_counts` tells. 0: the counts
     are asked for, and waited for.
     """
-    ins = _contiguous(means2d, shapes, depths, features)
-    args = _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absolute is not None)
-    radii = radii.contiguous()
+    ins = _contiguous(means2d, shapes, depths, features, radii)
     backgrounds = None if backgrounds is None else backgrounds.contiguous()
     C, _, D = features.shape
     image, alphas = empty(means2d, C, height, width, D), empty(means2d, C, height, width)
-    _set(args, ("radii", "backgrounds", "image", "alphas"), (radii, backgrounds, image, alphas))
-    state = Memory(means2d.device)
-    args.alloc = state.callback
-    args.visible, args.intersections = most_visible, most_intersections
+    cutoffs = (alpha_min, alpha_max, transmittance_min)
+    args = _rasterization(ins, backgrounds, image, alphas, cutoffs, absolute is not None)
+    state = Memory(means2d)
+    args.alloc, args.context = ALLOCATE, state.address
+    CAPACITIES.fill(args, most_visible, most_intersections)
     call("gsr_rasterize", args, means2d, state)
-    slots = [_state_slot(state, slot) for slot in range(STATE_SLOTS)]
-    return image, alphas, [*slots, torch.tensor([args.visible, args.intersections])]
+    blocks = state.blocks
+    # a new empty tensor for each slot that the library has no use for, as results may not alias
+    slots = [blocks[k] if k in blocks else empty(means2d, 0, dtype=torch.uint8) for k in range(STATE_SLOTS)]
+    # the fields themselves, which is cheaper than a tensor of their values
+    counts = torch.frombuffer(args, dtype=torch.int64, count=2, offset=CAPACITIES.offset)
+    return image, alphas, [*slots, counts]
 
 
 def true_counts(state: list[Tensor]) -> Tensor:
@@ -215,27 +217,13 @@ def true_counts(state: list[Tensor]) -> Tensor:
     return state[COUNTS_SLOT].view(torch.int64)[:2]
 
 
-def _state_slot(state: Memory, slot: int) -> Tensor:
-    """What the library put there; a new empty tensor where it has no use for a slot, as outputs may not alias."""
-    found = state.blocks.get(slot)
-    return torch.empty(0, dtype=torch.uint8, device=state.device) if found is None else found
-
-
-def _rasterization(ins, width, height, alpha_min, alpha_max, transmittance_min, absgrad) -> Rasterization:
-    args = Rasterization(
-        is_double=ins[0].dtype == torch.float64,
-        threads=torch.get_num_threads(),
-        absgrad=absgrad,
-        width=width,
-        height=height,
-        channels=ins[3].shape[-1],
-        C=ins[0].shape[0],
-        N=ins[0].shape[1],
-        alpha_min=alpha_min,
-        alpha_max=alpha_max,
-        transmittance_min=transmittance_min,
-    )
-    _set(args, ("means2d", "shapes", "depths", "features"), ins)
+def _rasterization(ins, backgrounds, image, alphas, cutoffs, absgrad) -> Rasterization:
+    means2d = ins[0]
+    C, height, width, D = image.shape
+    modes = (means2d.dtype == torch.float64, torch.get_num_threads(), absgrad)
+    args = Rasterization()
+    sizes, pointers = (width, height, D, C, means2d.shape[1]), addresses(*ins, backgrounds, image, alphas)
+    RASTERIZATION.fill(args, *modes, *sizes, *cutoffs, *pointers)
     return args
 
 
@@ -251,7 +239,7 @@ def _(means2d, conics, opacities2d, features, backgrounds, absolute, shapes, dep
     )
 
 
-@torch.library.custom_op("gs_reg::rasterize_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::rasterize_vjp")
 def rasterize_vjp(
     means2d: Tensor,
     shapes: Tensor,
@@ -268,21 +256,17 @@ def rasterize_vjp(
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means2d, conics, opacities2d, features and the absolute ones of means2d (empty unless asked for)."""
-    ins = _contiguous(means2d, shapes, depths, features)
-    v_image, v_alphas = v_image.contiguous(), v_alphas.contiguous()
-    args = _rasterization(ins, image.shape[2], image.shape[1], alpha_min, alpha_max, transmittance_min, absgrad)
-    args.visible, args.intersections = state[STATE_SLOTS].tolist()
-    args.state = (ctypes.c_void_p * STATE_SLOTS)(*[_ptr(t) for t in state[:STATE_SLOTS]])
-    means2d, shapes, depths, features = ins
-    outs = _rasterize_gradients(means2d, shapes, depths, features, absgrad)
-    radii = radii.contiguous()
-    _set(args, ("radii", "image", "v_image", "v_alphas"), (radii, image, v_image, v_alphas))
-    _set(args, ("v_means2d", "v_conics", "v_opacities", "v_features", "v_absolute"), outs)
+    ins = _contiguous(means2d, shapes, depths, features, radii)
+    v_outs = _contiguous(v_image, v_alphas)
+    args = _rasterization(ins, None, image, None, (alpha_min, alpha_max, transmittance_min), absgrad)
+    outs = _rasterize_gradients(means2d, features, absgrad)
+    *slots, counts = state
+    RASTERIZATION_GRADIENTS.fill(args, *addresses(*slots), *counts.tolist(), *addresses(*v_outs, *outs))
     call("gsr_rasterize_vjp", args, means2d)
     return outs
 
 
-def _rasterize_gradients(means2d, shapes, depths, features, absgrad):
+def _rasterize_gradients(means2d, features, absgrad):
     C, N, _ = means2d.shape
     return (
         empty(means2d, C, N, 2),
@@ -295,7 +279,7 @@ def _rasterize_gradients(means2d, shapes, depths, features, absgrad):
 
 @rasterize_vjp.register_fake
 def _(means2d, shapes, depths, radii, features, image, state, v_image, v_alphas, *cutoffs_and_absgrad):
-    return _rasterize_gradients(means2d, shapes, depths, features, cutoffs_and_absgrad[-1])
+    return _rasterize_gradients(means2d, features, cutoffs_and_absgrad[-1])
 
 
 def _rasterize_setup(ctx, inputs, output):

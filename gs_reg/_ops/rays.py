@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
-from gs_reg._ops._pages import empty
+from gs_reg._ops._args import call, common, point
+from gs_reg._ops._eager import operator
+from gs_reg._ops._pages import empty, empty_as
 
 
 class RayPoints(_Struct):
@@ -21,7 +22,7 @@ class RayPoints(_Struct):
     """)
 
 
-@torch.library.custom_op("gs_reg::along_rays", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::along_rays")
 def along_rays(
     residual: Tensor, log_start: Tensor, origins: Tensor, rays: Tensor, log_sizes: Tensor, depth_range: float
 ) -> tuple[Tensor, Tensor]:
@@ -40,13 +41,13 @@ def _(residual, log_start, origins, rays, log_sizes, depth_range):
     return torch.empty_like(origins), torch.empty_like(log_sizes)
 
 
-@torch.library.custom_op("gs_reg::along_rays_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::along_rays_vjp")
 def along_rays_vjp(
     residual: Tensor, log_start: Tensor, rays: Tensor, v_means: Tensor, v_log_scales: Tensor, depth_range: float
 ) -> Tensor:
     """Gradient of the residual."""
     ins = [t.contiguous() for t in (residual, log_start, rays, v_means, v_log_scales)]
-    out = empty(residual, *residual.shape)
+    out = empty_as(residual)
     args = RayPoints(**common(residual), N=len(residual), range=depth_range)
     point(args, **dict(zip(("residual", "log_start", "rays", "v_means", "v_log_scales"), ins, strict=True)))
     point(args, v_residual=out)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
-from gs_reg._ops._args import DEVICES, call, common, point
+from gs_reg._ops._args import call, common, point
+from gs_reg._ops._eager import operator
 
 
 class Variation(_Struct):
@@ -28,7 +29,7 @@ def _variation(map_: Tensor, valid: Tensor, layers: Tensor | None, guide: Tensor
     return args, ins
 
 
-@torch.library.custom_op("gs_reg::variation", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::variation")
 def variation(map_: Tensor, valid: Tensor, layers: Tensor | None, guide: Tensor | None, edge: float) -> Tensor:
     """Sums [2,4] (float64) over pairs of neighbours of a map [C,H,W], along rows, then columns: of |difference| by
     weight, of 1; and both over the pairs that lie in one of `layers` (uint8).
@@ -48,7 +49,7 @@ def _(map_, valid, layers, guide, edge):
     return map_.new_empty(2, 4, dtype=torch.float64)
 
 
-@torch.library.custom_op("gs_reg::variation_vjp", mutates_args=(), device_types=DEVICES)
+@operator("gs_reg::variation_vjp")
 def variation_vjp(
     map_: Tensor, valid: Tensor, layers: Tensor | None, guide: Tensor | None, edge: float, v_sums: Tensor
 ) -> Tensor:

@@ -123,4 +123,4 @@ def test_opcheck():
     graph = make_graph(neighbors, weights)
     edges = [graph.offsets, graph.nodes, graph.weights]
     transposed = [graph.back_offsets, graph.back_nodes, graph.back_weights, graph.excess]
-    torch.library.opcheck(_ops.laplacian, (features.requires_grad_(), attributes, edges, transposed))
+    torch.library.opcheck(_ops.laplacian.library_op, (features.requires_grad_(), attributes, edges, transposed))

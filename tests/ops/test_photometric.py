@@ -75,5 +75,5 @@ def test_no_pixels():
 
 def test_opcheck():
     x, y = pair((1, 12, 10, 3))
-    torch.library.opcheck(_ops.photometric, (x.requires_grad_(), y, torch.rand(1, 12, 10) > 0.5, True))
-    torch.library.opcheck(_ops.photometric, (x.detach(), y, None, False))
+    torch.library.opcheck(_ops.photometric.library_op, (x.requires_grad_(), y, torch.rand(1, 12, 10) > 0.5, True))
+    torch.library.opcheck(_ops.photometric.library_op, (x.detach(), y, None, False))

@@ -75,5 +75,6 @@ def test_same_bits_for_any_number_of_threads(isa):
 def test_opcheck():
     residual, log_start, origins, rays, log_sizes = rows(7)
     torch.library.opcheck(
-        _ops.along_rays, (residual.requires_grad_(), log_start, origins, rays, log_sizes.requires_grad_(), RANGE)
+        _ops.along_rays.library_op,
+        (residual.requires_grad_(), log_start, origins, rays, log_sizes.requires_grad_(), RANGE),
     )

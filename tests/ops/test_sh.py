@@ -84,5 +84,5 @@ def test_same_bits_for_any_number_of_threads(isa):
 
 def test_opcheck():
     inputs = [t.requires_grad_() for t in scene(6, 2, 3)]
-    torch.library.opcheck(_ops.sh_channels, (*inputs, torch.rand(2, 6, dtype=torch.float64), 2, 0.5, True))
-    torch.library.opcheck(_ops.sh_channels, (*inputs, None, 0, 0.5, True))
+    torch.library.opcheck(_ops.sh_channels.library_op, (*inputs, torch.rand(2, 6, dtype=torch.float64), 2, 0.5, True))
+    torch.library.opcheck(_ops.sh_channels.library_op, (*inputs, None, 0, 0.5, True))

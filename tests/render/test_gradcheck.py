@@ -50,13 +50,13 @@ def test_opcheck():
     ins = (splats.means, splats.quats, splats.scales, splats.opacities, cameras.viewmats)
     ins = tuple(t.detach().requires_grad_() for t in ins)
     settings = (75, 64, 0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
-    torch.library.opcheck(_ops.project, (*ins, cameras.Ks, *settings))
+    torch.library.opcheck(_ops.project.library_op, (*ins, cameras.Ks, *settings))
     means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(*ins, cameras.Ks, *settings)
     features = torch.rand(2, 20, 3, dtype=torch.float64)
     tensors = [t.detach().requires_grad_() for t in (means2d, conics, opacities, features)]
     # state tensors have sizes that only the data knows, which opcheck's dynamic-shape test cannot follow
     torch.library.opcheck(
-        _ops.rasterize,
+        _ops.rasterize.library_op,
         (*tensors, None, None, shapes.detach(), depths.detach(), radii, 75, 64, 1 / 255, 0.999, 1e-4),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
