@@ -45,10 +45,9 @@ class Operator:
     def __call__(self, *args, **kwargs):
         if torch.compiler.is_compiling() or kwargs or len(args) < self.required or _is_watched():
             return self.library_op(*args, **kwargs)
-        wanted = _gradient_wanted(self.tensors(args))
-        if wanted is None:
+        if not _are_plain(self.tensors(args)):
             return self.library_op(*args)
-        if not (wanted and torch.is_grad_enabled()):
+        if not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
             return self.function(*args)
         if self.differentiable is None:  # gives results that tell in backward what has no gradient
             return self.library_op(*args)
@@ -71,23 +70,19 @@ def _is_watched() -> bool:
     )
 
 
-def _gradient_wanted(values: Sequence) -> bool | None:
-    """Whether a tensor requires a gradient; None where one is more than memory on a device that we have kernels for."""
-    wanted = False
+def _are_plain(values: Sequence) -> bool:
+    """Whether all tensors, where given, are nothing but memory on a device that we have kernels for."""
     for value in values:
         kind = type(value)
         if kind in PLAIN:
             if not (value.is_cpu or value.is_cuda) or value.is_neg():
-                return None
-            wanted = wanted or value.requires_grad
+                return False
         elif kind is list or kind is tuple:
-            among = _gradient_wanted(value)
-            if among is None:
-                return None
-            wanted = wanted or among
+            if not _are_plain(value):
+                return False
         elif value is not None:
-            return None
-    return wanted
+            return False
+    return True
 
 
 def _differentiable(function: Callable, setup: Callable, backward: Callable) -> Callable:

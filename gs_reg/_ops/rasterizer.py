@@ -81,7 +81,8 @@ def _project_outputs(means: Tensor, cameras: int):
 def _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic) -> Projection:
     means, viewmats = ins[0], ins[4]
     modes = (means.dtype == torch.float64, torch.get_num_threads(), antialiased, orthographic)
-    sizes, limits = (width, height, len(viewmats), len(means)), (near, far, radius_clip, eps2d, alpha_min)
+    sizes = (width, height, viewmats.shape[0], means.shape[0])
+    limits = (near, far, radius_clip, eps2d, alpha_min)
     args = Projection()
     PROJECTION.fill(args, *modes, *sizes, *limits, *addresses(*ins))
     return args
