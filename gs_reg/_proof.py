@@ -49,7 +49,14 @@ def doubt_here() -> str | None:
     """`doubt` of the current CUDA device."""
     import torch
 
-    return doubt(torch.cuda.get_device_name())
+    return doubt(_name(torch.cuda.current_device()))
+
+
+@cache
+def _name(device: int) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _digest() -> str:

@@ -11,12 +11,16 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch._C._dynamo import guards
 from torch.nn import Parameter
 
 LEAST = 1 << 20
 """Bytes below which torch's own allocator, which keeps small memory, is the cheaper one."""
 PLAIN = (Tensor, Parameter)
 """Types of tensors that are nothing but memory."""
+FROM_CPU = guards._empty_strided_cpu  # pyright: ignore[reportAttributeAccessIssue]
+FROM_CUDA = guards._empty_strided_cuda  # pyright: ignore[reportAttributeAccessIssue]
+"""Memory of the current device as the code of torch.compile takes it: in half the time of torch.empty."""
 PATIENCE = 512
 """Requests after which a block that served none of them goes back to the system."""
 
@@ -74,17 +78,13 @@ def empty(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor
         size = count * dtype.itemsize
         return FROM_CPU(shape, strides, dtype) if size < LEAST else PAGES.take(size).view(dtype).view(shape)
     if like.is_cuda and like.get_device() == torch._C._cuda_getDevice():
-        return torch._C._dynamo.guards._empty_strided_cuda(shape, strides, dtype)
+        return FROM_CUDA(shape, strides, dtype)
     return like.new_empty(shape, dtype=dtype)
 
 
 def empty_as(tensor: Tensor) -> Tensor:
     """As `empty` with the tensor's own shape."""
     return empty(tensor, *tensor.shape)
-
-
-FROM_CPU = torch._C._dynamo.guards._empty_strided_cpu
-"""Past the dispatcher, as the code of torch.compile takes memory: in half the time of torch.empty."""
 
 
 @lru_cache(maxsize=1024)

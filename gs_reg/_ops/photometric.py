@@ -52,8 +52,9 @@ def photometric(
     sums = image.new_empty(3, dtype=torch.float64)
     point(args, sums=sums, ssim_gradient=gradient if with_gradient else None)
     call("gsr_photometric", args, image)
-    count.copy_(sums[2].clamp_min(1))
-    return l1.copy_(sums[0] / count), dssim.copy_(sums[1] / count), count, gradient
+    of_l1, of_dssim, number = sums.unbind()
+    torch.clamp_min(number, 1, out=count)
+    return torch.div(of_l1, count, out=l1), torch.div(of_dssim, count, out=dssim), count, gradient
 
 
 def _photometric_outputs(image: Tensor, with_gradient: bool):
@@ -77,7 +78,7 @@ def photometric_vjp(
     v_dssim: Tensor,
 ) -> Tensor:
     """Gradient of the image."""
-    scales = torch.stack([v_l1, v_dssim]).double() / count
+    scales = torch.stack([v_l1, v_dssim]) / count.expand(2)  # of one dimension, so that the result is float64 as well
     args, _alive = _photometry(image, target, mask)
     if takes_session(image):  # no number may come to the host, which would wait for it
         point(args, scales=scales)

@@ -34,6 +34,10 @@ def test_shapes_and_types():
     large = empty(like, 512, 1024, dtype=torch.int32)
     assert large.shape == (512, 1024) and large.dtype == torch.int32 and large.is_contiguous()
     assert empty(like, 2, 3).shape == (2, 3) and empty(like.double(), 0).dtype == torch.float64
+    for shape in ((), (0,), (3, 0, 2), (2, 1, 5)):
+        assert empty(like, *shape).stride() == torch.empty(shape).stride()
+    for fake in (like.to("meta"), torch.nn.Parameter(like)):
+        assert empty(fake, 2).device == fake.device and not empty(fake, 2).requires_grad
 
 
 def test_a_training_step_leaves_nothing_behind():
