@@ -133,7 +133,7 @@ NOTHING = nullcontext()
 
 
 def _on_device(like: Tensor) -> AbstractContextManager:
-    here = not like.is_cuda or torch.cuda.current_device() == like.get_device()
+    here = not like.is_cuda or torch._C._cuda_getDevice() == like.get_device()
     return NOTHING if here else torch.cuda.device(like.device)
 
 

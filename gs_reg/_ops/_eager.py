@@ -95,7 +95,7 @@ def _differentiable(function: Callable, setup: Callable, backward: Callable) -> 
 
         @staticmethod
         def backward(ctx, *grads):
-            return tuple(None if type(grad) is list else grad for grad in backward(ctx, *grads))
+            return tuple([None if type(grad) is list else grad for grad in backward(ctx, *grads)])
 
     node = type(function.__name__, (Node,), {})
     # past what Function.apply does for torch.func

@@ -48,7 +48,8 @@ def adam(
             raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")
     gradients = gradients.contiguous()
     rests = (1.0, 1.0) if step is None else tuple(1 - beta**step for beta in betas)
-    args = AdamRows(**common(values), N=len(values), width=values[0].numel() if len(values) else 1)
+    rows = values.shape[0]
+    args = AdamRows(**common(values), N=rows, width=values.numel() // rows if rows else 1)
     args.lr, (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = lr, betas, eps, rests
     point(args, now=now, row_steps=row_steps, visible=visible, gradients=gradients, counts=counts)
     args.most_visible, args.most_intersections = most
