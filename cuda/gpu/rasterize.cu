@@ -7,24 +7,23 @@ namespace {
 
 constexpr int kWide = 32;  // channels of one launch where there are many
 
-// Adds weight * features to the colours of a lane; `features` lie anywhere.
-template <class T>
-GSR_DEVICE void add_wide(const T* features, int channels, bool by_four, T weight, T* color) {
-  for (int d = 0; d < kWide; d += 4) {
-    if (d >= channels) break;
-    Four<T> c = {};
-    if (by_four)
-      c = *reinterpret_cast<const Four<T>*>(features + d);
-    else
-      c.x = features[d], c.y = d + 1 < channels ? features[d + 1] : T(0),
-      c.z = d + 2 < channels ? features[d + 2] : T(0), c.w = d + 3 < channels ? features[d + 3] : T(0);
-    color[d] = fma(weight, c.x, color[d]), color[d + 1] = fma(weight, c.y, color[d + 1]);
-    color[d + 2] = fma(weight, c.z, color[d + 2]), color[d + 3] = fma(weight, c.w, color[d + 3]);
+// Adds weight * features to the colours of a lane; `features` lie anywhere. kFours: all kWide of them, four by four.
+template <bool kFours, class T>
+GSR_DEVICE void add_wide(const T* features, int channels, T weight, T (&color)[kWide]) {
+  if (kFours) {
+    for (int d = 0; d < kWide; d += 4) {
+      const Four<T> c = *reinterpret_cast<const Four<T>*>(features + d);
+      color[d] = fma(weight, c.x, color[d]), color[d + 1] = fma(weight, c.y, color[d + 1]);
+      color[d + 2] = fma(weight, c.z, color[d + 2]), color[d + 3] = fma(weight, c.w, color[d + 3]);
+    }
+  } else {
+    for (int d = 0; d < kWide; ++d)
+      if (d < channels) color[d] = fma(weight, features[d], color[d]);
   }
 }
 
 // kChannels of the record, or with kWide those from `first_channel` on.
-template <class T, int kChannels>
+template <class T, int kChannels, bool kFours>
 GSR_KERNEL(kWalkThreads)
 forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
@@ -33,7 +32,6 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first
   const int32_t end = t.offsets[pixel.tile + 1];
   Walk<T> walk(t, rings[warp_index()], pixel, end);
   const int channels = min(kChannels, a.channels - first_channel);
-  const bool by_four = a.channels % 4 == 0;
   T through = pixel.through(), color[kChannels] = {};
   int32_t last = end;
   for (int run; (run = walk.next()) > 0;) {
@@ -42,14 +40,16 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first
       const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
       if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
       for (int j = 0; j < 2; ++j) {
-        const int64_t flat = kChannels == kWide ? shuffle(own_flat, (i + j) % kRun) : 0;
-        if (!(powers[j] >= cuts.log2_alpha_min)) continue;
+        const bool reaches = powers[j] >= cuts.log2_alpha_min;
         T alpha;
-        const T weight = blend(cuts, exp2_of(powers[j]), alpha, through);
+        const T weight = blend(cuts, reaches ? exp2_of(powers[j]) : T(0), alpha, through);
         if constexpr (kChannels == kWide) {
-          add_wide(input<T>(a.features) + flat * a.channels + first_channel, channels, by_four, weight, color);
+          const int64_t flat = shuffle(own_flat, (i + j) % kRun);
+          const T* features = input<T>(a.features) + flat * a.channels + first_channel;
+          if (reaches) add_wide<kFours>(features, channels, weight, color);
         } else {
-          for (int d = 0; d < kChannels; ++d) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
+          for (int d = 0; d < kChannels; ++d)
+            if (reaches) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
         }
       }
     }
@@ -71,9 +71,9 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first
     if (d < channels) image[d] = color[d] + (background ? left * background[d] : T(0));
 }
 
-template <class T, int kChannels>
+template <class T, int kChannels, bool kFours = false>
 void forward(const gsr_rasterization& a, const TileLists<T>& t, const PixelCuts<T>& cuts, int first_channel) {
-  launch(forward_kernel<T, kChannels>, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, first_channel);
+  launch(forward_kernel<T, kChannels, kFours>, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, first_channel);
 }
 
 template <class T>
@@ -82,7 +82,12 @@ void rasterize(gsr_rasterization& a) {
   const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
   if (a.channels <= 3) return forward<T, 3>(a, t, cuts, 0);
   if (a.channels == 4) return forward<T, 4>(a, t, cuts, 0);
-  for (int first = 0; first < a.channels; first += kWide) forward<T, kWide>(a, t, cuts, first);
+  for (int first = 0; first < a.channels; first += kWide) {
+    if (a.channels % 4 == 0 && a.channels - first >= kWide)
+      forward<T, kWide, true>(a, t, cuts, first);
+    else
+      forward<T, kWide>(a, t, cuts, first);
+  }
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Wa
 
 // Few channels, from the records.
 template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kWalkThreads)
+GSR_KERNEL(kWalkThreads, sizeof(T) == 4 ? 13 : 1)  // as many blocks as shared memory allows
 backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
@@ -101,7 +101,7 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> 
         const T* c = walk.record(i + j).channels;
         T cv = 0;
         for (int d = 0; d < kChannels; ++d) cv = d ? fma(c[d], v[d], cv) : c[d] * v[d];
-        table.pixels[i + j][lane_index()] = gradient.replay(cuts, powers[j], cv);
+        table.put(i + j, gradient.replay(cuts, powers[j], cv));
       }
     }
     warp_sync();
@@ -112,18 +112,26 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> 
 
 constexpr int kChunk = 8;  // channels at a time where there are many
 
-// Adds channels `first` to first + kChunk of the run's splats, times the pixel's gradient.
-template <class T>
+// Adds channels `first` to first + kChunk of the run's splats, times the pixel's gradient. kFours: all of them, four by
+// four.
+template <bool kFours, class T>
 GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel, int32_t own_flat, int first,
                              T (&products)[kRun]) {
+  const T* v_image = input<T>(a.v_image) + pixel.flat * a.channels + first;
   T v[kChunk] = {};
-  for (int d = 0; d < kChunk; ++d)
-    if (pixel.inside && first + d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + first + d];
+  if (pixel.inside && kFours) {
+    for (int d = 0; d < kChunk; d += 4) {
+      const Four<T> four = *reinterpret_cast<const Four<T>*>(v_image + d);
+      v[d] = four.x, v[d + 1] = four.y, v[d + 2] = four.z, v[d + 3] = four.w;
+    }
+  } else if (pixel.inside) {
+    for (int d = 0; d < kChunk; ++d)
+      if (first + d < a.channels) v[d] = v_image[d];
+  }
   for (int i = 0; i < kRun; ++i) {
     const T* features = input<T>(a.features) + int64_t(shuffle(own_flat, i)) * a.channels + first;
-    if (a.channels % 4 == 0) {
+    if (kFours) {
       for (int d = 0; d < kChunk; d += 4) {
-        if (first + d >= a.channels) break;
         const Four<T> c = *reinterpret_cast<const Four<T>*>(features + d);
         products[i] = fma(c.x, v[d], fma(c.y, v[d + 1], fma(c.z, v[d + 2], fma(c.w, v[d + 3], products[i]))));
       }
@@ -148,9 +156,9 @@ GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, 
     for (uint32_t left = touched; left; left &= left - 1) {
       const int i = lowest_bit(left);
       T sum = 0;
-      for (int p = 0; p < kWarp; p += 2) {
-        const Four<T> two = table.pair(i, p);
-        sum = fma(two.y, v[p], sum), sum = fma(two.w, v[p + 1], sum);
+      for (int p = 0; p < kWarp; p += 4) {
+        const Four<T> w = table.four_weights(i, p);
+        sum = fma(w.x, v[p], fma(w.y, v[p + 1], fma(w.z, v[p + 2], fma(w.w, v[p + 3], sum))));
       }
       if (channel >= a.channels) continue;
       T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
@@ -176,7 +184,10 @@ backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sum
   for (int run; (run = walk.next()) > 0;) {
     const int32_t own_flat = walk.flat_of_lane();
     T products[kRun] = {};
-    for (int first = 0; first < a.channels; first += kChunk) add_products(a, pixel, own_flat, first, products);
+    int first = 0;
+    if (a.channels % 4 == 0)
+      for (; first + kChunk <= a.channels; first += kChunk) add_products<true>(a, pixel, own_flat, first, products);
+    for (; first < a.channels; first += kChunk) add_products<false>(a, pixel, own_flat, first, products);
     uint32_t touched = 0;
     GSR_UNROLL
     for (int i = 0; i < kRun; ++i) {  // no loop, so that products are registers
@@ -184,7 +195,7 @@ backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sum
       const T power = walk.power(i, pixel);
       const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
       touched |= uint32_t(here || sums.is_fixed_order) << i;
-      table.pixels[i][lane_index()] = gradient.replay(cuts, power, products[i]);
+      table.put(i, gradient.replay(cuts, power, products[i]));
     }
     warp_sync();
     if (!touched) continue;

@@ -40,10 +40,9 @@ GSR_KERNEL(256)
 add_slots_kernel(gsr_rasterization a, TileLists<T> t, const T* slots, T* rows, int64_t width) {
   const int64_t record = block_index() * (256 / kWarp) + warp_index();
   if (record >= min(t.visible, t.counts[0])) return;
-  const int64_t flat = t.flat_ids[record];
-  const T *mean = input<T>(a.means2d) + 2 * flat, *shape = input<T>(a.shapes) + 6 * flat;
-  const TileBox box(pixel_box(mean[0], mean[1], shape[4], shape[5], a.width, a.height));
-  const int64_t first_tile = flat / a.N * t.tiles_x * t.tiles_y;
+  const Strips<T> strips(t.records[record].shape, T(log2(a.alpha_min)));
+  const TileBox box(strips.box(a.width, a.height));
+  const int64_t first_tile = t.flat_ids[record] / a.N * t.tiles_x * t.tiles_y;
   for (int64_t first = 0; first < width; first += kWarp) {  // lanes are columns
     const int column = static_cast<int>(first) + lane_index();
     T sum = 0;

@@ -27,12 +27,16 @@ struct Footing {
 };
 
 template <class T>
-GSR_DEVICE Footing<T> footing_of(const gsr_rasterization& a, const Binning& b, int64_t flat) {
+GSR_DEVICE Shape<T> shape_of(const gsr_rasterization& a, int64_t flat) {
   const T *mean = input<T>(a.means2d) + 2 * flat, *shape = input<T>(a.shapes) + 6 * flat;
+  return {mean[0], mean[1], shape[0], shape[0] * shape[1], shape[2], shape[3]};
+}
+
+template <class T>
+GSR_DEVICE Footing<T> footing_of(const Binning& b, const Shape<T>& shape) {
   Footing<T> s = {};
-  s.strips = Strips<T>(ellipse_of(mean, shape, T(b.log2_alpha_min)));
-  s.box = TileBox(pixel_box(mean[0], mean[1], shape[4], shape[5], b.width, b.height));
-  s.first_tile = static_cast<int32_t>(flat / b.N) * b.tiles_x * b.tiles_y;
+  s.strips = Strips<T>(shape, T(b.log2_alpha_min));
+  s.box = TileBox(s.strips.box(b.width, b.height));
   return s;
 }
 
@@ -78,7 +82,7 @@ count_kernel(gsr_rasterization a, Binning b, int32_t* tile_counts, int32_t* bloc
   GSR_SHARED int32_t visible[kWarps], tiles[kWarps];
   const int64_t flat = block_index() * kThreads + thread_index();
   const bool valid = flat < b.rows && a.radii[2 * flat] > 0 && a.radii[2 * flat + 1] > 0;
-  const Footing<T> own = valid ? footing_of<T>(a, b, flat) : Footing<T>{};
+  const Footing<T> own = valid ? footing_of(b, shape_of<T>(a, flat)) : Footing<T>{};
   const int32_t count = each_tile(own, shared[warp_index()], [](const Footing<T>&, int, int, int32_t) {});
   if (flat < b.rows) tile_counts[flat] = count;
   const int found = bit_count(ballot(count > 0));
@@ -95,10 +99,8 @@ count_kernel(gsr_rasterization a, Binning b, int32_t* tile_counts, int32_t* bloc
 
 template <class T>
 GSR_DEVICE Record<T> record_of(const gsr_rasterization& a, int64_t flat) {
-  const T *mean = input<T>(a.means2d) + 2 * flat, *shape = input<T>(a.shapes) + 6 * flat;
   Record<T> r = {};
-  r.shape.x = mean[0], r.shape.y = mean[1];
-  r.shape.P = shape[0], r.shape.Pk = shape[0] * shape[1], r.shape.Q = shape[2], r.shape.log2_opacity = shape[3];
+  r.shape = shape_of<T>(a, flat);
   for (int d = 0; d < kRecordChannels; ++d)
     if (d < a.channels) r.channels[d] = input<T>(a.features)[flat * a.channels + d];
   return r;
@@ -142,8 +144,9 @@ emit_kernel(gsr_rasterization a, Binning b, TileLists<T> t, const uint32_t* by_d
   Footing<T> own = {};
   if (lane_index() < share && i < min(t.visible, t.counts[0])) {
     const uint32_t record = by_depth[i];
-    own = footing_of<T>(a, b, t.flat_ids[record]);
+    own = footing_of(b, t.records[record].shape);
     own.record = static_cast<int32_t>(record), own.first = firsts[i];
+    if (a.C > 1) own.first_tile = static_cast<int32_t>(t.flat_ids[record] / b.N * b.tiles_x * b.tiles_y);
   }
   each_tile(own, shared[warp_index()], [&](const Footing<T>& s, int x, int y, int32_t place) {
     const int64_t at = int64_t(s.first) + place;

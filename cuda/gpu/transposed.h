@@ -9,16 +9,21 @@ constexpr int kAbsolutes = 2, kSums = kMoments + kAbsolutes;  // of a row of sum
 constexpr int kShares = kWarp / kRun;                         // lanes that share a splat: a block of pixel rows each
 constexpr int kShareRows = kSubHeight / kShares, kSharePixels = kShareRows * kSubWidth;
 
+// Rows a little longer than a warp, so that neighbours start in different banks.
 template <class T>
 struct Transposed {
-  // vs and weight of each pixel, and room so that neighbouring rows start in different banks
-  Two<T> pixels[kRun][kWarp + 2];
+  T vs[kRun][kWarp + 4], weights[kRun][kWarp + 4];
   Four<T> gradients[kShares][kSharePixels + 1];  // of the image, up to four channels
 
-  // Two neighbouring pixels of a splat, from an even one on.
-  GSR_DEVICE Four<T> pair(int splat, int pixel) const {
-    return *static_cast<const Four<T>*>(static_cast<const void*>(&pixels[splat][pixel]));
+  GSR_DEVICE void put(int splat, Two<T> pixel) {
+    vs[splat][lane_index()] = pixel.x, weights[splat][lane_index()] = pixel.y;
   }
+  // Four neighbouring pixels of a splat, from a multiple of four on.
+  GSR_DEVICE Four<T> four_vs(int splat, int pixel) const { return *four(&vs[splat][pixel]); }
+  GSR_DEVICE Four<T> four_weights(int splat, int pixel) const { return *four(&weights[splat][pixel]); }
+
+ private:
+  GSR_DEVICE static const Four<T>* four(const T* first) { return reinterpret_cast<const Four<T>*>(first); }
 };
 
 // Width of a row of sums.
@@ -58,20 +63,25 @@ GSR_DEVICE void sums_of_lane(const Transposed<T>& from, const Shape<T>& s, T lef
   for (int row = 0; row < kShareRows; ++row) {
     const T b = T(share * kShareRows + row) - half_y, u_row = fma(s.Pk, b, u0), v = fma(-s.Q, b, v0);
     T row_sums[3] = {};
-    for (int column = 0; column < kSubWidth; ++column) {
+    for (int column = 0; column < kSubWidth; column += 4) {
       const int pixel = row * kSubWidth + column;
-      const Four<T> two = from.pair(splat, share * kSharePixels + pixel / 2 * 2);
-      const Two<T> p = column % 2 ? Two<T>{two.z, two.w} : Two<T>{two.x, two.y};
-      const T a = T(column) - half_x;
-      row_sums[0] += p.x, row_sums[1] = fma(p.x, a, row_sums[1]), row_sums[2] = fma(p.x, a * a, row_sums[2]);
-      if (kAbsolute) {
-        const T u = fma(-s.P, a, u_row);
-        rest[0] += fabs(p.x * u), rest[1] += fabs(p.x * fma(-s.Pk, u, s.Q * v));
+      const Four<T> vs = from.four_vs(splat, share * kSharePixels + pixel);
+      const Four<T> weights = kChannels ? from.four_weights(splat, share * kSharePixels + pixel) : Four<T>{};
+      const T four_vs[4] = {vs.x, vs.y, vs.z, vs.w}, four_weights[4] = {weights.x, weights.y, weights.z, weights.w};
+      for (int j = 0; j < 4; ++j) {
+        const T a = T(column + j) - half_x, of_pixel = four_vs[j];
+        row_sums[0] += of_pixel, row_sums[1] = fma(of_pixel, a, row_sums[1]);
+        row_sums[2] = fma(of_pixel, a * a, row_sums[2]);
+        if (kAbsolute) {
+          const T u = fma(-s.P, a, u_row);
+          rest[0] += fabs(of_pixel * u), rest[1] += fabs(of_pixel * fma(-s.Pk, u, s.Q * v));
+        }
+        if (kChannels == 0) continue;
+        const Four<T> g = from.gradients[share][pixel + j];
+        const T of_channels[4] = {g.x, g.y, g.z, g.w};
+        for (int d = 0; d < kChannels; ++d)
+          rest[kAbsolutes + d] = fma(four_weights[j], of_channels[d], rest[kAbsolutes + d]);
       }
-      if (kChannels == 0) continue;
-      const Four<T> g = from.gradients[share][pixel];
-      const T of[4] = {g.x, g.y, g.z, g.w};
-      for (int d = 0; d < kChannels; ++d) rest[kAbsolutes + d] = fma(p.y, of[d], rest[kAbsolutes + d]);
     }
     grid[0] += row_sums[0], grid[1] += row_sums[1], grid[3] += row_sums[2];
     grid[2] = fma(row_sums[0], b, grid[2]), grid[4] = fma(row_sums[1], b, grid[4]);

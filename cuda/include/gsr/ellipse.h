@@ -3,6 +3,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "gsr/blend.h"
 #include "gsr/math.h"
 
 namespace gsr {
@@ -53,36 +54,38 @@ GSR_HD bool touches(const Ellipse<T>& e, int left, int top, int columns, int row
   return min(u1 * u1 + v1 * v1, u2 * u2 + v2 * v2) <= e.budget;
 }
 
-// From where to where in x an ellipse reaches inside the strip of rows of pixel centres [top, bottom]; empty (from >
-// to) where it does not. As cautious as touches().
+// The same ellipse cut into strips of rows: from where to where in x it reaches inside each. As cautious as touches().
 template <class T>
 struct Strips {
-  Ellipse<T> ellipse;
-  T half_height, y_rightmost, per_P;
+  T x, y, k, Q, budget, half_height, y_rightmost, per_P;
 
   Strips() = default;
-  GSR_HD explicit Strips(const Ellipse<T>& e) : ellipse(e) {
-    ellipse.budget = min(e.budget, T(1e30));  // infinite where no alpha is too small
-    half_height = sqrt(ellipse.budget) / e.Q, per_P = 1 / e.P;
-    // the rightmost point: d/dy of k y + sqrt(budget - Q^2 y^2) / P is 0
-    const T slant = e.k * e.P;
-    y_rightmost = half_height * slant / sqrt(slant * slant + e.Q * e.Q);
+  GSR_HD Strips(const Shape<T>& s, T log2_alpha_min) : x(s.x), y(s.y), k(s.Pk / s.P), Q(s.Q), per_P(1 / s.P) {
+    // infinite where no alpha is too small
+    budget = min((s.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5), T(1e30));
+    half_height = sqrt(budget) / Q;
+    // the rightmost point: where the derivative of k y + half_width(y) is 0
+    y_rightmost = half_height * s.Pk / sqrt(s.Pk * s.Pk + Q * Q);
   }
+  // Inside the rows of pixel centres [top, bottom]; empty (from > to) where it does not reach them.
   GSR_HD void reach(T top, T bottom, T& from, T& to) const {
-    const Ellipse<T>& e = ellipse;
-    const T low = max(top - e.y, -half_height), high = min(bottom - e.y, half_height);
+    const T low = max(top - y, -half_height), high = min(bottom - y, half_height);
     from = 1, to = 0;
     if (!(low <= high)) return;
     const T right = clamp(y_rightmost, low, high), left = clamp(-y_rightmost, low, high);
-    const T to_right = fma(e.k, right, half_width(right)), to_left = fma(e.k, left, -half_width(left));
-    const T slack = T(1e-3) + T(1e-5) * max(fabs(to_right), fabs(to_left));
-    from = e.x + to_left - slack, to = e.x + to_right + slack;
+    const T to_right = fma(k, right, half_width(right)), to_left = fma(k, left, -half_width(left));
+    const T slack = T(1e-3) + T(1e-5) * max(T(fabs(to_right)), T(fabs(to_left)));
+    from = x + to_left - slack, to = x + to_right + slack;
+  }
+  GSR_HD PixelBox box(int width, int height) const {
+    const T half_width = fma(k, y_rightmost, this->half_width(y_rightmost));
+    return pixel_box(x, y, half_width, half_height, width, height);
   }
 
  private:
-  GSR_HD T half_width(T y) const {
-    const T v = ellipse.Q * y;
-    return sqrt(max(fma(-v, v, ellipse.budget), T(0))) * per_P;
+  GSR_HD T half_width(T dy) const {
+    const T v = Q * dy;
+    return sqrt(max(fma(-v, v, budget), T(0))) * per_P;
   }
 };
 

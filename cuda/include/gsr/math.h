@@ -18,6 +18,11 @@ template <class T>
 GSR_HD T max(T a, T b) {
   return a > b ? a : b;
 }
+#ifdef __CUDA_ARCH__
+// One instruction each, which two comparisons and a choice do not become by themselves.
+__device__ __forceinline__ float min(float a, float b) { return fminf(a, b); }
+__device__ __forceinline__ float max(float a, float b) { return fmaxf(a, b); }
+#endif
 template <class T>
 GSR_HD T clamp(T x, T lo, T hi) {
   return min(max(x, lo), hi);
