@@ -97,6 +97,9 @@ def _differentiable(function: Callable, setup: Callable, backward: Callable) -> 
         def backward(ctx, *grads):
             return tuple([None if type(grad) is list else grad for grad in backward(ctx, *grads)])
 
-    node = type(function.__name__, (Node,), {})
-    # past what Function.apply does for torch.func
-    return super(torch.autograd.Function, node).apply  # pyright: ignore[reportAttributeAccessIssue]
+        @classmethod
+        def past_functorch(cls, *args):
+            """As `apply`, which looks for what torch.func needs on each call."""
+            return super(torch.autograd.Function, cls).apply(*args)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return type(function.__name__, (Node,), {}).past_functorch
