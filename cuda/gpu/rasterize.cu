@@ -1,4 +1,4 @@
-// Front-to-back compositing: a warp a sub-tile of 8x4 pixels, a lane a pixel. Where there are more channels than a
+// Front-to-back compositing: a warp a patch of 8x8 pixels, a lane two pixels. Where there are more channels than a
 // record holds, several launches take some of them each.
 #include "walk.h"
 
@@ -7,18 +7,21 @@ namespace {
 
 constexpr int kWide = 32;  // channels of one launch where there are many
 
-// Adds weight * features to the colours of a lane; `features` lie anywhere. kFours: all kWide of them, four by four.
+// Adds weights times features to the colours of a lane's pixels; `features` lie anywhere. kFours: all kWide of them,
+// four by four.
 template <bool kFours, class T>
-GSR_DEVICE void add_wide(const T* features, int channels, T weight, T (&color)[kWide]) {
-  if (kFours) {
-    for (int d = 0; d < kWide; d += 4) {
-      const Four<T> c = *reinterpret_cast<const Four<T>*>(features + d);
-      color[d] = fma(weight, c.x, color[d]), color[d + 1] = fma(weight, c.y, color[d + 1]);
-      color[d + 2] = fma(weight, c.z, color[d + 2]), color[d + 3] = fma(weight, c.w, color[d + 3]);
+GSR_DEVICE void add_wide(const T* features, int channels, const T* weights, T (&color)[kHalves][kWide]) {
+  for (int d = 0; d < kWide; d += 4) {
+    T c[4] = {};
+    if (kFours) {
+      const Four<T> four = *reinterpret_cast<const Four<T>*>(features + d);
+      c[0] = four.x, c[1] = four.y, c[2] = four.z, c[3] = four.w;
+    } else {
+      for (int j = 0; j < 4; ++j)
+        if (d + j < channels) c[j] = features[d + j];
     }
-  } else {
-    for (int d = 0; d < kWide; ++d)
-      if (d < channels) color[d] = fma(weight, features[d], color[d]);
+    for (int half = 0; half < kHalves; ++half)
+      for (int j = 0; j < 4; ++j) color[half][d + j] = fma(weights[half], c[j], color[half][d + j]);
   }
 }
 
@@ -27,48 +30,53 @@ template <class T, int kChannels, bool kFours>
 GSR_KERNEL(kWalkThreads)
 forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
-  const SubTile<T> pixel(a, t);
-  if (pixel.tile >= t.tiles) return;
-  const int32_t end = t.offsets[pixel.tile + 1];
-  Walk<T> walk(t, rings[warp_index()], pixel, end);
+  const Patch<T> patch(a, t);
+  if (patch.tile >= t.tiles) return;
+  const int32_t end = t.offsets[patch.tile + 1];
+  Walk<T> walk(t, rings[warp_index()], patch, end);
   const int channels = min(kChannels, a.channels - first_channel);
-  T through = pixel.through(), color[kChannels] = {};
+  T through[kHalves] = {patch.through(0), patch.through(1)}, color[kHalves][kChannels] = {};
   int32_t last = end;
   for (int run; (run = walk.next()) > 0;) {
     const int32_t own_flat = kChannels == kWide ? walk.flat_of_lane() : 0;
-    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
-      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
-      if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
-      for (int j = 0; j < 2; ++j) {
-        const bool reaches = powers[j] >= cuts.log2_alpha_min;
+    for (int i = 0; i < run; ++i) {
+      T powers[kHalves], weights[kHalves] = {};
+      patch.powers(walk.record(i).shape, powers);
+      bool any = false;
+      for (int half = 0; half < kHalves; ++half) {
+        const bool reaches = powers[half] >= cuts.log2_alpha_min;
+        if (!warp_any(reaches && through[half] > 0)) continue;
         T alpha;
-        const T weight = blend(cuts, reaches ? exp2_of(powers[j]) : T(0), alpha, through);
-        if constexpr (kChannels == kWide) {
-          const int64_t flat = shuffle(own_flat, (i + j) % kRun);
-          const T* features = input<T>(a.features) + flat * a.channels + first_channel;
-          if (reaches) add_wide<kFours>(features, channels, weight, color);
-        } else {
+        weights[half] = blend(cuts, reaches ? exp2_of(powers[half]) : T(0), alpha, through[half]);
+        any = true;
+        if constexpr (kChannels != kWide)
           for (int d = 0; d < kChannels; ++d)
-            if (reaches) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
-        }
+            if (reaches) color[half][d] = fma(weights[half], walk.record(i).channels[d], color[half][d]);
+      }
+      if constexpr (kChannels == kWide) {
+        const int64_t flat = shuffle(own_flat, i);
+        if (any && (weights[0] != 0 || weights[1] != 0))
+          add_wide<kFours>(input<T>(a.features) + flat * a.channels + first_channel, channels, weights, color);
       }
     }
-    if (!warp_any(through > 0)) {
+    if (!warp_any(through[0] > 0 || through[1] > 0)) {
       last = walk.position(run - 1) + 1;
       break;
     }
   }
   copy_wait<0>();
-  if (lane_index() == 0) t.last[pixel.tile * kSubTiles + pixel.sub] = last;
-  if (!pixel.inside) return;
-  const T left = fabs(through);
-  t.transmittances[pixel.flat] = left;
-  output<T>(a.alphas)[pixel.flat] = 1 - left;
-  T* image = output<T>(a.image) + pixel.flat * a.channels + first_channel;
+  if (lane_index() == 0) t.last[patch.tile * kPatches + patch.index] = last;
   const T* background = input<T>(a.backgrounds);
-  if (background) background += int64_t(pixel.camera) * a.channels + first_channel;
-  for (int d = 0; d < kChannels; ++d)
-    if (d < channels) image[d] = color[d] + (background ? left * background[d] : T(0));
+  if (background) background += int64_t(patch.camera) * a.channels + first_channel;
+  for (int half = 0; half < kHalves; ++half) {
+    if (!patch.inside[half]) continue;
+    const T left = fabs(through[half]);
+    t.transmittances[patch.flat[half]] = left;
+    output<T>(a.alphas)[patch.flat[half]] = 1 - left;
+    T* image = output<T>(a.image) + patch.flat[half] * a.channels + first_channel;
+    for (int d = 0; d < kChannels; ++d)
+      if (d < channels) image[d] = color[half][d] + (background ? left * background[d] : T(0));
+  }
 }
 
 template <class T, int kChannels, bool kFours = false>

@@ -2,7 +2,7 @@
 // cut is decided by the same bits. A pixel needs one scalar besides T: the remainder R = v . (what is still to come,
 // background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha). A run of splats at a time, each
 // is summed over the warp's pixels and goes to the splat's row of sums: by atomic additions, or, where runs must repeat
-// to the bit, to a slot of each intersection and sub-tile that a second pass adds up.
+// to the bit, to a slot of each intersection and patch that a second pass adds up.
 #include "slots.h"
 #include "transposed.h"
 
@@ -18,8 +18,8 @@ struct Sums {
   int64_t width;
   bool is_fixed_order;
 
-  GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int sub) const {
-    return rows + width * (is_fixed_order ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
+  GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int patch) const {
+    return rows + width * (is_fixed_order ? slot_of(position, patch) : int64_t(t.list[position] & kRecordMask));
   }
   GSR_DEVICE void add(T* row, int column, const T* four) const {
     Four<T>* to = reinterpret_cast<Four<T>*>(row + column);
@@ -35,12 +35,13 @@ template <class T>
 struct PixelGradient {
   T through, remainder;
 
-  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel)
-      : through(pixel.through()), remainder(0) {
-    if (!pixel.inside) return;
-    remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
-    const T *v_image = input<T>(a.v_image) + pixel.flat * a.channels,
-            *image = input<T>(a.image) + pixel.flat * a.channels;
+  PixelGradient() = default;
+  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const Patch<T>& patch, int half)
+      : through(patch.through(half)), remainder(0) {
+    if (!patch.inside[half]) return;
+    const int64_t flat = patch.flat[half];
+    remainder = -t.transmittances[flat] * input<T>(a.v_alphas)[flat];
+    const T *v_image = input<T>(a.v_image) + flat * a.channels, *image = input<T>(a.image) + flat * a.channels;
     for (int d = 0; d < a.channels; ++d) remainder += v_image[d] * image[d];
   }
   // One splat: vs of blend_vjp, and its weight; both 0 where it does not reach the pixel or the pixel is finished.
@@ -55,117 +56,140 @@ struct PixelGradient {
   }
 };
 
-// The lanes' splats, those in `touched` that belong to the run, go to their rows of sums.
+// The lanes' splats, those in `touched`, go to their rows of sums.
 template <class T, int kChannels, bool kAbsolute>
-GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Walk<T>& walk, int run, uint32_t touched,
+GSR_DEVICE void add_run(const TileLists<T>& t, const Patch<T>& patch, const Walk<T>& walk, uint32_t touched,
                         const Transposed<T>& table, const Sums<T>& sums) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
-  const bool wanted = splat < run && touched >> splat & 1;
   T values[kSums + 4];
-  const T left = pixel.x - T(lane_index() % kSubWidth), top = pixel.y - T(lane_index() / kSubWidth);
+  const T left = patch.x - T(lane_index() % kPatchSide), top = patch.y[0] - T(lane_index() / kPatchSide);
   sums_of_lane<T, kChannels, kAbsolute>(table, walk.record(splat).shape, left, top, values);
-  bool nothing = !sums.is_fixed_order;
-  for (int i = 0; i < kSums + 4; ++i) nothing &= values[i] == 0;
-  if (!wanted || nothing) return;
-  T* row = sums.row(t, walk.position(splat), pixel.sub);
-  if (share == 0)
-    sums.add(row, 0, values);
-  else
-    sums.add(row, 4, values + 4);
-  if (kChannels && share == kShares - 1) sums.add(row, kSums, values + kSums);
+  if (!(touched >> splat & 1)) return;
+  T* row = sums.row(t, walk.position(splat), patch.index);
+  if (share == 0) sums.add(row, 0, values);
+  if (share == 1) sums.add(row, 4, values + 4);
+  if (kChannels && share == 2) sums.add(row, kSums, values + kSums);
 }
 
 // Few channels, from the records.
 template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kWalkThreads, sizeof(T) == 4 ? 13 : 1)  // as many blocks as shared memory allows
+GSR_KERNEL(kWalkThreads)
 backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
-  const SubTile<T> pixel(a, t);
-  if (pixel.tile >= t.tiles) return;
+  const Patch<T> patch(a, t);
+  if (patch.tile >= t.tiles) return;
   Transposed<T>& table = tables[warp_index()];
-  PixelGradient<T> gradient(a, t, pixel);
-  T v[4] = {};
-  for (int d = 0; d < kChannels; ++d)
-    if (pixel.inside && d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + d];
-  table.gradients[lane_index() / kSharePixels][lane_index() % kSharePixels] = {v[0], v[1], v[2], v[3]};
-  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
+  PixelGradient<T> gradients[kHalves];
+  T v[kHalves][kChannels] = {};
+  for (int half = 0; half < kHalves; ++half) {
+    gradients[half] = PixelGradient<T>(a, t, patch, half);
+    for (int d = 0; d < kChannels; ++d) {
+      if (patch.inside[half] && d < a.channels) v[half][d] = input<T>(a.v_image)[patch.flat[half] * a.channels + d];
+      table.gradients[d][half * kWarp + lane_index()] = v[half][d];
+    }
+  }
+  Walk<T> walk(t, rings[warp_index()], patch, t.last[patch.tile * kPatches + patch.index]);
   for (int run; (run = walk.next()) > 0;) {
     uint32_t touched = 0;
-    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
-      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
-      const bool here = gradient.through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
-      if (!warp_any(here) && !sums.is_fixed_order) continue;
-      touched |= 3u << i;
-      for (int j = 0; j < 2; ++j) {
-        const T* c = walk.record(i + j).channels;
-        T cv = 0;
-        for (int d = 0; d < kChannels; ++d) cv = d ? fma(c[d], v[d], cv) : c[d] * v[d];
-        table.put(i + j, gradient.replay(cuts, powers[j], cv));
+    for (int i = 0; i < run; ++i) {
+      const Record<T>& r = walk.record(i);
+      T powers[kHalves];
+      patch.powers(r.shape, powers);
+      bool any[kHalves];
+      for (int half = 0; half < kHalves; ++half)
+        any[half] = warp_any(gradients[half].through > 0 && powers[half] >= cuts.log2_alpha_min);
+      if (!(any[0] || any[1] || sums.is_fixed_order)) continue;
+      touched |= 1u << i;
+      for (int half = 0; half < kHalves; ++half) {
+        Two<T> values = {};
+        if (any[half]) {
+          T cv = 0;
+          for (int d = 0; d < kChannels; ++d) cv = d ? fma(r.channels[d], v[half][d], cv) : r.channels[d] * v[half][d];
+          values = gradients[half].replay(cuts, powers[half], cv);
+        }
+        table.put(i, half, values);
       }
     }
     warp_sync();
-    if (touched) add_run<T, kChannels, kAbsolute>(t, pixel, walk, run, touched, table, sums);
+    if (touched) add_run<T, kChannels, kAbsolute>(t, patch, walk, touched, table, sums);
   }
   copy_wait<0>();
 }
 
 constexpr int kChunk = 8;  // channels at a time where there are many
 
-// Adds channels `first` to first + kChunk of the run's splats, times the pixel's gradient. kFours: all of them, four by
-// four.
+// Adds channels `first` to first + kChunk of the run's splats, times the pixels' gradients. kFours: all of them, four
+// by four.
 template <bool kFours, class T>
-GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel, int32_t own_flat, int first,
-                             T (&products)[kRun]) {
-  const T* v_image = input<T>(a.v_image) + pixel.flat * a.channels + first;
-  T v[kChunk] = {};
-  if (pixel.inside && kFours) {
+GSR_DEVICE void add_products(const gsr_rasterization& a, const Patch<T>& patch, int32_t own_flat, int first,
+                             T (&products)[kRun][kHalves]) {
+  T v[kHalves][kChunk] = {};
+  for (int half = 0; half < kHalves; ++half) {
+    const T* v_image = input<T>(a.v_image) + patch.flat[half] * a.channels + first;
+    if (!patch.inside[half]) continue;
     for (int d = 0; d < kChunk; d += 4) {
-      const Four<T> four = *reinterpret_cast<const Four<T>*>(v_image + d);
-      v[d] = four.x, v[d + 1] = four.y, v[d + 2] = four.z, v[d + 3] = four.w;
+      T four[4] = {};
+      if (kFours) read_four(v_image + d, four);
+      for (int j = 0; j < 4; ++j) {
+        if (!kFours && first + d + j < a.channels) four[j] = v_image[d + j];
+        v[half][d + j] = four[j];
+      }
     }
-  } else if (pixel.inside) {
-    for (int d = 0; d < kChunk; ++d)
-      if (first + d < a.channels) v[d] = v_image[d];
   }
   for (int i = 0; i < kRun; ++i) {
     const T* features = input<T>(a.features) + int64_t(shuffle(own_flat, i)) * a.channels + first;
-    if (kFours) {
-      for (int d = 0; d < kChunk; d += 4) {
-        const Four<T> c = *reinterpret_cast<const Four<T>*>(features + d);
-        products[i] = fma(c.x, v[d], fma(c.y, v[d + 1], fma(c.z, v[d + 2], fma(c.w, v[d + 3], products[i]))));
+    for (int d = 0; d < kChunk; d += 4) {
+      T c[4] = {};
+      if (kFours) read_four(features + d, c);
+      for (int j = 0; j < 4; ++j) {
+        if (!kFours && first + d + j < a.channels) c[j] = features[d + j];
+        for (int half = 0; half < kHalves; ++half) products[i][half] = fma(c[j], v[half][d + j], products[i][half]);
       }
-    } else {
-      for (int d = 0; d < kChunk; ++d)
-        if (first + d < a.channels) products[i] = fma(features[d], v[d], products[i]);
     }
   }
 }
 
-// Channel gradients of the run's splats: lanes are channels.
+// Channel gradients of the run's splats: lanes are channels, two of them where there are so many.
 template <class T>
-GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel,
+GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const Patch<T>& patch,
                              const Walk<T>& walk, uint32_t touched, const Transposed<T>& table, const Sums<T>& sums) {
-  for (int first = 0; first < a.channels; first += kWarp) {
+  constexpr int kPixels = 16, kEach = 2;  // at a time, as many as there are registers for
+  for (int first = 0; first < a.channels; first += kEach * kWarp) {
     const int channel = first + lane_index();
-    T v[kWarp];
-    for (int p = 0; p < kWarp; ++p) {
-      const int64_t flat = shuffle(pixel.inside ? pixel.flat : int64_t(-1), p);
-      v[p] = flat >= 0 && channel < a.channels ? input<T>(a.v_image)[flat * a.channels + channel] : T(0);
-    }
-    for (uint32_t left = touched; left; left &= left - 1) {
-      const int i = lowest_bit(left);
-      T sum = 0;
-      for (int p = 0; p < kWarp; p += 4) {
-        const Four<T> w = table.four_weights(i, p);
-        sum = fma(w.x, v[p], fma(w.y, v[p + 1], fma(w.z, v[p + 2], fma(w.w, v[p + 3], sum))));
+    T found[kRun][kEach] = {};
+    for (int pixel = 0; pixel < kPatchPixels; pixel += kPixels) {
+      T v[kEach][kPixels];
+      for (int p = 0; p < kPixels; ++p) {
+        const int half = pixel / kWarp;
+        const int64_t flat = shuffle(patch.inside[half] ? patch.flat[half] : int64_t(-1), (pixel + p) % kWarp);
+        for (int e = 0; e < kEach; ++e) {
+          const bool valid = flat >= 0 && channel + e * kWarp < a.channels;
+          v[e][p] = valid ? input<T>(a.v_image)[flat * a.channels + channel + e * kWarp] : T(0);
+        }
       }
-      if (channel >= a.channels) continue;
-      T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
-      if (sums.is_fixed_order)
-        *to = sum;
-      else
-        atomic_add(to, sum);
+      GSR_UNROLL
+      for (int i = 0; i < kRun; ++i) {
+        if (!(touched >> i & 1)) continue;
+        for (int p = 0; p < kPixels; p += 4) {
+          T weights[4];
+          read_four(&table.weights[i][pixel + p], weights);
+          for (int j = 0; j < 4; ++j)
+            for (int e = 0; e < kEach; ++e) found[i][e] = fma(weights[j], v[e][p + j], found[i][e]);
+        }
+      }
+    }
+    GSR_UNROLL
+    for (int i = 0; i < kRun; ++i) {
+      if (!(touched >> i & 1)) continue;
+      T* to = sums.row(t, walk.position(i), patch.index) + kSums + channel;
+      for (int e = 0; e < kEach; ++e) {
+        if (channel + e * kWarp >= a.channels) continue;
+        if (sums.is_fixed_order)
+          to[e * kWarp] = found[i][e];
+        else
+          atomic_add(to + e * kWarp, found[i][e]);
+      }
     }
   }
 }
@@ -176,32 +200,35 @@ GSR_KERNEL(kWalkThreads, 8)
 backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
-  const SubTile<T> pixel(a, t);
-  if (pixel.tile >= t.tiles) return;
+  const Patch<T> patch(a, t);
+  if (patch.tile >= t.tiles) return;
   Transposed<T>& table = tables[warp_index()];
-  PixelGradient<T> gradient(a, t, pixel);
-  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
+  PixelGradient<T> gradients[kHalves] = {PixelGradient<T>(a, t, patch, 0), PixelGradient<T>(a, t, patch, 1)};
+  Walk<T> walk(t, rings[warp_index()], patch, t.last[patch.tile * kPatches + patch.index]);
   for (int run; (run = walk.next()) > 0;) {
     const int32_t own_flat = walk.flat_of_lane();
-    T products[kRun] = {};
+    T products[kRun][kHalves] = {};
     int first = 0;
     if (a.channels % 4 == 0)
-      for (; first + kChunk <= a.channels; first += kChunk) add_products<true>(a, pixel, own_flat, first, products);
-    for (; first < a.channels; first += kChunk) add_products<false>(a, pixel, own_flat, first, products);
+      for (; first + kChunk <= a.channels; first += kChunk) add_products<true>(a, patch, own_flat, first, products);
+    for (; first < a.channels; first += kChunk) add_products<false>(a, patch, own_flat, first, products);
     uint32_t touched = 0;
     GSR_UNROLL
     for (int i = 0; i < kRun; ++i) {  // no loop, so that products are registers
       if (i >= run) continue;
-      const T power = walk.power(i, pixel);
-      const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
-      touched |= uint32_t(here || sums.is_fixed_order) << i;
-      table.put(i, gradient.replay(cuts, power, products[i]));
+      T powers[kHalves];
+      patch.powers(walk.record(i).shape, powers);
+      for (int half = 0; half < kHalves; ++half) {
+        const bool here = gradients[half].through > 0 && powers[half] >= cuts.log2_alpha_min;
+        touched |= uint32_t(warp_any(here) || sums.is_fixed_order) << i;
+        table.put(i, half, gradients[half].replay(cuts, powers[half], products[i][half]));
+      }
     }
     warp_sync();
     if (!touched) continue;
-    add_run<T, 0, kAbsolute>(t, pixel, walk, run, touched, table, sums);
+    add_run<T, 0, kAbsolute>(t, patch, walk, touched, table, sums);
     warp_sync();
-    add_channels(a, t, pixel, walk, touched, table, sums);
+    add_channels(a, t, patch, walk, touched, table, sums);
   }
   copy_wait<0>();
 }
@@ -262,7 +289,7 @@ void rasterize_vjp(gsr_rasterization& a) {
   T* rows = nullptr;
   auto fill = [&](const Sums<T>& sums) { a.absgrad ? backward<T, true>(a, t, sums) : backward<T, false>(a, t, sums); };
   if (session().deterministic) {
-    T* slots = scratch<T>(t.intersections * kSubTiles * width);
+    T* slots = scratch<T>(t.intersections * kPatches * width);
     fill({slots, width, true});
     rows = scratch<T>(t.visible * width);
     add_slots(a, t, slots, rows, width);

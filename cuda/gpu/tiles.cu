@@ -225,7 +225,7 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a) {
     t.bytes += aligned(count * static_cast<int64_t>(sizeof(Item)));
   };
   place(t.records, t.visible), place(t.flat_ids, t.visible), place(t.places, a.C * a.N);
-  place(t.list, t.intersections), place(t.offsets, t.tiles + 1), place(t.last, t.tiles * kSubTiles);
+  place(t.list, t.intersections), place(t.offsets, t.tiles + 1), place(t.last, t.tiles * kPatches);
   place(t.transmittances, a.C * a.width * a.height);
   return t;
 }
