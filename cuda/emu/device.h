@@ -32,6 +32,7 @@ struct __attribute__((may_alias, aligned(16))) Four {
 #define GSR_DEVICE __device__ __forceinline__
 #define GSR_SHARED __shared__
 #define GSR_UNROLL _Pragma("unroll")
+#define GSR_NO_UNROLL _Pragma("unroll 1")
 
 namespace gsr {
 

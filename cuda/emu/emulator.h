@@ -10,6 +10,7 @@
 #define GSR_DEVICE inline
 #define GSR_SHARED static
 #define GSR_UNROLL
+#define GSR_NO_UNROLL
 
 namespace gsr {
 namespace emu {

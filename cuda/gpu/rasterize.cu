@@ -1,100 +1,130 @@
-// Front-to-back compositing: a warp a patch of 8x8 pixels, a lane two pixels. Where there are more channels than a
+// Front-to-back compositing: a warp a sub-tile of 8x4 pixels, a lane a pixel. Where there are more channels than a
 // record holds, several launches take some of them each.
-#include "walk.h"
+#include "wide.h"
 
 namespace gsr {
 namespace {
 
-constexpr int kWide = 32;  // channels of one launch where there are many
-
-// Adds weights times features to the colours of a lane's pixels; `features` lie anywhere. kFours: all kWide of them,
-// four by four.
-template <bool kFours, class T>
-GSR_DEVICE void add_wide(const T* features, int channels, const T* weights, T (&color)[kHalves][kWide]) {
-  for (int d = 0; d < kWide; d += 4) {
-    T c[4] = {};
-    if (kFours) {
-      const Four<T> four = *reinterpret_cast<const Four<T>*>(features + d);
-      c[0] = four.x, c[1] = four.y, c[2] = four.z, c[3] = four.w;
-    } else {
-      for (int j = 0; j < 4; ++j)
-        if (d + j < channels) c[j] = features[d + j];
-    }
-    for (int half = 0; half < kHalves; ++half)
-      for (int j = 0; j < 4; ++j) color[half][d + j] = fma(weights[half], c[j], color[half][d + j]);
+// Weights of a run, one after the other, and the transmittance behind it. All lanes come here.
+template <class T>
+GSR_DEVICE void weights_of_run(const Walk<T>& walk, const SubTile<T>& pixel, const PixelCuts<T>& cuts, T& through,
+                               T (&weights)[kRun]) {
+  GSR_UNROLL
+  for (int i = 0; i < kRun; ++i) {
+    weights[i] = 0;
+    if (i >= walk.length()) continue;
+    const T power = walk.power(i, pixel);
+    const bool reaches = power >= cuts.log2_alpha_min;
+    if (!warp_any(reaches && through > 0)) continue;
+    T alpha;
+    weights[i] = blend(cuts, reaches ? exp2_of(power) : T(0), alpha, through);
   }
 }
 
-// kChannels of the record, or with kWide those from `first_channel` on.
-template <class T, int kChannels, bool kFours>
+// Ends of a walk: where in the list it stopped, and what is left of the light.
+template <class T>
+GSR_DEVICE void finish_walk(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel, int32_t last,
+                            T left) {
+  copy_wait<0>();
+  if (lane_index() == 0) t.last[pixel.tile * kSubTiles + pixel.sub] = last;
+  if (!pixel.inside) return;
+  t.transmittances[pixel.flat] = left;
+  output<T>(a.alphas)[pixel.flat] = 1 - left;
+}
+
+template <class T, int kChannels>
+GSR_DEVICE void write_colors(const gsr_rasterization& a, const SubTile<T>& pixel, int first_channel, T left,
+                             const T (&color)[kChannels]) {
+  if (!pixel.inside) return;
+  T* image = output<T>(a.image) + pixel.flat * a.channels + first_channel;
+  const T* background = input<T>(a.backgrounds);
+  if (background) background += int64_t(pixel.camera) * a.channels + first_channel;
+  for (int d = 0; d < kChannels; ++d)
+    if (first_channel + d < a.channels) image[d] = color[d] + (background ? left * background[d] : T(0));
+}
+
+// Channels of the records.
+template <class T, int kChannels>
 GSR_KERNEL(kWalkThreads)
-forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
+forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
-  const Patch<T> patch(a, t);
-  if (patch.tile >= t.tiles) return;
-  const int32_t end = t.offsets[patch.tile + 1];
-  Walk<T> walk(t, rings[warp_index()], patch, end);
-  const int channels = min(kChannels, a.channels - first_channel);
-  T through[kHalves] = {patch.through(0), patch.through(1)}, color[kHalves][kChannels] = {};
-  int32_t last = end;
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
+  int32_t last = t.offsets[pixel.tile + 1];
+  Walk<T> walk(t, rings[warp_index()], pixel, last);
+  T through = pixel.through(), color[kChannels] = {};
   for (int run; (run = walk.next()) > 0;) {
-    const int32_t own_flat = kChannels == kWide ? walk.flat_of_lane() : 0;
-    for (int i = 0; i < run; ++i) {
-      T powers[kHalves], weights[kHalves] = {};
-      patch.powers(walk.record(i).shape, powers);
-      bool any = false;
-      for (int half = 0; half < kHalves; ++half) {
-        const bool reaches = powers[half] >= cuts.log2_alpha_min;
-        if (!warp_any(reaches && through[half] > 0)) continue;
+    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
+      if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
+      for (int j = 0; j < 2; ++j) {
+        const bool reaches = powers[j] >= cuts.log2_alpha_min;
         T alpha;
-        weights[half] = blend(cuts, reaches ? exp2_of(powers[half]) : T(0), alpha, through[half]);
-        any = true;
-        if constexpr (kChannels != kWide)
-          for (int d = 0; d < kChannels; ++d)
-            if (reaches) color[half][d] = fma(weights[half], walk.record(i).channels[d], color[half][d]);
-      }
-      if constexpr (kChannels == kWide) {
-        const int64_t flat = shuffle(own_flat, i);
-        if (any && (weights[0] != 0 || weights[1] != 0))
-          add_wide<kFours>(input<T>(a.features) + flat * a.channels + first_channel, channels, weights, color);
+        const T weight = blend(cuts, reaches ? exp2_of(powers[j]) : T(0), alpha, through);
+        for (int d = 0; d < kChannels; ++d)
+          if (reaches) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
       }
     }
-    if (!warp_any(through[0] > 0 || through[1] > 0)) {
+    if (!warp_any(through > 0)) {
       last = walk.position(run - 1) + 1;
       break;
     }
   }
-  copy_wait<0>();
-  if (lane_index() == 0) t.last[patch.tile * kPatches + patch.index] = last;
-  const T* background = input<T>(a.backgrounds);
-  if (background) background += int64_t(patch.camera) * a.channels + first_channel;
-  for (int half = 0; half < kHalves; ++half) {
-    if (!patch.inside[half]) continue;
-    const T left = fabs(through[half]);
-    t.transmittances[patch.flat[half]] = left;
-    output<T>(a.alphas)[patch.flat[half]] = 1 - left;
-    T* image = output<T>(a.image) + patch.flat[half] * a.channels + first_channel;
-    for (int d = 0; d < kChannels; ++d)
-      if (d < channels) image[d] = color[half][d] + (background ? left * background[d] : T(0));
-  }
+  const T left = fabs(through);
+  finish_walk(a, t, pixel, last, left);
+  write_colors(a, pixel, 0, left, color);
 }
 
-template <class T, int kChannels, bool kFours = false>
-void forward(const gsr_rasterization& a, const TileLists<T>& t, const PixelCuts<T>& cuts, int first_channel) {
-  launch(forward_kernel<T, kChannels, kFours>, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, first_channel);
+// kWide channels from their own array, from `first_channel` on.
+template <class T, bool kFours>
+GSR_KERNEL(kWalkThreads)
+forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
+  GSR_SHARED Ring<T> rings[kWalkWarps];
+  GSR_SHARED Wide<T> wides[kWalkWarps];
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
+  int32_t last = t.offsets[pixel.tile + 1];
+  Walk<T> walk(t, rings[warp_index()], pixel, last);
+  Wide<T>& wide = wides[warp_index()];
+  T through = pixel.through(), color[kWide] = {};
+  for (int run; (run = walk.next()) > 0;) {
+    bring_features<kFours>(a, walk, first_channel, wide);
+    T weights[kRun];
+    weights_of_run(walk, pixel, cuts, through, weights);
+    copy_wait<0>();
+    warp_sync();
+    GSR_UNROLL
+    for (int i = 0; i < kRun; ++i) {
+      if (i >= run || !warp_any(weights[i] != 0)) continue;
+      for (int d = 0; d < kWide; d += 4) {
+        T c[4];
+        read_four(&wide.features[i][d], c);
+        for (int j = 0; j < 4; ++j)
+          if (weights[i] != 0) color[d + j] = fma(weights[i], c[j], color[d + j]);
+      }
+    }
+    if (!warp_any(through > 0)) {
+      last = walk.position(run - 1) + 1;
+      break;
+    }
+  }
+  const T left = fabs(through);
+  finish_walk(a, t, pixel, last, left);
+  write_colors(a, pixel, first_channel, left, color);
 }
 
 template <class T>
 void rasterize(gsr_rasterization& a) {
   const TileLists<T> t = build_tile_lists<T>(a);
   const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
-  if (a.channels <= 3) return forward<T, 3>(a, t, cuts, 0);
-  if (a.channels == 4) return forward<T, 4>(a, t, cuts, 0);
+  const auto run = [&](auto kernel, auto... more) {
+    launch(kernel, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, more...);
+  };
+  if (a.channels <= 3) return run(forward_kernel<T, 3>);
+  if (a.channels <= kNarrow) return run(forward_kernel<T, kNarrow>);
   for (int first = 0; first < a.channels; first += kWide) {
-    if (a.channels % 4 == 0 && a.channels - first >= kWide)
-      forward<T, kWide, true>(a, t, cuts, first);
-    else
-      forward<T, kWide>(a, t, cuts, first);
+    const bool by_four = a.channels % 4 == 0 && a.channels - first >= kWide;
+    run(by_four ? forward_wide_kernel<T, true> : forward_wide_kernel<T, false>, first);
   }
 }
 

@@ -2,14 +2,21 @@
 // cut is decided by the same bits. A pixel needs one scalar besides T: the remainder R = v . (what is still to come,
 // background and alpha included), from which dL/dalpha = T (c . v) - R / (1 - alpha). A run of splats at a time, each
 // is summed over the warp's pixels and goes to the splat's row of sums: by atomic additions, or, where runs must repeat
-// to the bit, to a slot of each intersection and patch that a second pass adds up.
+// to the bit, to a slot of each intersection and sub-tile that a second pass adds up.
 #include "slots.h"
 #include "transposed.h"
+#include "wide.h"
 
 namespace gsr {
 namespace {
 
 constexpr int kThreads = 256;
+// Blocks of a walk that a processor's shared memory has room for: registers shall not be what keeps some out.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+constexpr int kBlocks = 13;
+#else
+constexpr int kBlocks = 9;
+#endif
 
 // Where the sums of a splat go, by its place in the list.
 template <class T>
@@ -18,8 +25,8 @@ struct Sums {
   int64_t width;
   bool is_fixed_order;
 
-  GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int patch) const {
-    return rows + width * (is_fixed_order ? slot_of(position, patch) : int64_t(t.list[position] & kRecordMask));
+  GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int sub) const {
+    return rows + width * (is_fixed_order ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
   }
   GSR_DEVICE void add(T* row, int column, const T* four) const {
     Four<T>* to = reinterpret_cast<Four<T>*>(row + column);
@@ -35,13 +42,12 @@ template <class T>
 struct PixelGradient {
   T through, remainder;
 
-  PixelGradient() = default;
-  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const Patch<T>& patch, int half)
-      : through(patch.through(half)), remainder(0) {
-    if (!patch.inside[half]) return;
-    const int64_t flat = patch.flat[half];
-    remainder = -t.transmittances[flat] * input<T>(a.v_alphas)[flat];
-    const T *v_image = input<T>(a.v_image) + flat * a.channels, *image = input<T>(a.image) + flat * a.channels;
+  GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel)
+      : through(pixel.through()), remainder(0) {
+    if (!pixel.inside) return;
+    remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
+    const T *v_image = input<T>(a.v_image) + pixel.flat * a.channels,
+            *image = input<T>(a.image) + pixel.flat * a.channels;
     for (int d = 0; d < a.channels; ++d) remainder += v_image[d] * image[d];
   }
   // One splat: vs of blend_vjp, and its weight; both 0 where it does not reach the pixel or the pixel is finished.
@@ -56,124 +62,104 @@ struct PixelGradient {
   }
 };
 
-// The lanes' splats, those in `touched`, go to their rows of sums.
+// The lanes' splats, those in `touched` that belong to the run, go to their rows of sums.
 template <class T, int kChannels, bool kAbsolute>
-GSR_DEVICE void add_run(const TileLists<T>& t, const Patch<T>& patch, const Walk<T>& walk, uint32_t touched,
+GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Walk<T>& walk, int run, uint32_t touched,
                         const Transposed<T>& table, const Sums<T>& sums) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
+  const bool wanted = splat < run && touched >> splat & 1;
   T values[kSums + 4];
-  const T left = patch.x - T(lane_index() % kPatchSide), top = patch.y[0] - T(lane_index() / kPatchSide);
+  const T left = pixel.x - T(lane_index() % kSubWidth), top = pixel.y - T(lane_index() / kSubWidth);
   sums_of_lane<T, kChannels, kAbsolute>(table, walk.record(splat).shape, left, top, values);
-  if (!(touched >> splat & 1)) return;
-  T* row = sums.row(t, walk.position(splat), patch.index);
-  if (share == 0) sums.add(row, 0, values);
-  if (share == 1) sums.add(row, 4, values + 4);
-  if (kChannels && share == 2) sums.add(row, kSums, values + kSums);
+  bool nothing = !sums.is_fixed_order;
+  for (int i = 0; i < kSums + 4; ++i) nothing &= values[i] == 0;
+  if (!wanted || nothing) return;
+  T* row = sums.row(t, walk.position(splat), pixel.sub);
+  if (share == 0)
+    sums.add(row, 0, values);
+  else
+    sums.add(row, 4, values + 4);
+  if (kChannels && share == kShares - 1) sums.add(row, kSums, values + kSums);
 }
 
 // Few channels, from the records.
 template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kWalkThreads)
+GSR_KERNEL(kWalkThreads, sizeof(T) != 4                 ? 1
+                         : kChannels == 3 && !kAbsolute ? 13
+                                                        : 12)
 backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
-  const Patch<T> patch(a, t);
-  if (patch.tile >= t.tiles) return;
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
   Transposed<T>& table = tables[warp_index()];
-  PixelGradient<T> gradients[kHalves];
-  T v[kHalves][kChannels] = {};
-  for (int half = 0; half < kHalves; ++half) {
-    gradients[half] = PixelGradient<T>(a, t, patch, half);
-    for (int d = 0; d < kChannels; ++d) {
-      if (patch.inside[half] && d < a.channels) v[half][d] = input<T>(a.v_image)[patch.flat[half] * a.channels + d];
-      table.gradients[d][half * kWarp + lane_index()] = v[half][d];
-    }
-  }
-  Walk<T> walk(t, rings[warp_index()], patch, t.last[patch.tile * kPatches + patch.index]);
+  PixelGradient<T> gradient(a, t, pixel);
+  T v[4] = {};
+  for (int d = 0; d < kChannels; ++d)
+    if (pixel.inside && d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + d];
+  table.gradients[lane_index() / kSharePixels][lane_index() % kSharePixels] = {v[0], v[1], v[2], v[3]};
+  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
   for (int run; (run = walk.next()) > 0;) {
     uint32_t touched = 0;
-    for (int i = 0; i < run; ++i) {
-      const Record<T>& r = walk.record(i);
-      T powers[kHalves];
-      patch.powers(r.shape, powers);
-      bool any[kHalves];
-      for (int half = 0; half < kHalves; ++half)
-        any[half] = warp_any(gradients[half].through > 0 && powers[half] >= cuts.log2_alpha_min);
-      if (!(any[0] || any[1] || sums.is_fixed_order)) continue;
-      touched |= 1u << i;
-      for (int half = 0; half < kHalves; ++half) {
-        Two<T> values = {};
-        if (any[half]) {
-          T cv = 0;
-          for (int d = 0; d < kChannels; ++d) cv = d ? fma(r.channels[d], v[half][d], cv) : r.channels[d] * v[half][d];
-          values = gradients[half].replay(cuts, powers[half], cv);
-        }
-        table.put(i, half, values);
+    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+      const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
+      const bool here = gradient.through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
+      if (!warp_any(here) && !sums.is_fixed_order) continue;
+      touched |= 3u << i;
+      for (int j = 0; j < 2; ++j) {
+        const T* c = walk.record(i + j).channels;
+        T cv = 0;
+        for (int d = 0; d < kChannels; ++d) cv = d ? fma(c[d], v[d], cv) : c[d] * v[d];
+        table.put(i + j, gradient.replay(cuts, powers[j], cv));
       }
     }
     warp_sync();
-    if (touched) add_run<T, kChannels, kAbsolute>(t, patch, walk, touched, table, sums);
+    if (touched) add_run<T, kChannels, kAbsolute>(t, pixel, walk, run, touched, table, sums);
   }
   copy_wait<0>();
 }
 
-constexpr int kChunk = 8;  // channels at a time where there are many
-
-// Adds channels `first` to first + kChunk of the run's splats, times the pixels' gradients. kFours: all of them, four
-// by four.
+// Adds to the products of channels and the pixel's gradient those of the run's channels in `wide`.
 template <bool kFours, class T>
-GSR_DEVICE void add_products(const gsr_rasterization& a, const Patch<T>& patch, int32_t own_flat, int first,
-                             T (&products)[kRun][kHalves]) {
-  T v[kHalves][kChunk] = {};
-  for (int half = 0; half < kHalves; ++half) {
-    const T* v_image = input<T>(a.v_image) + patch.flat[half] * a.channels + first;
-    if (!patch.inside[half]) continue;
-    for (int d = 0; d < kChunk; d += 4) {
-      T four[4] = {};
-      if (kFours) read_four(v_image + d, four);
-      for (int j = 0; j < 4; ++j) {
-        if (!kFours && first + d + j < a.channels) four[j] = v_image[d + j];
-        v[half][d + j] = four[j];
-      }
-    }
-  }
-  for (int i = 0; i < kRun; ++i) {
-    const T* features = input<T>(a.features) + int64_t(shuffle(own_flat, i)) * a.channels + first;
-    for (int d = 0; d < kChunk; d += 4) {
-      T c[4] = {};
-      if (kFours) read_four(features + d, c);
-      for (int j = 0; j < 4; ++j) {
-        if (!kFours && first + d + j < a.channels) c[j] = features[d + j];
-        for (int half = 0; half < kHalves; ++half) products[i][half] = fma(c[j], v[half][d + j], products[i][half]);
-      }
+GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel, const Wide<T>& wide, int first,
+                             T (&products)[kRun]) {
+  const T* v_image = input<T>(a.v_image) + pixel.flat * a.channels + first;
+  GSR_NO_UNROLL
+  for (int d = 0; d < kWide; d += 4) {
+    T v[4] = {};
+    if (pixel.inside && kFours) read_four(v_image + d, v);
+    for (int j = 0; j < 4; ++j)
+      if (pixel.inside && !kFours && first + d + j < a.channels) v[j] = v_image[d + j];
+    for (int i = 0; i < kRun; ++i) {
+      T c[4];
+      read_four(&wide.features[i][d], c);
+      for (int j = 0; j < 4; ++j) products[i] = fma(c[j], v[j], products[i]);
     }
   }
 }
 
 // Channel gradients of the run's splats: lanes are channels, two of them where there are so many.
 template <class T>
-GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const Patch<T>& patch,
+GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel,
                              const Walk<T>& walk, uint32_t touched, const Transposed<T>& table, const Sums<T>& sums) {
-  constexpr int kPixels = 16, kEach = 2;  // at a time, as many as there are registers for
+  constexpr int kPixels = 4, kEach = 2;  // at a time, as many as there are registers for
   for (int first = 0; first < a.channels; first += kEach * kWarp) {
     const int channel = first + lane_index();
+    const bool valid[kEach] = {channel < a.channels, channel + kWarp < a.channels};
     T found[kRun][kEach] = {};
-    for (int pixel = 0; pixel < kPatchPixels; pixel += kPixels) {
+    for (int pixels = 0; pixels < kWarp; pixels += kPixels) {
       T v[kEach][kPixels];
       for (int p = 0; p < kPixels; ++p) {
-        const int half = pixel / kWarp;
-        const int64_t flat = shuffle(patch.inside[half] ? patch.flat[half] : int64_t(-1), (pixel + p) % kWarp);
-        for (int e = 0; e < kEach; ++e) {
-          const bool valid = flat >= 0 && channel + e * kWarp < a.channels;
-          v[e][p] = valid ? input<T>(a.v_image)[flat * a.channels + channel + e * kWarp] : T(0);
-        }
+        const int64_t flat = pixel.flat_of(a, pixels + p);
+        for (int e = 0; e < kEach; ++e)
+          v[e][p] = valid[e] && flat >= 0 ? input<T>(a.v_image)[flat * a.channels + channel + e * kWarp] : T(0);
       }
       GSR_UNROLL
       for (int i = 0; i < kRun; ++i) {
         if (!(touched >> i & 1)) continue;
         for (int p = 0; p < kPixels; p += 4) {
           T weights[4];
-          read_four(&table.weights[i][pixel + p], weights);
+          read_four(&table.weights[i][pixels + p], weights);
           for (int j = 0; j < 4; ++j)
             for (int e = 0; e < kEach; ++e) found[i][e] = fma(weights[j], v[e][p + j], found[i][e]);
         }
@@ -182,9 +168,9 @@ GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, 
     GSR_UNROLL
     for (int i = 0; i < kRun; ++i) {
       if (!(touched >> i & 1)) continue;
-      T* to = sums.row(t, walk.position(i), patch.index) + kSums + channel;
+      T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
       for (int e = 0; e < kEach; ++e) {
-        if (channel + e * kWarp >= a.channels) continue;
+        if (!valid[e]) continue;
         if (sums.is_fixed_order)
           to[e * kWarp] = found[i][e];
         else
@@ -200,35 +186,38 @@ GSR_KERNEL(kWalkThreads, 8)
 backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
-  const Patch<T> patch(a, t);
-  if (patch.tile >= t.tiles) return;
+  GSR_SHARED Wide<T> wides[kWalkWarps];
+  const SubTile<T> pixel(a, t);
+  if (pixel.tile >= t.tiles) return;
   Transposed<T>& table = tables[warp_index()];
-  PixelGradient<T> gradients[kHalves] = {PixelGradient<T>(a, t, patch, 0), PixelGradient<T>(a, t, patch, 1)};
-  Walk<T> walk(t, rings[warp_index()], patch, t.last[patch.tile * kPatches + patch.index]);
+  Wide<T>& wide = wides[warp_index()];
+  PixelGradient<T> gradient(a, t, pixel);
+  Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
   for (int run; (run = walk.next()) > 0;) {
-    const int32_t own_flat = walk.flat_of_lane();
-    T products[kRun][kHalves] = {};
-    int first = 0;
-    if (a.channels % 4 == 0)
-      for (; first + kChunk <= a.channels; first += kChunk) add_products<true>(a, patch, own_flat, first, products);
-    for (; first < a.channels; first += kChunk) add_products<false>(a, patch, own_flat, first, products);
+    T products[kRun] = {};
+    for (int first = 0; first < a.channels; first += kWide) {
+      const bool by_four = a.channels % 4 == 0 && a.channels - first >= kWide;
+      by_four ? bring_features<true>(a, walk, first, wide) : bring_features<false>(a, walk, first, wide);
+      copy_wait<0>();
+      warp_sync();
+      by_four ? add_products<true>(a, pixel, wide, first, products)
+              : add_products<false>(a, pixel, wide, first, products);
+      warp_sync();
+    }
     uint32_t touched = 0;
     GSR_UNROLL
     for (int i = 0; i < kRun; ++i) {  // no loop, so that products are registers
       if (i >= run) continue;
-      T powers[kHalves];
-      patch.powers(walk.record(i).shape, powers);
-      for (int half = 0; half < kHalves; ++half) {
-        const bool here = gradients[half].through > 0 && powers[half] >= cuts.log2_alpha_min;
-        touched |= uint32_t(warp_any(here) || sums.is_fixed_order) << i;
-        table.put(i, half, gradients[half].replay(cuts, powers[half], products[i][half]));
-      }
+      const T power = walk.power(i, pixel);
+      const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
+      touched |= uint32_t(here || sums.is_fixed_order) << i;
+      table.put(i, gradient.replay(cuts, power, products[i]));
     }
     warp_sync();
     if (!touched) continue;
-    add_run<T, 0, kAbsolute>(t, patch, walk, touched, table, sums);
+    add_run<T, 0, kAbsolute>(t, pixel, walk, run, touched, table, sums);
     warp_sync();
-    add_channels(a, t, patch, walk, touched, table, sums);
+    add_channels(a, t, pixel, walk, touched, table, sums);
   }
   copy_wait<0>();
 }
@@ -289,7 +278,7 @@ void rasterize_vjp(gsr_rasterization& a) {
   T* rows = nullptr;
   auto fill = [&](const Sums<T>& sums) { a.absgrad ? backward<T, true>(a, t, sums) : backward<T, false>(a, t, sums); };
   if (session().deterministic) {
-    T* slots = scratch<T>(t.intersections * kPatches * width);
+    T* slots = scratch<T>(t.intersections * kSubTiles * width);
     fill({slots, width, true});
     rows = scratch<T>(t.visible * width);
     add_slots(a, t, slots, rows, width);

@@ -1,11 +1,11 @@
-// The deterministic option: each intersection owns a row of sums for each patch; here a warp a splat adds its rows,
+// The deterministic option: each intersection owns a row of sums for each sub-tile; here a warp a splat adds its rows,
 // in a fixed order. Within a tile the list is sorted by depth, so a splat's place is found by bisection.
 #pragma once
 #include "tiles.h"
 
 namespace gsr {
 
-GSR_DEVICE int64_t slot_of(int32_t position, int patch) { return int64_t(position) * kPatches + patch; }
+GSR_DEVICE int64_t slot_of(int32_t position, int sub) { return int64_t(position) * kSubTiles + sub; }
 
 // Place of a record in the list of a tile, or -1.
 template <class T>
@@ -25,13 +25,13 @@ GSR_DEVICE int32_t find_record(const gsr_rasterization& a, const TileLists<T>& t
   return low < end && (t.list[low] & kRecordMask) == record ? low : -1;
 }
 
-// Adds the rows of one intersection that were written: those of patches it touches, before their walk ended.
+// Adds the rows of one intersection that were written: those of sub-tiles it touches, before their walk ended.
 template <class T>
 GSR_DEVICE T sum_of_slots(const TileLists<T>& t, int64_t tile, int32_t at, const T* slots, int64_t width, int column) {
   T sum = 0;
-  for (int patch = 0; patch < kPatches; ++patch)
-    if (t.list[at] & patch_bits(patch) && at < t.last[tile * kPatches + patch])
-      sum += slots[slot_of(at, patch) * width + column];
+  for (int sub = 0; sub < kSubTiles; ++sub)
+    if (t.list[at] >> (kRecordBits + sub) & 1 && at < t.last[tile * kSubTiles + sub])
+      sum += slots[slot_of(at, sub) * width + column];
   return sum;
 }
 

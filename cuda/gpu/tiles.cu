@@ -101,7 +101,8 @@ template <class T>
 GSR_DEVICE Record<T> record_of(const gsr_rasterization& a, int64_t flat) {
   Record<T> r = {};
   r.shape = shape_of<T>(a, flat);
-  for (int d = 0; d < kRecordChannels; ++d)
+  if (a.channels > kNarrow) return r.flat = static_cast<int32_t>(flat), r;
+  for (int d = 0; d < kNarrow; ++d)
     if (d < a.channels) r.channels[d] = input<T>(a.features)[flat * a.channels + d];
   return r;
 }
@@ -225,7 +226,7 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a) {
     t.bytes += aligned(count * static_cast<int64_t>(sizeof(Item)));
   };
   place(t.records, t.visible), place(t.flat_ids, t.visible), place(t.places, a.C * a.N);
-  place(t.list, t.intersections), place(t.offsets, t.tiles + 1), place(t.last, t.tiles * kPatches);
+  place(t.list, t.intersections), place(t.offsets, t.tiles + 1), place(t.last, t.tiles * kSubTiles);
   place(t.transmittances, a.C * a.width * a.height);
   return t;
 }

@@ -1,5 +1,5 @@
 // From projected splats to depth-sorted lists for each tile of 16x16 pixels, with a hit bit for each of its eight
-// sub-tiles of 8x4 pixels.
+// sub-tiles of 8x4 pixels, which one warp draws.
 #pragma once
 #include "api.h"
 #include "gsr/blend.h"
@@ -8,19 +8,19 @@
 namespace gsr {
 
 constexpr int kTile = 16, kSubTiles = 8, kSubWidth = 8, kSubHeight = 4;
-constexpr int kHalves = 2, kPatches = kSubTiles / kHalves;  // a warp draws a patch: two sub-tiles, one above the other
-constexpr int kRecordChannels = 6;
+constexpr int kNarrow = 4;  // channels that go into a record
 constexpr int kRecordBits = 24;
 constexpr uint32_t kRecordMask = (1u << kRecordBits) - 1;
 
-// The hit bits of a patch's sub-tiles.
-GSR_DEVICE uint32_t patch_bits(int patch) { return 5u << (kRecordBits + patch / 2 * 4 + patch % 2); }
-
-// What the pixel loops read of one visible splat: 48 bytes in float. Channels beyond six stay in their own array.
+// What the pixel loops read of one visible splat: 48 bytes in float. Where there are more than kNarrow channels,
+// they stay in their own array, and this is where in it.
 template <class T>
 struct alignas(16) Record {
   Shape<T> shape;
-  T channels[kRecordChannels];
+  union {
+    T channels[kNarrow + 2];  // and what is missing to whole pieces of 16 bytes
+    int32_t flat;
+  };
 };
 
 // Typed view of the state that forward saves and backward reads.
@@ -35,7 +35,7 @@ struct TileLists {
   int32_t* places;                 // [C*N] record of each row, -1 where it has none
   uint32_t* list;                  // tile by tile, in depth order: record, and above it the hit bits
   int32_t* offsets;                // tiles + 1
-  int32_t* last;                   // patches: end of the part of the list that any of its pixels needed
+  int32_t* last;                   // sub-tiles: end of the part of the list that any of its pixels needed
   T* transmittances;               // [C,H,W] what is left behind the last splat
   int64_t bytes;                   // of all these together but the counts
 };

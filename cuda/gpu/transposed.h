@@ -1,4 +1,4 @@
-// Sums over the 64 pixels of a warp for a whole run of splats: lanes that were pixels write a row for each splat, then
+// Sums over the 32 pixels of a warp for a whole run of splats: lanes that were pixels write a row for each splat, then
 // lanes are splats and read along the rows. Pixels lie on a grid, so moments come from the sums of each pixel row.
 #pragma once
 #include "walk.h"
@@ -7,26 +7,18 @@ namespace gsr {
 
 constexpr int kAbsolutes = 2, kSums = kMoments + kAbsolutes;  // of a row of sums; then the channels
 constexpr int kShares = kWarp / kRun;                         // lanes that share a splat: a block of pixel rows each
-constexpr int kShareRows = kPatchSide / kShares, kSharePixels = kShareRows * kPatchSide;
+constexpr int kShareRows = kSubHeight / kShares, kSharePixels = kShareRows * kSubWidth;
 
-// Rows a little longer than the patch has pixels, so that neighbours start in different banks.
+// Rows a little longer than a warp, so that neighbours start in different banks.
 template <class T>
 struct Transposed {
-  T vs[kRun][kPatchPixels + 4], weights[kRun][kPatchPixels + 4];
-  T gradients[4][kPatchPixels];  // of the image, by channel, up to four
+  T vs[kRun][kWarp + 4], weights[kRun][kWarp + 4];
+  Four<T> gradients[kShares][kSharePixels + 1];  // of the image, up to four channels
 
-  GSR_DEVICE void put(int splat, int half, Two<T> pixel) {
-    const int at = half * kWarp + lane_index();
-    vs[splat][at] = pixel.x, weights[splat][at] = pixel.y;
+  GSR_DEVICE void put(int splat, Two<T> pixel) {
+    vs[splat][lane_index()] = pixel.x, weights[splat][lane_index()] = pixel.y;
   }
 };
-
-// Four neighbours, from a multiple of four on.
-template <class T>
-GSR_DEVICE void read_four(const T* from, T (&to)[4]) {
-  const Four<T> four = *reinterpret_cast<const Four<T>*>(from);
-  to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
-}
 
 // Width of a row of sums.
 GSR_HD int64_t sums_width(int64_t channels) { return (kSums + max(channels, int64_t(4)) + 3) / 4 * 4; }
@@ -38,7 +30,7 @@ GSR_DEVICE void add_shares(T (&sums)[count]) {
     for (int distance = kRun; distance < kWarp; distance *= 2) sums[i] += shuffle_xor(sums[i], distance);
 }
 
-// Moments of u and v from those of the pixel grid, whose origin is the patch's centre; u0 and v0 belong to it.
+// Moments of u and v from those of the pixel grid, whose origin is the sub-tile's centre; u0 and v0 belong to it.
 template <class T>
 GSR_DEVICE void moments_of_grid(const Shape<T>& s, T u0, T v0, const T (&grid)[kMoments], T* m) {
   const T sum = grid[0], a = grid[1], b = grid[2], aa = grid[3], ab = grid[4], bb = grid[5];
@@ -58,28 +50,32 @@ GSR_DEVICE void moments_of_grid(const Shape<T>& s, T u0, T v0, const T (&grid)[k
 template <class T, int kChannels, bool kAbsolute>
 GSR_DEVICE void sums_of_lane(const Transposed<T>& from, const Shape<T>& s, T left, T top, T (&sums)[kSums + 4]) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
-  const T middle = T(kPatchSide - 1) / 2, dx = s.x - (left + middle), dy = s.y - (top + middle);
+  const T half_x = T(kSubWidth - 1) / 2, half_y = T(kSubHeight - 1) / 2;
+  const T dx = s.x - (left + half_x), dy = s.y - (top + half_y);
   const T u0 = fma(-s.Pk, dy, s.P * dx), v0 = s.Q * dy;
   T grid[kMoments] = {}, rest[kAbsolutes + 4] = {};
-  for (int row = 0; row < kShareRows; ++row) {
-    const T b = T(share * kShareRows + row) - middle, u_row = fma(s.Pk, b, u0), v = fma(-s.Q, b, v0);
+  GSR_NO_UNROLL
+  for (int row = 0; row < kShareRows; ++row) {  // a loop, as more at a time would take more registers
+    const T b = T(share * kShareRows + row) - half_y, u_row = fma(s.Pk, b, u0), v = fma(-s.Q, b, v0);
     T row_sums[3] = {};
-    for (int column = 0; column < kPatchSide; column += 4) {
-      const int pixel = share * kSharePixels + row * kPatchSide + column;
-      T vs[4], weights[4], gradients[4];
-      read_four(&from.vs[splat][pixel], vs);
+    for (int column = 0; column < kSubWidth; column += 4) {
+      const int pixel = row * kSubWidth + column;
+      T four_vs[4], four_weights[4];
+      read_four(&from.vs[splat][share * kSharePixels + pixel], four_vs);
+      if (kChannels) read_four(&from.weights[splat][share * kSharePixels + pixel], four_weights);
       for (int j = 0; j < 4; ++j) {
-        const T a = T(column + j) - middle;
-        row_sums[0] += vs[j], row_sums[1] = fma(vs[j], a, row_sums[1]), row_sums[2] = fma(vs[j], a * a, row_sums[2]);
+        const T a = T(column + j) - half_x, of_pixel = four_vs[j];
+        row_sums[0] += of_pixel, row_sums[1] = fma(of_pixel, a, row_sums[1]);
+        row_sums[2] = fma(of_pixel, a * a, row_sums[2]);
         if (kAbsolute) {
           const T u = fma(-s.P, a, u_row);
-          rest[0] += fabs(vs[j] * u), rest[1] += fabs(vs[j] * fma(-s.Pk, u, s.Q * v));
+          rest[0] += fabs(of_pixel * u), rest[1] += fabs(of_pixel * fma(-s.Pk, u, s.Q * v));
         }
-      }
-      if (kChannels) read_four(&from.weights[splat][pixel], weights);
-      for (int d = 0; d < kChannels; ++d) {
-        read_four(&from.gradients[d][pixel], gradients);
-        for (int j = 0; j < 4; ++j) rest[kAbsolutes + d] = fma(weights[j], gradients[j], rest[kAbsolutes + d]);
+        if (kChannels == 0) continue;
+        const Four<T> g = from.gradients[share][pixel + j];
+        const T of_channels[4] = {g.x, g.y, g.z, g.w};
+        for (int d = 0; d < kChannels; ++d)
+          rest[kAbsolutes + d] = fma(four_weights[j], of_channels[d], rest[kAbsolutes + d]);
       }
     }
     grid[0] += row_sums[0], grid[1] += row_sums[1], grid[3] += row_sums[2];

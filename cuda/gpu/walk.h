@@ -1,7 +1,6 @@
 // What forward and backward share: the pixels of a warp, and its walk through the list of its tile. Each warp draws a
-// patch of 8x8 pixels on its own, so none waits for another: it takes the entries that touch its patch, whose records
-// arrive in a ring in shared memory while it works on those before, and goes through them in runs. A lane has two
-// pixels, as reading a record costs more than what one pixel does with it.
+// sub-tile on its own, so none waits for another: it takes the entries that touch its sub-tile, whose records arrive in
+// a ring in shared memory while it works on those before, and goes through them in runs.
 #pragma once
 #include "tiles.h"
 
@@ -9,45 +8,49 @@ namespace gsr {
 
 constexpr int kWalkWarps = 2,
               kWalkThreads = kWalkWarps * kWarp;  // of a block; only to have enough warps on a processor
-constexpr int kRun = 8, kRing = 48;
-constexpr int kPatchSide = 8, kPatchPixels = kPatchSide * kPatchSide;
+constexpr int kRing = 64, kRun = 16;
 
-// One warp's pixels, row by row: the lane has number lane_index() and, a sub-tile further down, that and kWarp.
+// One warp's pixels: a lane a pixel of an 8x4 sub-tile.
 template <class T>
-struct Patch {
-  int64_t tile, flat[kHalves];
-  int index, camera;
-  T x, y[kHalves];  // of the lane's pixels
-  bool inside[kHalves];
+struct SubTile {
+  int64_t tile, flat;
+  int sub, camera;
+  T x, y;  // of the lane's pixel
+  bool inside;
 
-  GSR_DEVICE Patch(const gsr_rasterization& a, const TileLists<T>& t) {
+  GSR_DEVICE SubTile(const gsr_rasterization& a, const TileLists<T>& t) {
     const int64_t warp = block_index() * kWalkWarps + warp_index(), in_camera = int64_t(t.tiles_x) * t.tiles_y;
-    tile = warp / kPatches, index = static_cast<int>(warp % kPatches);
+    tile = warp / kSubTiles, sub = static_cast<int>(warp % kSubTiles);
     const int64_t within = tile % in_camera;
-    const int column =
-        static_cast<int>(within % t.tiles_x) * kTile + index % 2 * kPatchSide + lane_index() % kPatchSide;
-    const int row = static_cast<int>(within / t.tiles_x) * kTile + index / 2 * kPatchSide + lane_index() / kPatchSide;
+    const int column = static_cast<int>(within % t.tiles_x) * kTile + left() + lane_index() % kSubWidth;
+    const int row = static_cast<int>(within / t.tiles_x) * kTile + top() + lane_index() / kSubWidth;
     camera = static_cast<int>(tile / in_camera);
-    x = column + T(0.5);
-    for (int half = 0; half < kHalves; ++half) {
-      const int at = row + half * kSubHeight;
-      flat[half] = (int64_t(camera) * a.height + at) * a.width + column;
-      y[half] = at + T(0.5);
-      inside[half] = column < a.width && at < a.height;
-    }
+    flat = (int64_t(camera) * a.height + row) * a.width + column;
+    x = column + T(0.5), y = row + T(0.5);
+    inside = column < a.width && row < a.height;
+  }
+  GSR_DEVICE int left() const { return sub % 2 * kSubWidth; }
+  GSR_DEVICE int top() const { return sub / 2 * kSubHeight; }
+  // Flat index of any of its pixels, -1 where it lies outside; the same for all lanes.
+  GSR_DEVICE int64_t flat_of(const gsr_rasterization& a, int i) const {
+    const int column = static_cast<int>(x) - lane_index() % kSubWidth + i % kSubWidth;
+    const int row = static_cast<int>(y) - lane_index() / kSubWidth + i / kSubWidth;
+    return column < a.width && row < a.height ? (int64_t(camera) * a.height + row) * a.width + column : -1;
   }
   // Finished from the start where the pixel lies outside.
-  GSR_DEVICE T through(int half) const { return inside[half] ? T(1) : T(-1); }
-  // Exponents of a splat at the lane's pixels.
-  GSR_DEVICE void powers(const Shape<T>& s, T* powers) const {
-    T u, v;
-    for (int half = 0; half < kHalves; ++half) powers[half] = splat_power(s, x, y[half], &u, &v);
-  }
+  GSR_DEVICE T through() const { return inside ? T(1) : T(-1); }
 };
 
 template <class T>
 inline int64_t walk_blocks(const TileLists<T>& t) {
-  return blocks_for(t.tiles * kPatches, kWalkWarps);
+  return blocks_for(t.tiles * kSubTiles, kWalkWarps);
+}
+
+// Four neighbours, from a multiple of four on.
+template <class T>
+GSR_DEVICE void read_four(const T* from, T (&to)[4]) {
+  const Four<T> four = *reinterpret_cast<const Four<T>*>(from);
+  to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
 }
 
 template <class T>
@@ -60,9 +63,9 @@ struct Ring {
 template <class T>
 class Walk {
  public:
-  // Through the list of the patch's tile up to the position `end`.
-  GSR_DEVICE Walk(const TileLists<T>& t, Ring<T>& ring, const Patch<T>& patch, int32_t end)
-      : t_(t), ring_(ring), bits_(patch_bits(patch.index)), end_(end), chunk_(t.offsets[patch.tile]) {
+  // Through the list of the sub-tile's tile up to the position `end`.
+  GSR_DEVICE Walk(const TileLists<T>& t, Ring<T>& ring, const SubTile<T>& s, int32_t end)
+      : t_(t), ring_(ring), bit_(kRecordBits + s.sub), end_(end), chunk_(t.offsets[s.tile]) {
     for (int i = 0; i < 2; ++i) ahead_[i] = value_at(chunk_ + i * kWarp);
   }
 
@@ -78,14 +81,22 @@ class Walk {
     else
       copy_wait<0>();
     length_ = min(tail_ - head_, kRun);
+    if (length_ % 2 && lane_index() == 0) {
+      Record<T> none = {};
+      none.shape.log2_opacity = T(-INFINITY);
+      ring_.records[head_ % kRing + length_] = none;  // loops that take two may take one too many
+    }
     warp_sync();
     return length_;
   }
   GSR_DEVICE const Record<T>& record(int i) const { return ring_.records[head_ % kRing + i]; }
+  // The exponent of entry i at the lane's pixel.
+  GSR_DEVICE T power(int i, const SubTile<T>& pixel) const {
+    T u, v;
+    return splat_power(record(i).shape, pixel.x, pixel.y, &u, &v);
+  }
   GSR_DEVICE int32_t position(int i) const { return ring_.positions[head_ % kRing + i]; }
-  GSR_DEVICE uint32_t index(int i) const { return t_.list[position(i)] & kRecordMask; }
-  // Lane i of the run: the row of its splat; 0 behind the end.
-  GSR_DEVICE int32_t flat_of_lane() const { return lane_index() < length_ ? t_.flat_ids[index(lane_index())] : 0; }
+  GSR_DEVICE int length() const { return length_; }
 
  private:
   GSR_DEVICE uint32_t value_at(int32_t chunk) const {
@@ -94,7 +105,7 @@ class Walk {
   }
   GSR_DEVICE void take_chunk() {
     const uint32_t value = ahead_[0];
-    const bool hit = value & bits_;
+    const bool hit = value >> bit_ & 1;
     const uint32_t votes = ballot(hit);
     if (hit) {
       const int slot = (tail_ + rank_in(votes)) % kRing;
@@ -110,11 +121,11 @@ class Walk {
 
   const TileLists<T>& t_;
   Ring<T>& ring_;
-  const uint32_t bits_;
+  const int bit_;
   const int32_t end_;
   int32_t chunk_;  // where in the list the entries in ahead_[0] start
   uint32_t ahead_[2];
-  int head_ = 0, tail_ = 0, length_ = 0;  // entries that touch the patch: begin of the run, end of the ring
+  int head_ = 0, tail_ = 0, length_ = 0;  // entries that touch the sub-tile: begin of the run, end of the ring
 };
 
 }  // namespace gsr

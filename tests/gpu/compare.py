@@ -19,17 +19,13 @@ from gs_reg.errors import InputError
 from gs_reg.render import gsplat as gsplat_backend
 from gs_reg.ssim import masked_mean, ssim_map
 
+from .gates import gates
 from .kernel_times import kernel_times
 from .scenes import Draw, Inputs, by_gsplat, depths_of, native, native_with_counts, native_with_state
 
 WARM_UP, TIMED = 20, 100
 SCENES = ("A", "C", "B", "F", "channels", "tiny")
-FLOORS = {"A": 0.065, "C": 0.30, "B": 0.30, "F": 0.135}
-"""Milliseconds of forward, backward and sorting that an H100 SXM cannot go below (kernels.md, 4.4; computed)."""
-GRAPH_STEP = 0.35
 RATE, BETAS = 1e-6, (0.9, 0.999)
-IMAGE_ERROR, GRADIENT_ERROR = 1e-4, 1e-4
-"""Against double precision: absolute (splats may be longer than 100 px), but for a value in 10^4; and relative L2."""
 
 
 def bench(limit: float) -> dict[str, Any]:
@@ -87,12 +83,15 @@ def bench_scene(scene: BenchScene, draws: dict[str, Draw]) -> list[dict[str, Any
                     times[name][key].append(value)
     rows = []
     for name, draw in draws.items():
+        ours = name == "native"
         row = {"scene": scene.name, "digest": scene.digest, "backend": name, "channels": scene.features.shape[1]}
         row |= {"gaussians": len(scene.means), "visible": int(counts[0]), "intersections": int(counts[1])}
         row |= {key: statistics.median(values) for key, values in times[name].items()}
         row["best"] = min(f + b for f, b in zip(times[name]["forward"], times[name]["backward"], strict=True))
         row |= errors(draw, inputs, expected) | {"peak_mib": peak(draw, inputs), "step": full_step(name, draw, inputs)}
-        row["graph"] = graph_step(inputs, counts) if name == "native" else None
+        row["captured"], row["graph"] = (
+            (captured_pass(inputs, counts), graph_step(inputs, counts)) if ours else (None,) * 2
+        )
         row["kernels"] = kernel_times(draw, inputs)
         row["busy"] = sum(row["kernels"].values()) / 1e3
         rows.append(row)
@@ -170,9 +169,33 @@ def graph_step(inputs: Inputs, counts: Tensor) -> float | None:
         return None
     leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
     own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
-    most = (int(1.2 * counts[0]), int(1.2 * counts[1]))
-    replay = captured(own, torch.rand_like(inputs.upstream), most)
+    replay = captured(own, torch.rand_like(inputs.upstream), slack(counts))
     return timed_steps(lambda _number: replay())
+
+
+def captured_pass(inputs: Inputs, counts: Tensor) -> float:
+    """Milliseconds of our forward and backward as a CUDA graph, with memory for a fifth more than the scene has."""
+    most = slack(counts)
+    replay = graph_of(lambda: inputs.gradients(native_with_state(inputs, most)[0]))
+    return timed_steps(lambda _number: replay())
+
+
+def slack(counts: Tensor) -> tuple[int, int]:
+    return int(1.2 * counts[0]), int(1.2 * counts[1])
+
+
+def graph_of(work: Callable[[], object], warm_up: Callable[[], object] | None = None) -> Callable[[], None]:
+    """Runs it, or what is to be run in its place, a few times, and captures it in a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what libraries do at their first call cannot be captured
+        for _ in range(3):
+            (warm_up or work)()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 def timed_steps(step: Callable[[int], None]) -> float:
@@ -212,22 +235,22 @@ def captured(inputs: Inputs, photo: Tensor, most: tuple[int, int]) -> Callable[[
     now = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64, device="cuda")
     betas = torch.tensor(BETAS, dtype=torch.float64, device="cuda")
     powers, step = torch.ones_like(betas), NativeStep(inputs, photo, most, now)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # what libraries do at their first call cannot be captured
-        for _ in range(3):
-            step(None)
-    torch.cuda.current_stream().wait_stream(side)
+
+    def learn() -> None:
+        powers.mul_(betas)
+        now[1:].copy_(1 - powers)
+        step(None)
+
+    def settle() -> None:
+        now[0] = 0.0  # learns nothing
+        step(None)
+
+    replay = graph_of(learn, settle)
     now[0] = RATE
     for moments in step.moments:
         for moment in moments:
             moment.zero_()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        powers.mul_(betas)
-        now[1:].copy_(1 - powers)
-        step(None)
-    return graph.replay
+    return replay
 
 
 def _torch_step(draw: Draw, inputs: Inputs, photo: Tensor):
@@ -242,75 +265,3 @@ def _torch_step(draw: Draw, inputs: Inputs, photo: Tensor):
         optimizer.step()
 
     return step
-
-
-def gates(rows: list[dict], left_out: dict[str, str]) -> list[dict]:
-    """What must hold before our kernels come first (kernels.md, 4.4 and 6.2); `passed` is None where it was not
-    measured."""
-    native_rows = {row["scene"]: row for row in rows if row["backend"] == "native"}
-    found = []
-
-    def gate(name: str, passed: bool | None, detail: str) -> None:
-        found.append({"gate": name, "passed": passed, "detail": detail})
-
-    for scene, row in native_rows.items():
-        gate(f"{scene}: image", row["image_error"] <= IMAGE_ERROR, f"{row['image_error']:.1e}")
-        gate(f"{scene}: gradients", row["gradient_error"] <= GRADIENT_ERROR, f"{row['gradient_error']:.1e}")
-    needed = dict.fromkeys(FLOORS, 3.0) | {"A/D=64": 4.0}
-    for scene, least in needed.items():
-        ratio = ratio_to_gsplat(scene, rows)
-        detail = f"{ratio:.2f}" if ratio else left_out.get(scene, "no gsplat in this run")
-        gate(f"{scene}: at least {least:g} times gsplat", None if ratio is None else ratio >= least, detail)
-    for scene, floor in FLOORS.items():
-        row, on_h100 = native_rows.get(scene), "H100" in torch.cuda.get_device_name()
-        total = row["forward"] + row["backward"] if row and on_h100 else None
-        passed = None if total is None else total <= 2 * floor + 0.03
-        gate(f"{scene}: twice the floor", passed, f"{total:.3f} ms" if total else "the floor is of an H100")
-    graph = native_rows.get("A", {}).get("graph")
-    on_a = None if graph is None else graph <= GRAPH_STEP
-    gate(f"A: a step as a graph in {GRAPH_STEP} ms", on_a, f"{graph:.3f} ms" if graph else left_out.get("A", "-"))
-    shares = [row["peak_mib"] for row in rows if row["scene"] == "B" and row["backend"] != "native"]
-    share = native_rows["B"]["peak_mib"] / min(shares) if shares else None
-    gate(
-        "B: 60 % of gsplat's memory", None if share is None else share <= 0.6, f"{share:.0%}" if share else "no gsplat"
-    )
-    return found
-
-
-def ratio_to_gsplat(scene: str, rows: list[dict]) -> float | None:
-    """By how much forward + backward is faster than the better of gsplat's two layouts."""
-    ours = [r for r in rows if r["scene"] == scene and r["backend"] == "native"]
-    theirs = [r for r in rows if r["scene"] == scene and r["backend"] != "native"]
-    if not ours or not theirs:
-        return None
-    return min(r["forward"] + r["backward"] for r in theirs) / (ours[0]["forward"] + ours[0]["backward"])
-
-
-COLUMNS = ("forward", "backward", "wall", "busy", "step", "graph", "x gsplat", "x floor", "MiB", "image", "gradient")
-"""Milliseconds (busy: of all kernels of a pass together), ratios, memory, errors."""
-
-
-def table(found: dict[str, Any]) -> str:
-    lines = [f"{'scene':9} {'backend':14}" + "".join(f"{name:>9}" for name in COLUMNS)]
-    for row in found["rows"]:
-        ours, floor = row["backend"] == "native", FLOORS.get(row["scene"])
-        ratio = ratio_to_gsplat(row["scene"], found["rows"]) if ours else None
-        of_floor = (row["forward"] + row["backward"]) / floor if floor and "H100" in found["gpu"] else None
-        numbers = [
-            row["forward"],
-            row["backward"],
-            row["wall"],
-            row["busy"],
-            row["step"],
-            row["graph"],
-            ratio,
-            of_floor,
-        ]
-        cells = [*("-" if n is None else f"{n:.3f}" for n in numbers), f"{row['peak_mib']:.0f}"]
-        cells += [f"{row[name]:.1e}" for name in ("image_error", "gradient_error")]
-        lines.append(f"{row['scene']:9} {row['backend']:14}" + "".join(f"{cell:>9}" for cell in cells))
-    for gate in found["gates"]:
-        mark = {True: "pass", False: "FAIL", None: "  - "}[gate["passed"]]
-        lines.append(f"{mark}  {gate['gate']}: {gate['detail']}")
-    lines += [f"left out: {name}: {why}" for name, why in found["left_out"].items()]
-    return "\n".join(lines)

@@ -15,11 +15,13 @@ from gs_reg.types import Cameras
 from . import check as checks
 from . import compare
 from .check import Check, Skipped
+from .gates import ERROR, table
 from .scenes import Inputs, native, native_with_counts
 
 
 def row(scene, backend, forward, backward, peak=100.0, image=1e-6, **more):
-    times = {"forward": forward, "backward": backward, "wall": 1.0, "busy": 0.5, "step": 2.0, "graph": None}
+    times = {"forward": forward, "backward": backward, "wall": 1.0, "busy": 0.5, "step": 2.0}
+    times |= {"captured": None, "graph": None}
     errors = {"image_error": image, "gradient_error": 1e-5}
     return {"scene": scene, "backend": backend, "peak_mib": peak, **times, **errors, **more}
 
@@ -30,21 +32,26 @@ def h100(monkeypatch):
 
 
 def test_gates_and_table(h100):
-    rows = [row("A", "native", 0.05, 0.1, graph=0.3), row("A", "gsplat", 0.3, 0.5), row("A", "gsplat packed", 0.2, 0.2)]
+    rows = [row("A", "native", 0.05, 0.1, captured=0.1, graph=0.3), row("A", "gsplat", 0.3, 0.5)]
     rows += [
-        row("B", "native", 0.5, 1.0, peak=61.0),
-        row("B", "gsplat", 3.0, 4.0),
-        row("tiny", "native", 1, 1, image=0.1),
+        row("A", "gsplat packed", 0.2, 0.2),
+        row("C", "native", 1.0, 1.0, captured=0.6),
+        row("C", "gsplat", 0.7, 1),
     ]
-    found = {g["gate"]: g["passed"] for g in compare.gates(rows, {"C": "no data"})}
-    assert found["A: at least 3 times gsplat"] is False and found["B: at least 3 times gsplat"] is True  # 2.67 and 4.67
-    assert found["C: at least 3 times gsplat"] is None and found["A/D=64: at least 4 times gsplat"] is None
+    rows += [row("B", "native", 0.5, 1.0, peak=61.0, captured=1.2), row("B", "gsplat", 3.0, 4.0)]
+    rows += [row("tiny", "native", 1, 1, image=0.1), row("F", "native", 1, 1, image=1.5e-4)]
+    gates = compare.gates(rows, {"A/D=64": "no data"})
+    found = {g["gate"]: g["passed"] for g in gates}
+    assert found["A: faster than gsplat"] is True and found["C: faster than gsplat"] is False  # 2.67 and 0.85
+    assert found["A: captured, at least 3 times gsplat"] is True  # 4.0
+    assert found["C: captured, at least 3 times gsplat"] is False  # 2.83
+    assert found["F: faster than gsplat"] is None and found["A/D=64: captured, at least 4 times gsplat"] is None
     assert found["A: twice the floor"] is True and found["B: twice the floor"] is False
     assert found["B: 60 % of gsplat's memory"] is False and found["A: a step as a graph in 0.35 ms"] is True
-    assert found["tiny: image"] is False and found["A: image"] is True
-    gates = compare.gates(rows, {"C": "no data"})
-    text = compare.table({"gpu": "NVIDIA H100", "rows": rows, "gates": gates, "left_out": {"C": "no data"}})
-    assert "FAIL  tiny: image" in text and "left out: C: no data" in text and "2.667" in text
+    assert found["tiny: image"] is False and found["A: image"] is True and found["F: image"] is True
+    text = table({"gpu": "NVIDIA H100", "rows": rows, "gates": gates, "left_out": {"A/D=64": "no data"}})
+    assert "FAIL  tiny: image" in text and "FAIL  C: faster" in text and "miss  C: captured" in text
+    assert "left out: A/D=64: no data" in text and "2.667" in text and "4.000" in text
     widths = {len(line) for line in text.splitlines()[: len(rows) + 1]}
     assert len(widths) == 1
 
@@ -105,13 +112,16 @@ def test_only_a_whole_check_proves(tmp_path, monkeypatch):
     monkeypatch.setattr(_proof, "RECORD", tmp_path / "proof.json")
     _proof.doubt.cache_clear()
     check = Check(tmp_path / "report.json")
-    check.found |= {"gpu": "H100", "benchmark": {"gates": [{"gate": "A: twice the floor", "passed": None}]}}
+    check.found |= {
+        "gpu": "H100",
+        "benchmark": {"gates": [{"gate": "A: twice the floor", "passed": None, "needed": False}]},
+    }
     check.step("build", lambda: None)
     assert check.step("proof", lambda: checks.prove(check)) and _proof.doubt("H100") is None
-    check.found["benchmark"]["gates"].append({"gate": "A: at least 3 times gsplat", "passed": None})
+    check.found["benchmark"]["gates"].append({"gate": "A: faster than gsplat", "passed": None, "needed": True})
     check.found["steps"] = [{"name": "race checker", "status": "skipped"}]
     assert not check.step("proof", lambda: checks.prove(check))
-    assert "race checker (skipped), A: at least 3 times gsplat (not measured)" in _proof.doubt("H100")
+    assert "race checker (skipped), A: faster than gsplat (not measured)" in _proof.doubt("H100")
     _proof.doubt.cache_clear()
 
 
@@ -126,9 +136,9 @@ def small():
 def test_the_benchmark_judges_by_double_precision(small):
     expected = compare.Correct.of(small)
     found = compare.errors(native, Inputs.of(small, "cpu"), expected)
-    assert 0 < found["image_error"] < compare.IMAGE_ERROR and 0 < found["gradient_error"] < compare.GRADIENT_ERROR
+    assert 0 < found["image_error"] < ERROR[0] and 0 < found["gradient_error"] < ERROR[1]
     wrong = compare.errors(lambda inputs: native(inputs) + 1e-3, Inputs.of(small, "cpu"), expected)
-    assert wrong["image_error"] > compare.IMAGE_ERROR
+    assert wrong["image_error"] > ERROR[0]
 
 
 @pytest.mark.parametrize("slack", [None, 1.2, 0.8])
