@@ -12,11 +12,14 @@ namespace {
 
 constexpr int kThreads = 256;
 // Blocks of a walk that a processor's shared memory has room for: registers shall not be what keeps some out.
+template <class T>
+constexpr int least_blocks(bool is_smallest) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
-constexpr int kBlocks = 13;
+  return sizeof(T) == 4 ? 12 + is_smallest : 1;
 #else
-constexpr int kBlocks = 9;
+  return sizeof(T) == 4 ? 8 : 1;
 #endif
+}
 
 // Where the sums of a splat go, by its place in the list.
 template <class T>
@@ -84,9 +87,7 @@ GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Wa
 
 // Few channels, from the records.
 template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kWalkThreads, sizeof(T) != 4                 ? 1
-                         : kChannels == 3 && !kAbsolute ? 13
-                                                        : 12)
+GSR_KERNEL(kWalkThreads, least_blocks<T>(kChannels == 3 && !kAbsolute))
 backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
