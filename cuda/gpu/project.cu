@@ -7,6 +7,7 @@ namespace gsr {
 namespace {
 
 constexpr int kThreads = kReduceThreads;
+constexpr int kVjpThreads = 128;    // without cameras to sum over: more warps fit with so many registers
 constexpr int kCameraNumbers = 12;  // R, t
 
 template <class T>
@@ -64,15 +65,16 @@ GSR_DEVICE FootprintGradient<T> row_vjp(const gsr_projection& a, int64_t c, int6
   const auto quat = read<4, T>(a.quats, n);
   const auto v_mean = read<2, T>(a.v_means2d, flat);
   return project_row_vjp(a, camera_of<T>(a, c), mean.of, quat.of, scale.of, input<T>(a.opacities)[n], v_mean.of,
-                         input<T>(a.v_depths)[flat], v_conic.of, input<T>(a.v_opacities2d)[flat], row);
+                         a.v_depths ? input<T>(a.v_depths)[flat] : T(0), v_conic.of, input<T>(a.v_opacities2d)[flat],
+                         row);
 }
 
 // `v_cameras` has a row for each block and camera; without kCameras they are left out, and with them many registers.
 template <class T, bool kCameras>
-GSR_KERNEL(kThreads)
+GSR_KERNEL(kCameras ? kThreads : kVjpThreads, kCameras || sizeof(T) != 4 ? 1 : 5)
 project_vjp_kernel(gsr_projection a, T* v_cameras) {
   GSR_SHARED T shared[kThreads / kWarp][kCameraNumbers];
-  const int64_t n = block_index() * kThreads + thread_index();
+  const int64_t n = block_index() * (kCameras ? kThreads : kVjpThreads) + thread_index();
   RowGradient<T> row = {};
   for (int64_t c = 0; c < a.C; ++c) {
     T v_camera[kCameraNumbers] = {};
@@ -105,7 +107,8 @@ template <class T>
 void project_vjp(const gsr_projection& a) {
   const int64_t blocks = blocks_for(a.N, kThreads), width = a.C * kCameraNumbers;
   if (!a.v_viewmats)
-    return launch(project_vjp_kernel<T, false>, blocks, kThreads, stream(), a, static_cast<T*>(nullptr));
+    return launch(project_vjp_kernel<T, false>, blocks_for(a.N, kVjpThreads), kVjpThreads, stream(), a,
+                  static_cast<T*>(nullptr));
   T* v_cameras = scratch<T>(blocks * width);
   launch(project_vjp_kernel<T, true>, blocks, kThreads, stream(), a, v_cameras);
   T* sums = scratch<T>(width);

@@ -48,7 +48,7 @@ struct PixelGradient {
   GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel)
       : through(pixel.through()), remainder(0) {
     if (!pixel.inside) return;
-    remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
+    if (a.v_alphas) remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
     const T *v_image = input<T>(a.v_image) + pixel.flat * a.channels,
             *image = input<T>(a.image) + pixel.flat * a.channels;
     for (int d = 0; d < a.channels; ++d) remainder += v_image[d] * image[d];

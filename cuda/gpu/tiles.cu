@@ -64,9 +64,8 @@ GSR_DEVICE int32_t each_tile(const Footing<T>& own, Footing<T>* shared, Body bod
       if (shuffle(end, owner + step - 1) <= at) owner += step;
     const int32_t owner_begin = shuffle(begin, owner), counted = shuffle(count, owner);
     const Footing<T>& s = shared[owner];
-    const bool valid = at < all;
-    const int x = valid ? s.box.x(at - owner_begin) : 0, y = valid ? s.box.y(at - owner_begin) : 0;
-    const bool hit = valid && tile_hit(s.strips, x, y);
+    const int x = s.box.x(at - owner_begin), y = s.box.y(at - owner_begin);
+    const bool hit = at < all && tile_hit(s.strips, x, y);
     const uint32_t votes = ballot(hit);
     if (hit) body(s, x, y, counted + rank_in(votes & ~low_bits(max(owner_begin - base, 0))));
     const int from = min(max(begin - base, 0), kWarp), to = min(max(end - base, 0), kWarp);

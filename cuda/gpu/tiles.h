@@ -41,7 +41,7 @@ struct TileLists {
 };
 
 // What the caller keeps from forward to backward: all arrays in one piece, and the counts.
-enum StateSlot { kLists, kCounts = 2 };
+enum StateSlot { kLists, kCounts };
 
 template <class T>
 TileLists<T> tile_lists_of(const gsr_rasterization& a);
@@ -53,15 +53,18 @@ TileLists<T> build_tile_lists(gsr_rasterization& a);
 // Where a splat's box lies among the tiles of its camera.
 struct TileBox {
   int x0, y0, columns, total;
+  float per_column;  // 1 / columns: below 2^22 tiles the quotient rounds down as that of integers does, and is cheaper
 
   TileBox() = default;
   GSR_DEVICE explicit TileBox(const PixelBox& box) {
     const bool empty = box.x0 > box.x1;
     x0 = box.x0 / kTile, y0 = box.y0 / kTile, columns = empty ? 0 : box.x1 / kTile - x0 + 1;
     total = columns * (box.y1 / kTile - y0 + 1);
+    per_column = empty ? 0.0f : 1 / float(columns);
   }
-  GSR_DEVICE int x(int i) const { return x0 + i % columns; }
-  GSR_DEVICE int y(int i) const { return y0 + i / columns; }
+  GSR_DEVICE int row(int i) const { return static_cast<int>((float(i) + 0.5f) * per_column); }
+  GSR_DEVICE int x(int i) const { return x0 + i - row(i) * columns; }
+  GSR_DEVICE int y(int i) const { return y0 + row(i); }
 };
 
 // Unsigned, in the order of the depths, negative ones included.

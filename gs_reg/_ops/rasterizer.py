@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from gs_reg._library import STATE_SLOTS, Projection, Rasterization
-from gs_reg._ops._args import ALLOCATE, Fields, Memory, addresses, call
+from gs_reg._ops._args import ALLOCATE, Fields, Memory, addresses, call, takes_session
 from gs_reg._ops._eager import operator
 from gs_reg._ops._pages import empty, empty_as
 
 __all__ = ["project", "project_vjp", "rasterize", "rasterize_vjp", "true_counts"]
 
-COUNTS_SLOT = 2
-"""Of the CUDA library's state."""
+CUDA_SLOTS, COUNTS_SLOT = 2, 1
+"""Of the CUDA library's state; the CPU's has STATE_SLOTS."""
 
 PROJECTION = Fields(
     Projection,
@@ -36,6 +36,13 @@ RASTERIZATION_GRADIENTS = Fields(
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
+
+
+def _gradient(given: Tensor | None, like: Tensor, *shape: int) -> Tensor | None:
+    """What comes from above, of a shape; where nothing does, the CUDA library takes None and the CPU's zeros."""
+    if given is None:
+        return None if takes_session(like) else like.new_zeros(shape)
+    return given.contiguous()
 
 
 @operator("gs_reg::project")
@@ -103,7 +110,7 @@ def project_vjp(
     Ks: Tensor,
     radii: Tensor,
     v_means2d: Tensor,
-    v_depths: Tensor,
+    v_depths: Tensor | None,
     v_conics: Tensor,
     v_opacities2d: Tensor,
     width: int,
@@ -115,7 +122,8 @@ def project_vjp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
     ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
-    v_outs = _contiguous(v_means2d, v_depths, v_conics, v_opacities2d)
+    v_outs = _contiguous(v_means2d, v_conics, v_opacities2d)
+    v_outs.insert(1, _gradient(v_depths, means, *radii.shape[:2]))
     outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = radii.data_ptr()
@@ -153,7 +161,7 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
     (C, N, _), zeros = radii.shape, ins[0].new_zeros
     v_outs = (
         zeros(C, N, 2) if v_means2d is None else v_means2d,
-        zeros(C, N) if v_depths is None else v_depths,
+        v_depths,
         zeros(C, N, 3) if v_conics is None else v_conics,
         zeros(C, N) if v_opacities2d is None else v_opacities2d,
     )
@@ -206,7 +214,8 @@ def rasterize(
     call("gsr_rasterize", args, means2d, state)
     blocks = state.blocks
     # a new empty tensor for each slot that the library has no use for, as results may not alias
-    slots = [blocks[k] if k in blocks else empty(means2d, 0, dtype=torch.uint8) for k in range(STATE_SLOTS)]
+    count = CUDA_SLOTS if takes_session(means2d) else STATE_SLOTS
+    slots = [blocks[k] if k in blocks else empty(means2d, 0, dtype=torch.uint8) for k in range(count)]
     # the fields themselves, which is cheaper than a tensor of their values
     counts = torch.frombuffer(args, dtype=torch.int64, count=2, offset=CAPACITIES.offset)
     return image, alphas, [*slots, counts]
@@ -231,7 +240,8 @@ def _rasterization(ins, backgrounds, image, alphas, cutoffs, absgrad) -> Rasteri
 @rasterize.register_fake
 def _(means2d, conics, opacities2d, features, backgrounds, absolute, shapes, depths, radii, width, height, *_):
     C, _, D = features.shape
-    sizes = [torch.library.get_ctx().new_dynamic_size() for _ in range(STATE_SLOTS)]
+    count = CUDA_SLOTS if means2d.device.type == "cuda" else STATE_SLOTS
+    sizes = [torch.library.get_ctx().new_dynamic_size() for _ in range(count)]
     state = [means2d.new_empty(size, dtype=torch.uint8) for size in sizes]
     return (
         means2d.new_empty(C, height, width, D),
@@ -250,7 +260,7 @@ def rasterize_vjp(
     image: Tensor,
     state: list[Tensor],
     v_image: Tensor,
-    v_alphas: Tensor,
+    v_alphas: Tensor | None,
     alpha_min: float,
     alpha_max: float,
     transmittance_min: float,
@@ -258,11 +268,12 @@ def rasterize_vjp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means2d, conics, opacities2d, features and the absolute ones of means2d (empty unless asked for)."""
     ins = _contiguous(means2d, shapes, depths, features, radii)
-    v_outs = _contiguous(v_image, v_alphas)
+    v_outs = (v_image.contiguous(), _gradient(v_alphas, image, *image.shape[:3]))
     args = _rasterization(ins, None, image, None, (alpha_min, alpha_max, transmittance_min), absgrad)
     outs = _rasterize_gradients(means2d, features, absgrad)
     *slots, counts = state
-    RASTERIZATION_GRADIENTS.fill(args, *addresses(*slots), *counts.tolist(), *addresses(*v_outs, *outs))
+    unused = [0] * (STATE_SLOTS - len(slots))
+    RASTERIZATION_GRADIENTS.fill(args, *addresses(*slots), *unused, *counts.tolist(), *addresses(*v_outs, *outs))
     call("gsr_rasterize_vjp", args, means2d)
     return outs
 
@@ -295,7 +306,6 @@ def _rasterize_setup(ctx, inputs, output):
 def _rasterize_backward(ctx, v_image, v_alphas, _v_state):
     means2d, shapes, depths, radii, features, image, alphas, *state = ctx.saved_tensors
     v_image = torch.zeros_like(image) if v_image is None else v_image
-    v_alphas = torch.zeros_like(alphas) if v_alphas is None else v_alphas
     inputs = (means2d, shapes, depths, radii, features)
     *grads, v_absolute = rasterize_vjp(*inputs, image, state, v_image, v_alphas, *ctx.cutoffs, ctx.absgrad)
     v_backgrounds = torch.einsum("chwd,chw->cd", v_image, 1 - alphas) if ctx.needs_input_grad[4] else None

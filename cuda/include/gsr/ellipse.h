@@ -85,7 +85,7 @@ struct Strips {
  private:
   GSR_HD T half_width(T dy) const {
     const T v = Q * dy;
-    return sqrt(max(fma(-v, v, budget), T(0))) * per_P;
+    return rough_sqrt(max(fma(-v, v, budget), T(0))) * per_P;
   }
 };
 

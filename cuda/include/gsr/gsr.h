@@ -26,7 +26,7 @@ typedef struct {
   void* shapes;                                   // [C,N,6] P, k, Q, log2 opacity, half extents x, y (values only)
   int32_t* radii;                                 // [C,N,2]
   int64_t* nonfinite;                             // [1] culled for a non-finite input
-  // backward: gradients of the outputs in, of the inputs out
+  // backward: gradients of the outputs in, of the inputs out; on CUDA v_depths may be null
   const void *v_means2d, *v_depths, *v_conics, *v_opacities2d;
   void *v_means, *v_quats, *v_scales, *v_opacities;  // overwritten
   void* v_viewmats;                                  // [C,4,4] or null
@@ -47,7 +47,7 @@ typedef struct {
   void* context;
   void* state[8];  // backward: what alloc returned, by slot
   int64_t visible, intersections;
-  // backward
+  // backward; on CUDA v_alphas may be null
   const void *v_image, *v_alphas;
   void *v_means2d, *v_conics, *v_opacities, *v_features, *v_absolute;  // overwritten; v_absolute [C,N,2] or null
 } gsr_rasterization;

@@ -23,6 +23,18 @@ GSR_HD T max(T a, T b) {
 __device__ __forceinline__ float min(float a, float b) { return fminf(a, b); }
 __device__ __forceinline__ float max(float a, float b) { return fmaxf(a, b); }
 #endif
+// 2 units in the last place on a GPU; only for bounds with some slack.
+template <class T>
+GSR_HD T rough_sqrt(T x) {
+  return sqrt(x);
+}
+#ifdef __CUDA_ARCH__
+__device__ __forceinline__ float rough_sqrt(float x) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+#endif
 template <class T>
 GSR_HD T clamp(T x, T lo, T hi) {
   return min(max(x, lo), hi);
