@@ -54,7 +54,9 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts) {
   Walk<T> walk(t, rings[warp_index()], pixel, last);
   T through = pixel.through(), color[kChannels] = {};
   for (int run; (run = walk.next()) > 0;) {
-    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+    GSR_UNROLL
+    for (int i = 0; i < kRun; i += 2) {  // two at a time, as their exponents do not wait for one another
+      if (i >= run) break;
       const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
       if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
       for (int j = 0; j < 2; ++j) {

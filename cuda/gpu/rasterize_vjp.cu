@@ -22,19 +22,18 @@ constexpr int least_blocks(bool is_smallest) {
 }
 
 // Where the sums of a splat go, by its place in the list.
-template <class T>
+template <class T, bool kFixedOrder>
 struct Sums {
   T* rows;
   int64_t width;
-  bool is_fixed_order;
 
   GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int sub) const {
-    return rows + width * (is_fixed_order ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
+    return rows + width * (kFixedOrder ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
   }
   GSR_DEVICE void add(T* row, int column, const T* four) const {
     Four<T>* to = reinterpret_cast<Four<T>*>(row + column);
     const Four<T> values = {four[0], four[1], four[2], four[3]};
-    if (is_fixed_order)
+    if (kFixedOrder)
       *to = values;
     else
       atomic_add(to, values);
@@ -66,15 +65,15 @@ struct PixelGradient {
 };
 
 // The lanes' splats, those in `touched` that belong to the run, go to their rows of sums.
-template <class T, int kChannels, bool kAbsolute>
+template <int kChannels, bool kAbsolute, class T, bool kFixedOrder>
 GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Walk<T>& walk, int run, uint32_t touched,
-                        const Transposed<T>& table, const Sums<T>& sums) {
+                        const Transposed<T>& table, const Sums<T, kFixedOrder>& sums) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
   const bool wanted = splat < run && touched >> splat & 1;
   T values[kSums + 4];
   const T left = pixel.x - T(lane_index() % kSubWidth), top = pixel.y - T(lane_index() / kSubWidth);
   sums_of_lane<T, kChannels, kAbsolute>(table, walk.record(splat).shape, left, top, values);
-  bool nothing = !sums.is_fixed_order;
+  bool nothing = !kFixedOrder;
   for (int i = 0; i < kSums + 4; ++i) nothing &= values[i] == 0;
   if (!wanted || nothing) return;
   T* row = sums.row(t, walk.position(splat), pixel.sub);
@@ -86,9 +85,9 @@ GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Wa
 }
 
 // Few channels, from the records.
-template <class T, int kChannels, bool kAbsolute>
-GSR_KERNEL(kWalkThreads, least_blocks<T>(kChannels == 3 && !kAbsolute))
-backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
+template <class T, int kChannels, bool kAbsolute, bool kFixedOrder>
+GSR_KERNEL(kWalkThreads, least_blocks<T>(kChannels == 3 && !kAbsolute && !kFixedOrder))
+backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T, kFixedOrder> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
   const SubTile<T> pixel(a, t);
@@ -102,10 +101,12 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> 
   Walk<T> walk(t, rings[warp_index()], pixel, t.last[pixel.tile * kSubTiles + pixel.sub]);
   for (int run; (run = walk.next()) > 0;) {
     uint32_t touched = 0;
-    for (int i = 0; i < run; i += 2) {  // two at a time, as their exponents do not wait for one another
+    GSR_UNROLL
+    for (int i = 0; i < kRun; i += 2) {  // two at a time, as their exponents do not wait for one another
+      if (i >= run) break;
       const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
       const bool here = gradient.through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
-      if (!warp_any(here) && !sums.is_fixed_order) continue;
+      if (!warp_any(here) && !kFixedOrder) continue;
       touched |= 3u << i;
       for (int j = 0; j < 2; ++j) {
         const T* c = walk.record(i + j).channels;
@@ -115,7 +116,7 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> 
       }
     }
     warp_sync();
-    if (touched) add_run<T, kChannels, kAbsolute>(t, pixel, walk, run, touched, table, sums);
+    if (touched) add_run<kChannels, kAbsolute>(t, pixel, walk, run, touched, table, sums);
   }
   copy_wait<0>();
 }
@@ -140,9 +141,10 @@ GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel
 }
 
 // Channel gradients of the run's splats: lanes are channels, two of them where there are so many.
-template <class T>
+template <class T, bool kFixedOrder>
 GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel,
-                             const Walk<T>& walk, uint32_t touched, const Transposed<T>& table, const Sums<T>& sums) {
+                             const Walk<T>& walk, uint32_t touched, const Transposed<T>& table,
+                             const Sums<T, kFixedOrder>& sums) {
   constexpr int kPixels = 4, kEach = 2;  // at a time, as many as there are registers for
   for (int first = 0; first < a.channels; first += kEach * kWarp) {
     const int channel = first + lane_index();
@@ -172,7 +174,7 @@ GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, 
       T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
       for (int e = 0; e < kEach; ++e) {
         if (!valid[e]) continue;
-        if (sums.is_fixed_order)
+        if (kFixedOrder)
           to[e * kWarp] = found[i][e];
         else
           atomic_add(to + e * kWarp, found[i][e]);
@@ -182,9 +184,9 @@ GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, 
 }
 
 // Any number of channels, from their own array.
-template <class T, bool kAbsolute>
+template <class T, bool kAbsolute, bool kFixedOrder>
 GSR_KERNEL(kWalkThreads, 8)
-backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T> sums) {
+backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T, kFixedOrder> sums) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   GSR_SHARED Transposed<T> tables[kWalkWarps];
   GSR_SHARED Wide<T> wides[kWalkWarps];
@@ -211,12 +213,12 @@ backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sum
       if (i >= run) continue;
       const T power = walk.power(i, pixel);
       const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
-      touched |= uint32_t(here || sums.is_fixed_order) << i;
+      touched |= uint32_t(here || kFixedOrder) << i;
       table.put(i, gradient.replay(cuts, power, products[i]));
     }
     warp_sync();
     if (!touched) continue;
-    add_run<T, 0, kAbsolute>(t, pixel, walk, run, touched, table, sums);
+    add_run<0, kAbsolute>(t, pixel, walk, run, touched, table, sums);
     warp_sync();
     add_channels(a, t, pixel, walk, touched, table, sums);
   }
@@ -263,13 +265,18 @@ finish_channels_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64
   output<T>(a.v_features)[i] = place >= 0 ? rows[place * width + kSums + i % a.channels] : T(0);
 }
 
-template <class T, bool kAbsolute>
-void backward(const gsr_rasterization& a, const TileLists<T>& t, const Sums<T>& sums) {
+template <bool kAbsolute, class T, bool kFixedOrder>
+void backward(const gsr_rasterization& a, const TileLists<T>& t, const Sums<T, kFixedOrder>& sums) {
   const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
   auto run = [&](auto kernel) { launch(kernel, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, sums); };
-  if (a.channels <= 3) return run(backward_kernel<T, 3, kAbsolute>);
-  if (a.channels == 4) return run(backward_kernel<T, 4, kAbsolute>);
-  run(backward_wide_kernel<T, kAbsolute>);
+  if (a.channels <= 3) return run(backward_kernel<T, 3, kAbsolute, kFixedOrder>);
+  if (a.channels <= kNarrow) return run(backward_kernel<T, kNarrow, kAbsolute, kFixedOrder>);
+  run(backward_wide_kernel<T, kAbsolute, kFixedOrder>);
+}
+
+template <class T, bool kFixedOrder>
+void add_up(const gsr_rasterization& a, const TileLists<T>& t, const Sums<T, kFixedOrder>& sums) {
+  a.absgrad ? backward<true>(a, t, sums) : backward<false>(a, t, sums);
 }
 
 template <class T>
@@ -277,15 +284,14 @@ void rasterize_vjp(gsr_rasterization& a) {
   const TileLists<T> t = tile_lists_of<T>(a);
   const int64_t width = sums_width(a.channels);
   T* rows = nullptr;
-  auto fill = [&](const Sums<T>& sums) { a.absgrad ? backward<T, true>(a, t, sums) : backward<T, false>(a, t, sums); };
   if (session().deterministic) {
     T* slots = scratch<T>(t.intersections * kSubTiles * width);
-    fill({slots, width, true});
+    add_up(a, t, Sums<T, true>{slots, width});
     rows = scratch<T>(t.visible * width);
     add_slots(a, t, slots, rows, width);
   } else {
     rows = zeros<T>(t.visible * width);
-    fill({rows, width, false});
+    add_up(a, t, Sums<T, false>{rows, width});
   }
   launch(finish_kernel<T>, blocks_for(a.C * a.N, kThreads), kThreads, stream(), a, t, static_cast<const T*>(rows),
          width);

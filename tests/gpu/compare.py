@@ -89,10 +89,9 @@ def bench_scene(scene: BenchScene, draws: dict[str, Draw]) -> list[dict[str, Any
         row |= {key: statistics.median(values) for key, values in times[name].items()}
         row["best"] = min(f + b for f, b in zip(times[name]["forward"], times[name]["backward"], strict=True))
         row |= errors(draw, inputs, expected) | {"peak_mib": peak(draw, inputs), "step": full_step(name, draw, inputs)}
-        row["captured"], row["graph"] = (
-            (captured_pass(inputs, counts), graph_step(inputs, counts)) if ours else (None,) * 2
-        )
-        row["kernels"] = kernel_times(draw, inputs)
+        row["captured"] = captured_pass(inputs, counts) if ours else None
+        row["graph"], row["graph_kernels"] = graph_step(inputs, counts) if ours else (None, {})
+        row["kernels"] = kernel_times(lambda: inputs.gradients(draw(inputs)))
         row["busy"] = sum(row["kernels"].values()) / 1e3
         rows.append(row)
     return rows
@@ -163,14 +162,14 @@ def full_step(name: str, draw: Draw, inputs: Inputs) -> float | None:
     return timed_steps(NativeStep(own, photo) if name == "native" else _torch_step(draw, own, photo))
 
 
-def graph_step(inputs: Inputs, counts: Tensor) -> float | None:
-    """Milliseconds of our step as a CUDA graph, with memory for a fifth more than the scene has."""
+def graph_step(inputs: Inputs, counts: Tensor) -> tuple[float | None, dict[str, float]]:
+    """Milliseconds of our step as a CUDA graph, with memory for a fifth more than the scene has; and of its kernels."""
     if inputs.upstream.shape[-1] != 3:
-        return None
+        return None, {}
     leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
     own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
     replay = captured(own, torch.rand_like(inputs.upstream), slack(counts))
-    return timed_steps(lambda _number: replay())
+    return timed_steps(lambda _number: replay()), kernel_times(replay)
 
 
 def captured_pass(inputs: Inputs, counts: Tensor) -> float:
@@ -217,12 +216,13 @@ class NativeStep:
     def __init__(self, inputs: Inputs, photo: Tensor, most: tuple[int, int] = (0, 0), now: Tensor | None = None):
         self.inputs, self.photo, self.most, self.now = inputs, photo, most, now
         self.leaves = list(inputs.leaf.values())
+        self.shares = [torch.full((), share, device=photo.device) for share in (0.8, 0.2)]
         self.moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in self.leaves]
 
     def __call__(self, number: int | None) -> None:
         image, radii, state = native_with_state(self.inputs, self.most)
         l1, dssim, _, _ = _ops.photometric(image, self.photo, None, True)
-        gradients = torch.autograd.grad(0.8 * l1 + 0.2 * dssim, self.leaves)
+        gradients = torch.autograd.grad([l1, dssim], self.leaves, self.shares)
         options = {"lr": RATE, "betas": BETAS, "eps": 1e-15, "step": number, "visible": (radii[0] > 0).all(-1)}
         options |= {"now": self.now, "most": self.most, "counts": _ops.true_counts(state) if any(self.most) else None}
         with torch.no_grad():

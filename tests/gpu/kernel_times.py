@@ -1,29 +1,28 @@
-"""Where a pass spends its time on the GPU: microseconds of each kernel, as the driver's own tracing counts them."""
+"""Where a piece of work spends its time on the GPU: microseconds of each kernel, as the driver's own tracing counts them."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from .scenes import Draw, Inputs
-
-PASSES = 10
+RUNS = 10
 
 
-def kernel_times(draw: Draw, inputs: Inputs) -> dict[str, float]:
-    """Microseconds of one forward and backward by kernel, the longest first: the mean over some passes."""
-    inputs.gradients(draw(inputs))
+def kernel_times(work: Callable[[], object]) -> dict[str, float]:
+    """Microseconds of each kernel in a piece of work, the longest first: the mean over some runs of it."""
+    work()
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
-        for _ in range(PASSES):
-            inputs.gradients(draw(inputs))
+        for _ in range(RUNS):
+            work()
         torch.cuda.synchronize()
     times: dict[str, float] = defaultdict(float)
     for event in recorded.events():
-        times[short(event.name)] += event.device_time_total / PASSES
+        times[short(event.name)] += event.device_time_total / RUNS
     return dict(sorted(((name, time) for name, time in times.items() if time > 0), key=lambda item: -item[1]))
 
 

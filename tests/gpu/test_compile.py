@@ -38,7 +38,7 @@ def test_no_float_kernel_spills(use):
 
 def test_pixel_loops_of_three_channels_keep_to_the_plan():
     assert ceilings()["forward_kernel<float, 3>"][0] <= 56
-    assert ceilings()["backward_kernel<float, 3, false>"][0] <= 96
+    assert ceilings()["backward_kernel<float, 3, false, false>"][0] <= 96
 
 
 @pytest.mark.timeout(1200)
