@@ -145,6 +145,11 @@ GSR_DEVICE T warp_sum(T value) {
   return value;
 }
 
+// a / b of numbers that are not negative: where both fit, in 32 bits, which is many times as fast.
+GSR_DEVICE int64_t quotient(int64_t a, int64_t b) {
+  return (a | b) >> 32 ? a / b : static_cast<uint32_t>(a) / static_cast<uint32_t>(b);
+}
+
 inline int64_t blocks_for(int64_t items, int threads) { return (items + threads - 1) / threads; }
 
 }  // namespace gsr

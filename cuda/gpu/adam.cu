@@ -10,7 +10,7 @@ constexpr int kThreads = 256;
 template <class T>
 GSR_KERNEL(kThreads)
 adam_kernel(gsr_adam_rows a) {
-  const int64_t at = block_index() * kThreads + thread_index(), row = at / a.width;
+  const int64_t at = block_index() * kThreads + thread_index(), row = quotient(at, a.width);
   if (at >= a.N * a.width || (a.visible && !a.visible[row])) return;
   if (a.counts && (a.counts[0] > a.most_visible || a.counts[1] > a.most_intersections)) return;
   const AdamRates<T> rates = {T(a.now ? a.now[0] : a.lr), T(a.beta1), T(a.beta2), T(a.eps)};

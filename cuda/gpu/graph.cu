@@ -15,7 +15,7 @@ laplacian_kernel(gsr_graph a, double* sums) {
   const int64_t at = block_index() * kThreads + thread_index();
   double square[1] = {0};
   if (at < a.N * a.F) {
-    const int64_t i = at / a.F, d = at % a.F;
+    const int64_t i = quotient(at, a.F), d = at - i * a.F;
     const T *features = input<T>(a.features) + d, own = input<T>(a.features)[at];
     T r = own * (a.excess ? input<T>(a.excess)[i] : T(0));
     for (int64_t e = a.offsets[i]; e < a.offsets[i + 1]; ++e)

@@ -61,7 +61,7 @@ compare_kernel(gsr_photometry a, SsimWindow<T> window, T* maps, double* rows) {
   const Place p(a);
   const int64_t pixel = p.pixel(a, p.row, p.column), values = a.C * a.height * a.width * a.channels;
   const bool counts = p.inside && (!a.mask || a.mask[pixel]);
-  double sums[3] = {0, 0, 0};
+  T sums[3] = {0, 0, 0};
   for (int d = 0; d < a.channels; ++d) {
     fill(a, p, x, [&](int64_t at) { return input<T>(a.image)[at * a.stride + d]; });
     fill(a, p, y, [&](int64_t at) { return input<T>(a.target)[at * a.channels + d]; });
@@ -88,31 +88,32 @@ compare_kernel(gsr_photometry a, SsimWindow<T> window, T* maps, double* rows) {
     T* map = maps + pixel * a.channels + d;
     map[0] = counts ? -s.d_mx : T(0), map[values] = counts ? -s.d_xx : T(0), map[2 * values] = counts ? -s.d_xy : T(0);
   }
-  block_sum(sums, shared, rows + 3 * block_index());
+  const double exact[3] = {double(sums[0]), double(sums[1]), double(sums[2])};
+  block_sum(exact, shared, rows + 3 * block_index());
 }
 
 template <class T>
 GSR_KERNEL(kThreads)
 differentiate_kernel(gsr_photometry a, SsimWindow<T> window, const T* maps) {
-  GSR_SHARED Square<T> map;
-  GSR_SHARED Strip<T> strip;
+  GSR_SHARED Square<T> squares[kMaps];
+  GSR_SHARED Strip<T> strips[kMaps];
   const Place p(a);
   const int64_t pixel = p.pixel(a, p.row, p.column), values = a.C * a.height * a.width * a.channels;
   for (int d = 0; d < a.channels; ++d) {
-    T g[kMaps];
-    for (int m = 0; m < kMaps; ++m) {
-      fill(a, p, map, [&](int64_t at) { return maps[m * values + at * a.channels + d]; });
-      block_sync();
-      for (int i = thread_index(); i < kReach * kSide; i += kThreads) {
-        const int r = i / kSide, c = i % kSide;
-        T sum = 0;
-        for (int k = 0; k < kSsimTaps; ++k)
-          sum = fma(window.taps[k < kSsimHalf ? kSsimHalf - k : k - kSsimHalf], map[r][c + k], sum);
-        strip[r][c] = sum;
-      }
-      block_sync();
-      g[m] = down_column(window, strip);
+    for (int m = 0; m < kMaps; ++m)
+      fill(a, p, squares[m], [&](int64_t at) { return maps[m * values + at * a.channels + d]; });
+    block_sync();
+    for (int i = thread_index(); i < kReach * kSide; i += kThreads) {
+      const int r = i / kSide, c = i % kSide;
+      T sums[kMaps] = {};
+      for (int k = 0; k < kSsimTaps; ++k)
+        for (int m = 0; m < kMaps; ++m)
+          sums[m] = fma(window.taps[k < kSsimHalf ? kSsimHalf - k : k - kSsimHalf], squares[m][r][c + k], sums[m]);
+      for (int m = 0; m < kMaps; ++m) strips[m][r][c] = sums[m];
     }
+    block_sync();
+    T g[kMaps];
+    for (int m = 0; m < kMaps; ++m) g[m] = down_column(window, strips[m]);
     if (!p.inside) continue;
     const T x = input<T>(a.image)[pixel * a.stride + d], y = input<T>(a.target)[pixel * a.channels + d];
     output<T>(a.ssim_gradient)[pixel * a.channels + d] = g[0] + 2 * x * g[1] + y * g[2];
@@ -133,10 +134,10 @@ void photometric(const gsr_photometry& a) {
 template <class T>
 GSR_KERNEL(kThreads)
 photometric_vjp_kernel(gsr_photometry a) {
-  const int64_t at = block_index() * kThreads + thread_index(), pixel = at / a.channels;
+  const int64_t at = block_index() * kThreads + thread_index(), pixel = quotient(at, a.channels);
   if (at >= a.C * a.height * a.width * a.channels) return;
   const T by_l1 = T(a.scales ? a.scales[0] : a.scale_l1), by_ssim = T(a.scales ? a.scales[1] : a.scale_ssim);
-  const T x = input<T>(a.image)[pixel * a.stride + at % a.channels], y = input<T>(a.target)[at];
+  const T x = input<T>(a.image)[pixel * a.stride + at - pixel * a.channels], y = input<T>(a.target)[at];
   const T sign = (x > y ? T(1) : T(0)) - (x < y ? T(1) : T(0));
   const bool counts = !a.mask || a.mask[pixel];
   output<T>(a.v_image)[at] = (counts ? by_l1 * sign : T(0)) + by_ssim * input<T>(a.ssim_gradient)[at];

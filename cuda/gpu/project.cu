@@ -38,7 +38,7 @@ GSR_KERNEL(kThreads)
 project_kernel(gsr_projection a) {
   const int64_t flat = block_index() * kThreads + thread_index();
   if (flat >= a.C * a.N) return;
-  const int64_t c = flat / a.N, n = flat % a.N;
+  const int64_t c = quotient(flat, a.N), n = flat - c * a.N;
   const auto mean = read<3, T>(a.means, n), scale = read<3, T>(a.scales, n);
   const auto quat = read<4, T>(a.quats, n);
   const T opacity = input<T>(a.opacities)[n];

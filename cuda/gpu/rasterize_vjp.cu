@@ -261,8 +261,9 @@ GSR_KERNEL(kThreads)
 finish_channels_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width) {
   const int64_t i = block_index() * kThreads + thread_index();
   if (i >= a.C * a.N * a.channels) return;
-  const int32_t place = t.places[i / a.channels];
-  output<T>(a.v_features)[i] = place >= 0 ? rows[place * width + kSums + i % a.channels] : T(0);
+  const int64_t flat = quotient(i, a.channels);
+  const int32_t place = t.places[flat];
+  output<T>(a.v_features)[i] = place >= 0 ? rows[place * width + kSums + i - flat * a.channels] : T(0);
 }
 
 template <bool kAbsolute, class T, bool kFixedOrder>

@@ -15,7 +15,7 @@ sh_kernel(gsr_harmonics a) {
   constexpr int K = sh_count(degree);
   const int64_t row = block_index() * kThreads + thread_index();
   if (row >= a.C * a.N) return;
-  const int64_t c = row / a.N, n = row % a.N, pitch = a.D + (a.depths ? 1 : 0);
+  const int64_t c = quotient(row, a.N), n = row - c * a.N, pitch = a.D + (a.depths ? 1 : 0);
   T unit[3] = {0, 0, 0}, Y[K];
   if (degree > 0) direction(input<T>(a.means) + 3 * n, input<T>(a.centers) + 3 * c, unit);
   sh_basis<degree>(unit[0], unit[1], unit[2], Y);

@@ -37,7 +37,9 @@ variation_kernel(gsr_variation a, double* rows) {
   const int64_t at = block_index() * kThreads + thread_index();
   double sums[kSums] = {0, 0, 0, 0, 0, 0, 0, 0};
   if (at < a.C * a.height * a.width) {
-    const int column = static_cast<int>(at % a.width), row = static_cast<int>(at / a.width % a.height);
+    const int64_t rows_before = quotient(at, a.width);
+    const int column = static_cast<int>(at - rows_before * a.width),
+              row = static_cast<int>(rows_before - quotient(rows_before, a.height) * a.height);
     for (int along = 0; along < 2; ++along) {
       const int64_t other = at + (along ? a.width : 1);
       if (along ? row + 1 >= a.height : column + 1 >= a.width) continue;
@@ -66,7 +68,9 @@ GSR_KERNEL(kThreads)
 variation_vjp_kernel(gsr_variation a) {
   const int64_t at = block_index() * kThreads + thread_index();
   if (at >= a.C * a.height * a.width) return;
-  const int column = static_cast<int>(at % a.width), row = static_cast<int>(at / a.width % a.height);
+  const int64_t rows_before = quotient(at, a.width);
+  const int column = static_cast<int>(at - rows_before * a.width),
+            row = static_cast<int>(rows_before - quotient(rows_before, a.height) * a.height);
   T sum = 0;
   if (column > 0) sum += through_pair<T>(a, at, at - 1, a.v_sums);
   if (column + 1 < a.width) sum += through_pair<T>(a, at, at + 1, a.v_sums);

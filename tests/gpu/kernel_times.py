@@ -1,4 +1,4 @@
-"""Where a piece of work spends its time on the GPU: microseconds of each kernel, as the driver's own tracing counts them."""
+"""Where a piece of work spends its time on the GPU: microseconds of each kernel, as the driver counts them."""
 
 from __future__ import annotations
 
