@@ -56,10 +56,11 @@ def test_float32_within_tolerances(features):
     assert_close(ours, drawn("cpu", "native", torch.float64, features), 1e-5, 1e-4)
 
 
-def test_repeatable_sums():
+@pytest.mark.parametrize("features", [0, 7])
+def test_repeatable_sums(features):
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        runs = [drawn("cuda", "native", torch.float32, 0) for _ in range(3)]
+        runs = [drawn("cuda", "native", torch.float32, features) for _ in range(3)]
     finally:
         torch.use_deterministic_algorithms(False)
     for run in runs[1:]:
