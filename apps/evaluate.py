@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from gs_reg import metrics
 from gs_reg.data_tools.dataset import load_views, read_dataset
 from gs_reg.data_tools.visibility import seen_mask
 from gs_reg.errors import InputError
-from gs_reg.render import render
+from gs_reg.render import RenderConfig, render
 from gs_reg.types import Splats, Views
 
 from .depth_figures import depth_figures, stored_depth
@@ -70,7 +70,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         seen = stored_mask(run, view, training)
         views[view.names[0]] = {
             **figures(drawn, view, seen, lpips),
-            "unseen": save_unseen(run, view, measured, stages_of(asked)[-1].fit.render),
+            "unseen": save_unseen(run, view, measured, drawing_of(asked)),
         }
     depths = {}
     for view in training:
@@ -110,12 +110,18 @@ def save_pair(folder: Path, view: Views, drawn: Tensor) -> None:
     save_picture(folder / f"{stem}_photo.png", view.images[0])
 
 
+def drawing_of(asked: ReconstructConfig) -> RenderConfig:
+    """As the last stage drew, but on the CPU, so that the figures do not depend on the machine that is asked for them:
+    by the kernels for that, whatever it was trained with."""
+    return replace(stages_of(asked)[-1].fit.render, backend="auto")
+
+
 def draw_8bit(
     splats: Splats, view: Views, background: Tensor, asked: ReconstructConfig
 ) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
     """Colours as an 8-bit file holds them, and depth (0 = nothing drawn)."""
     with torch.no_grad():
-        image = render(splats, view.cameras, stages_of(asked)[-1].fit.render, backgrounds=background[None])
+        image = render(splats, view.cameras, drawing_of(asked), backgrounds=background[None])
     return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 

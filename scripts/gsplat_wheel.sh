@@ -41,7 +41,8 @@ load(
 )
 shutil.copy("build/csrc.so", "tree/gsplat/csrc.so")
 PYTHON
+rm -r tree/gsplat/cuda/csrc # nothing is built any more, and the machine may take only so much
 echo "gsplat/csrc.so,," >>"tree/gsplat-$VERSION.dist-info/RECORD"
 wheel=$(basename "gsplat-$VERSION"-*.whl)
-(cd tree && "$PYTHON" -m zipfile -c "$OUT/$wheel" .)
+(cd tree && "$PYTHON" -c 'import shutil, sys; shutil.make_archive(sys.argv[1], "zip")' "$OUT/$wheel" && mv "$OUT/$wheel.zip" "$OUT/$wheel")
 echo "$OUT/$wheel"

@@ -40,6 +40,14 @@ def test_eval_measures_what_was_exported(run):
     assert json.loads((run / "result.json").read_text())["mean"]["psnr"] < before - 5
 
 
+def test_eval_of_a_run_that_gsplat_drew_on_a_gpu(run, finished):
+    asked = (run / "config.yaml").read_text()
+    assert "backend: auto" in asked
+    (run / "config.yaml").write_text(asked.replace("backend: auto", "backend: gsplat"))
+    assert cli.main(["eval", str(run), "-q"]) == 0
+    assert json.loads((run / "result.json").read_text()) == json.loads((finished / "result.json").read_text())
+
+
 def test_eval_of_an_unfinished_run(run, capsys):
     (run / "splats.ply").unlink()
     assert cli.main(["eval", str(run)]) == 2

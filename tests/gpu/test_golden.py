@@ -8,19 +8,20 @@ from ..render.golden import SCENES
 from .golden import FILE, image_and_gradients
 
 
+APART = {"thin": (1e-3, 5e-4)}
+"""Of image and gradients, absolute and relative L2: a splat longer than 10 px, where gsplat's own rounding is larger."""
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_gsplat_drew_the_same(name):
-    if not FILE.exists():
-        pytest.skip(f"{FILE.name}: not recorded yet; scripts/gpu_check.sh does it on a GPU")
     recorded = np.load(FILE)
+    image, relative = APART.get(name, (5e-5, 1e-4))
     for part, ours in image_and_gradients(SCENES[name], "native", "cpu", torch.float64).items():
         theirs = torch.from_numpy(recorded[f"{name}.{part}"]).double()
         if part == "image":
-            wrong = (ours - theirs).abs().flatten()
-            # a value in a hundred may lie at a threshold that the two round to different sides
-            assert wrong.kthvalue(int(0.99 * wrong.numel())).values <= 1e-4, part
+            assert (ours - theirs).abs().max() <= image
         else:
-            assert (ours - theirs).norm() <= 1e-2 * theirs.norm(), part
+            assert (ours - theirs).norm() <= relative * theirs.norm(), part
 
 
 @pytest.mark.parametrize("name", ["overlap", "features"])
