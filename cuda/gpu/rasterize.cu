@@ -1,5 +1,7 @@
 // Front-to-back compositing: a warp a sub-tile of 8x4 pixels, a lane a pixel. Where there are more channels than a
 // record holds, several launches take some of them each.
+#include <type_traits>
+
 #include "wide.h"
 
 namespace gsr {
@@ -77,20 +79,21 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts) {
   write_colors(a, pixel, 0, left, color);
 }
 
-// kWide channels from their own array, from `first_channel` on.
-template <class T, bool kFours>
-GSR_KERNEL(kWalkThreads)
+// 2^kBits channels from their own array, from `first_channel` on.
+template <class T, int kBits, bool kFours>
+GSR_KERNEL(kWalkThreads, 10)
 forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
+  constexpr int kWidth = 1 << kBits;
   GSR_SHARED Wide<T> wides[kWalkWarps];
   const SubTile<T> pixel(a, t);
   if (pixel.tile >= t.tiles) return;
   int32_t last = t.offsets[pixel.tile + 1];
   Walk<T> walk(t, rings[warp_index()], pixel, last);
   Wide<T>& wide = wides[warp_index()];
-  T through = pixel.through(), color[kWide] = {};
+  T through = pixel.through(), color[kWidth] = {};
   for (int run; (run = walk.next()) > 0;) {
-    bring_features<kFours>(a, walk, first_channel, wide);
+    bring_features<kFours>(a, walk, first_channel, kBits, wide);
     T weights[kRun];
     weights_of_run(walk, pixel, cuts, through, weights);
     copy_wait<0>();
@@ -98,7 +101,7 @@ forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int 
     GSR_UNROLL
     for (int i = 0; i < kRun; ++i) {
       if (i >= run || !warp_any(weights[i] != 0)) continue;
-      for (int d = 0; d < kWide; d += 4) {
+      for (int d = 0; d < kWidth; d += 4) {
         T c[4];
         read_four(&wide.features[i][d], c);
         for (int j = 0; j < 4; ++j)
@@ -125,8 +128,13 @@ void rasterize(gsr_rasterization& a) {
   if (a.channels <= 3) return run(forward_kernel<T, 3>);
   if (a.channels <= kNarrow) return run(forward_kernel<T, kNarrow>);
   for (int first = 0; first < a.channels; first += kWide) {
-    const bool by_four = a.channels % 4 == 0 && a.channels - first >= kWide;
-    run(by_four ? forward_wide_kernel<T, true> : forward_wide_kernel<T, false>, first);
+    const auto some = [&](auto fours) {
+      const int bits = width_bits(a.channels, first);
+      if (bits == 3) return run(forward_wide_kernel<T, 3, fours()>, first);
+      if (bits == 4) return run(forward_wide_kernel<T, 4, fours()>, first);
+      run(forward_wide_kernel<T, 5, fours()>, first);
+    };
+    by_four(a.channels, first) ? some(std::true_type()) : some(std::false_type());
   }
 }
 

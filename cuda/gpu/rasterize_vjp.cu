@@ -124,10 +124,10 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T, 
 // Adds to the products of channels and the pixel's gradient those of the run's channels in `wide`.
 template <bool kFours, class T>
 GSR_DEVICE void add_products(const gsr_rasterization& a, const SubTile<T>& pixel, const Wide<T>& wide, int first,
-                             T (&products)[kRun]) {
+                             int width, T (&products)[kRun]) {
   const T* v_image = input<T>(a.v_image) + pixel.flat * a.channels + first;
   GSR_NO_UNROLL
-  for (int d = 0; d < kWide; d += 4) {
+  for (int d = 0; d < width; d += 4) {
     T v[4] = {};
     if (pixel.inside && kFours) read_four(v_image + d, v);
     for (int j = 0; j < 4; ++j)
@@ -199,12 +199,13 @@ backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sum
   for (int run; (run = walk.next()) > 0;) {
     T products[kRun] = {};
     for (int first = 0; first < a.channels; first += kWide) {
-      const bool by_four = a.channels % 4 == 0 && a.channels - first >= kWide;
-      by_four ? bring_features<true>(a, walk, first, wide) : bring_features<false>(a, walk, first, wide);
+      const int bits = width_bits(a.channels, first);
+      const bool fours = by_four(a.channels, first);
+      fours ? bring_features<true>(a, walk, first, bits, wide) : bring_features<false>(a, walk, first, bits, wide);
       copy_wait<0>();
       warp_sync();
-      by_four ? add_products<true>(a, pixel, wide, first, products)
-              : add_products<false>(a, pixel, wide, first, products);
+      fours ? add_products<true>(a, pixel, wide, first, 1 << bits, products)
+            : add_products<false>(a, pixel, wide, first, 1 << bits, products);
       warp_sync();
     }
     uint32_t touched = 0;

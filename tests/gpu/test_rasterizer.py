@@ -54,7 +54,7 @@ def test_float64(emulated, mode, camera_model):
     assert_close(ours, drawn(**options))
 
 
-@pytest.mark.parametrize("features", [1, 13, 29])
+@pytest.mark.parametrize("features", [1, 4, 12, 13, 29, 60])
 def test_many_channels(emulated, features):
     with emulated(seed=1):
         ours = drawn(features=features)
