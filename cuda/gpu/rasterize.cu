@@ -81,7 +81,7 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts) {
 
 // 2^kBits channels from their own array, from `first_channel` on.
 template <class T, int kBits, bool kFours>
-GSR_KERNEL(kWalkThreads, 10)
+GSR_KERNEL(kWalkThreads, 8)
 forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int first_channel) {
   GSR_SHARED Ring<T> rings[kWalkWarps];
   constexpr int kWidth = 1 << kBits;
