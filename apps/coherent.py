@@ -65,17 +65,17 @@ def _aligned(
     Raises:
         InputError: no photo has enough matches.
     """
-    counts = [int((match.pixels > 0).sum()) for match in matches]
-    if max(counts) < FEWEST_MATCHES:
-        raise InputError(f"stage A: no photo has {FEWEST_MATCHES} flow matches with the others; do they overlap?")
+    fewest = FEWEST_MATCHES if stage.align else 1  # one scale for all photos needs no more
+    if max(match.count for match in matches) < fewest:
+        raise InputError(f"stage A: no photo has {fewest} flow matches with the others; do they overlap?")
     scale, start = common_scale(disparities, matches), []
-    for view, disparity, found, count in zip(views, disparities, matches, counts, strict=True):
-        if stage.align and count >= FEWEST_MATCHES:
+    for view, disparity, found in zip(views, disparities, matches, strict=True):
+        if stage.align and found.count >= FEWEST_MATCHES:
             depth, affine = align(view, disparity, found, stage.bend or None)
             say(f"  {view.names[0]}: 1/z = {affine.scale:.4g} d + {affine.offset:.4g}, off by {affine.sd:.2f} px")
             start.append(depth.depth)
         else:
-            why = f"{count} flow matches are too few to align it" if stage.align else "not aligned"
+            why = f"{found.count} flow matches are too few to align it" if stage.align else "not aligned"
             say(f"  {view.names[0]}: {why}; 1/z = {scale:.4g} d, from the median match of all photos")
             start.append(1 / (scale * disparity))
     return start

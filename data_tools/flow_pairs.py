@@ -47,6 +47,10 @@ class RayMatches:
     pixels: Float[Tensor, "H W J"]
     """By how many pixels of the other photo one unit of inverse depth moves the point; 0 without a match."""
 
+    @property
+    def count(self) -> int:
+        return int((self.pixels > 0).sum())
+
 
 def flow_pairs(views: Sequence[Views], flow: Flow) -> tuple[FlowPair, ...]:
     """Both directions of every pair of views, or of the nearest partners where there are more than eight views."""

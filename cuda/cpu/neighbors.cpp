@@ -8,37 +8,11 @@
 #include <vector>
 
 #include "api.h"
-#include "gsr/math.h"
+#include "gsr/nearest.h"
 #include "pool.h"
 
 namespace gsr {
 namespace {
-
-constexpr int kLeaf = 16;
-constexpr int kMostNeighbors = 32;
-
-template <class T>
-struct Point {
-  T p[3];
-  int32_t id;
-};
-
-template <class T>
-struct Box {
-  T low[3], high[3];
-  int32_t first_id;
-};
-
-// Squared distance; of a box, that of its nearest point.
-template <class T>
-GSR_HD T square_distance(const T* q, const Box<T>& box) {
-  T sum = 0;
-  for (int i = 0; i < 3; ++i) {
-    const T d = max(max(box.low[i] - q[i], q[i] - box.high[i]), T(0));
-    sum += d * d;
-  }
-  return sum;
-}
 
 // The nodes of level l are 2^l .. 2^(l+1) - 1, node 1 is the root; node 2^l + p holds points [N p / 2^l, N (p+1) /
 // 2^l).

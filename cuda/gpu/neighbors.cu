@@ -3,25 +3,14 @@
 // its own leaf, then climbs to the root and looks into every branch beside its path whose box is not farther than the
 // worst neighbour so far, as the CPU does. The distance of a box is computed like that of a point and rounding is
 // monotonic, so no neighbour is missed; equal distances go to the lower index.
+#include "gsr/nearest.h"
 #include "reduce.h"
 #include "sort.h"
 
 namespace gsr {
 namespace {
 
-constexpr int kThreads = kReduceThreads, kLeaf = 16, kMostNeighbors = 32, kMostLevels = 32, kBits = 10;
-
-template <class T>
-struct Point {
-  T p[3];
-  int32_t id;
-};
-
-template <class T>
-struct Box {
-  T low[3], high[3];
-  int32_t first_id;
-};
+constexpr int kThreads = kReduceThreads, kMostLevels = 32, kBits = 10;
 
 // The nodes of level l are 2^l .. 2^(l+1) - 1, node 1 is the root; leaf i holds points [N i / 2^levels, N (i+1) /
 // 2^levels).
@@ -42,13 +31,6 @@ struct Tree {
 template <class T>
 GSR_DEVICE T square_distance(const T* q, const T* p) {
   return square(p[0] - q[0]) + square(p[1] - q[1]) + square(p[2] - q[2]);
-}
-
-template <class T>
-GSR_DEVICE T square_distance(const T* q, const Box<T>& box) {
-  T nearest[3];
-  for (int i = 0; i < 3; ++i) nearest[i] = max(max(box.low[i] - q[i], q[i] - box.high[i]), T(0));
-  return square(nearest[0]) + square(nearest[1]) + square(nearest[2]);
 }
 
 // The least x, y, z, -x, -y, -z: of the points by blocks, then of the blocks.

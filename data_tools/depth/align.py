@@ -51,9 +51,9 @@ def fit_disparity(disparity: Float[Tensor, "H W"], matches: RayMatches, name: st
     Raises:
         InputError: too few matches, or a scale that is not positive; names the photo.
     """
+    if matches.count < FEWEST_MATCHES:
+        raise InputError(f"{name}: {matches.count} flow matches with the other photos, expected {FEWEST_MATCHES}")
     used = matches.pixels > 0
-    if int(used.sum()) < FEWEST_MATCHES:
-        raise InputError(f"{name}: {int(used.sum())} flow matches with the other photos, expected {FEWEST_MATCHES}")
     d = disparity.double()[..., None].expand_as(used)[used]
     w, pixels = matches.inverse_depth.double()[used], matches.pixels.double()[used]
     rows, target = pixels[:, None] * torch.stack([d, torch.ones_like(d)], -1), pixels * w

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from gs_reg.apps import cli
-from gs_reg.apps.coherent import coherent_start, with_layers
+from gs_reg.apps.coherent import _aligned, coherent_start, with_layers
 from gs_reg.apps.presets import PRESETS
 from gs_reg.data_tools.depth import DepthMap
+from gs_reg.data_tools.flow_pairs import RayMatches
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
 from gs_reg.errors import InputError
 from gs_reg.io import checkpoint, load_splats
@@ -69,6 +70,21 @@ def test_a_photo_that_overlaps_with_no_other_takes_the_scale_of_the_rest(start, 
     assert error[:2].median() < 1e-3 and error[2].median() < 0.5
     with pytest.raises(InputError, match="no photo has 20 flow matches"):
         coherent_start([views[0], away], depths[1:], None, stage, PixelAlignedConfig(), 0)
+
+
+def test_one_scale_for_all_photos_needs_few_matches(start):
+    """Fewer than what alignment asks for."""
+    views = start[0]
+    disparities = [1 / view.depths[0] for view in views]
+    pixels = torch.zeros(48, 64, 2)
+    pixels[20, 30:35, 0] = 100.0
+    matches = [RayMatches(torch.where(pixels > 0, 0.5, 0.0), pixels)] * 3
+    stage = replace(PRESETS["paper"].coherent, align=False)
+    found = _aligned(views, disparities, matches, stage)
+    scale = 0.5 / disparities[0][20, 30:35].median()
+    torch.testing.assert_close(found[0], 1 / (scale * disparities[0]), rtol=0.1, atol=0)
+    with pytest.raises(InputError, match="no photo has 20 flow matches"):
+        _aligned(views, disparities, matches, replace(stage, align=True))
 
 
 def test_views_take_the_layers_that_the_model_keeps(start):

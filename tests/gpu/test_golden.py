@@ -7,9 +7,8 @@ import torch
 from ..render.golden import SCENES
 from .golden import FILE, image_and_gradients
 
-
 APART = {"thin": (1e-3, 5e-4)}
-"""Of image and gradients, absolute and relative L2: a splat longer than 10 px, where gsplat's own rounding is larger."""
+"""Of image and gradients, absolute and relative L2: splats longer than 10 px, where gsplat's own rounding is larger."""
 
 
 @pytest.mark.parametrize("name", SCENES)
