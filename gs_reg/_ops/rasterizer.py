@@ -122,8 +122,8 @@ def project_vjp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
     ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
-    v_outs = _contiguous(v_means2d, v_conics, v_opacities2d)
-    v_outs.insert(1, _gradient(v_depths, means, *radii.shape[:2]))
+    v_means2d, v_conics, v_opacities2d = _contiguous(v_means2d, v_conics, v_opacities2d)
+    v_outs = (v_means2d, _gradient(v_depths, means, *radii.shape[:2]), v_conics, v_opacities2d)
     outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = radii.data_ptr()
