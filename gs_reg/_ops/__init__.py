@@ -2,7 +2,7 @@
 
 from gs_reg._library import native_info
 from gs_reg._ops._args import is_native, offers
-from gs_reg._ops.adam import adam
+from gs_reg._ops.adam import Learned, adam, project_adam
 from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
@@ -12,6 +12,7 @@ from gs_reg._ops.rays import along_rays
 from gs_reg._ops.variation import variation
 
 __all__ = [
+    "Learned",
     "adam",
     "along_rays",
     "is_native",
@@ -21,6 +22,7 @@ __all__ = [
     "offers",
     "photometric",
     "project",
+    "project_adam",
     "project_vjp",
     "rasterize",
     "rasterize_vjp",

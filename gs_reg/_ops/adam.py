@@ -1,11 +1,16 @@
-"""Adam in place, for rows that were seen alone."""
+"""Adam in place, for rows that were seen alone; by itself, or behind the gradient of projection in one pass."""
 
 from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
 from gs_reg._ops._args import call, common, point
+from gs_reg._ops.rasterizer import projection_gradient
 
 
 class AdamRows(_Struct):
@@ -43,11 +48,9 @@ def adam(
     lr and step where they must be on the device, as in a CUDA graph. Nothing is done where a drawing's `true_counts`
     are more than the `most` that memory was taken for: the caller takes more and repeats the step.
     """
-    for name, tensor in (("values", values), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
-        if not tensor.is_contiguous():
-            raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")
+    _check(values=values, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
     gradients = gradients.contiguous()
-    rests = (1.0, 1.0) if step is None else tuple(1 - beta**step for beta in betas)
+    rests = _rests(step, betas)
     rows = values.shape[0]
     args = AdamRows(**common(values), N=rows, width=values.numel() // rows if rows else 1)
     args.lr, (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = lr, betas, eps, rests
@@ -55,3 +58,83 @@ def adam(
     args.most_visible, args.most_intersections = most
     point(args, values=values, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
     call("gsr_adam", args, values)
+
+
+def _check(**tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.is_contiguous():
+            raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")
+
+
+def _rests(step: int | None, betas: tuple[float, float]) -> tuple[float, ...]:
+    return (1.0, 1.0) if step is None else tuple(1 - beta**step for beta in betas)
+
+
+INPUTS = ("means", "quats", "scales", "opacities")
+"""Of projection, in its order."""
+
+
+class AdamProjection(_Struct):
+    _fields_ = _fields(f"""
+        u32 struct_size
+        i32 is_double threads in_logs
+        ptr projection
+        f64 {" ".join(f"lr_{name}" for name in INPUTS)} beta1 beta2 eps rest1 rest2
+        ptr now counts
+        i64 most_visible most_intersections
+        ptr {" ".join(f"{kind}_{name}" for kind in ("values", "exp_avg", "exp_avg_sq") for name in INPUTS)}
+    """)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One input of projection as Adam learns it: [N, ...], contiguous, changed in place."""
+
+    values: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    lr: float
+
+
+def project_adam(
+    learned: Mapping[str, Learned],
+    drawn: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    size: tuple[int, int],
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    step: int | None = None,
+    eps2d: float = 0.3,
+    antialiased: bool = False,
+    orthographic: bool = False,
+    in_logs: bool = False,
+    now: Tensor | None = None,
+    counts: Tensor | None = None,
+    most: tuple[int, int] = (0, 0),
+) -> None:
+    """The gradient of projection and a step of Adam for each of INPUTS in one pass over the Gaussians; those that no
+    camera sees rest. CUDA only.
+
+    `drawn`: what `project` was given (INPUTS, viewmats, Ks) and its radii; `gradients`: of its means2d, depths (or
+    None), conics and opacities2d; `size`: width and height. `in_logs`: `learned` are the logs of the scales and the
+    logits of the opacities that were drawn. `now` (float64 [6]) is the four rates and two corrections on the device;
+    `step`, `counts` and `most` are those of `adam`.
+    """
+    like = drawn["means"]
+    for name in INPUTS:
+        one = learned[name]
+        _check(
+            **{f"{name}: values": one.values, f"{name}: exp_avg": one.exp_avg, f"{name}: exp_avg_sq": one.exp_avg_sq}
+        )
+    projection, kept = projection_gradient(drawn, gradients, size, eps2d, antialiased, orthographic)
+    args = AdamProjection(**common(like), in_logs=in_logs, projection=ctypes.addressof(projection))
+    (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = betas, eps, _rests(step, betas)
+    args.most_visible, args.most_intersections = most
+    point(args, now=now, counts=counts)
+    for name, one in learned.items():
+        setattr(args, f"lr_{name}", one.lr)
+        tensors = {"values": one.values, "exp_avg": one.exp_avg, "exp_avg_sq": one.exp_avg_sq}
+        point(args, **{f"{kind}_{name}": tensor for kind, tensor in tensors.items()})
+    call("gsr_project_adam", args, like)
+    del kept  # until here the struct points into it

@@ -1,5 +1,7 @@
 """Projection and compositing, each one large op with its gradient."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -130,6 +132,25 @@ def project_vjp(
     PROJECTION_GRADIENTS.fill(args, *addresses(*v_outs, *outs[:4], outs[4] if with_viewmats else None))
     call("gsr_project_vjp", args, means)
     return outs
+
+
+def projection_gradient(
+    drawn: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    size: tuple[int, int],
+    eps2d: float,
+    antialiased: bool,
+    orthographic: bool,
+) -> tuple[Projection, list[Tensor | None]]:
+    """The struct of a call that takes the gradients of projection's outputs, and the tensors that it points into."""
+    ins = _contiguous(*[drawn[name] for name in ("means", "quats", "scales", "opacities", "viewmats", "Ks")])
+    shape, radii = drawn["radii"].shape[:2], drawn["radii"].contiguous()
+    wanted = {"means2d": (*shape, 2), "depths": shape, "conics": (*shape, 3), "opacities2d": shape}
+    v_outs = [_gradient(gradients[name], ins[0], *of) for name, of in wanted.items()]
+    args = _projection(ins, *size, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
+    args.radii = radii.data_ptr()
+    PROJECTION_GRADIENTS.fill(args, *addresses(*v_outs), *[0] * 5)
+    return args, [*ins, radii, *v_outs]
 
 
 @project_vjp.register_fake

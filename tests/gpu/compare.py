@@ -22,7 +22,17 @@ from gs_reg.ssim import masked_mean, ssim_map
 
 from .gates import gates
 from .kernel_times import kernel_times
-from .scenes import Draw, Inputs, by_gsplat, depths_of, native, native_with_counts, native_with_state
+from .scenes import (
+    Draw,
+    Inputs,
+    by_gsplat,
+    depths_of,
+    native,
+    native_with_counts,
+    native_with_state,
+    projected,
+    rasterized,
+)
 
 WARM_UP, TIMED = 20, 100
 SCENES = ("A", "C", "B", "F", "channels", "tiny")
@@ -216,45 +226,63 @@ def timed_steps(step: Callable[[int], None]) -> float:
 
 
 class NativeStep:
-    """Training by our operators alone; `now` holds the rate and corrections of Adam where they are on the device."""
+    """Training by our operators alone, projection's gradient and Adam in one; `now` holds the rates and corrections of
+    Adam where they are on the device."""
 
     def __init__(self, inputs: Inputs, photo: Tensor, most: tuple[int, int] = (0, 0), now: Tensor | None = None):
         self.inputs, self.photo, self.most, self.now = inputs, photo, most, now
-        self.leaves = list(inputs.leaf.values())
         self.shares = [torch.full((), share, device=photo.device) for share in (0.8, 0.2)]
-        self.moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in self.leaves]
+        self.learned = {
+            name: _ops.Learned(value.detach(), torch.zeros_like(value), torch.zeros_like(value), RATE)
+            for name, value in inputs.leaf.items()
+        }
 
     def __call__(self, number: int | None) -> None:
-        image, radii, state = native_with_state(self.inputs, self.most)
-        l1, dssim, _, _ = _ops.photometric(image, self.photo, None, True)
-        gradients = torch.autograd.grad([l1, dssim], self.leaves, self.shares)
-        options = {"lr": RATE, "betas": BETAS, "eps": 1e-15, "step": number, "visible": (radii[0] > 0).all(-1)}
-        options |= {"now": self.now, "most": self.most, "counts": _ops.true_counts(state) if any(self.most) else None}
+        own = self.inputs
         with torch.no_grad():
-            for value, gradient, (mean, square) in zip(self.leaves, gradients, self.moments, strict=True):
-                _ops.adam(value, gradient, mean, square, **options)
+            means2d, depths, conics, opacities, shapes, radii, _ = projected(own)
+        flat = {"means2d": means2d, "conics": conics, "opacities2d": opacities}
+        for tensor in flat.values():
+            tensor.requires_grad_()
+        image, state = rasterized(own, means2d, depths, conics, opacities, shapes, radii, self.most)
+        l1, dssim, _, _ = _ops.photometric(image, self.photo, None, True)
+        *found, v_features = torch.autograd.grad([l1, dssim], [*flat.values(), own.leaf["features"]], self.shares)
+        self.learn(dict(zip(flat, found, strict=True)), v_features, radii, number, state)
+
+    def learn(self, gradients: dict[str, Tensor], v_features: Tensor, radii: Tensor, number: int | None, state) -> None:
+        own = self.inputs
+        options = {"betas": BETAS, "eps": 1e-15, "step": number, "most": self.most}
+        options["counts"] = _ops.true_counts(state) if any(self.most) else None
+        drawn = {name: value.detach() for name, value in own.leaf.items()}
+        drawn |= {"viewmats": own.viewmats, "Ks": own.Ks, "radii": radii}
+        learned, size = dict(self.learned), (own.width, own.height)
+        features = learned.pop("features")
+        _ops.project_adam(learned, drawn, {**gradients, "depths": None}, size, now=self.now, **options)
+        of_features = None if self.now is None else self.now[3:]
+        tensors = (features.values, v_features, features.exp_avg, features.exp_avg_sq)
+        _ops.adam(*tensors, lr=RATE, now=of_features, visible=(radii[0] > 0).all(-1), **options)
 
 
 def captured(inputs: Inputs, photo: Tensor, most: tuple[int, int]) -> Callable[[], None]:
-    """The same as a CUDA graph, which reads rate and corrections from the device; each call is one more step."""
-    now = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64, device="cuda")
+    """The same as a CUDA graph, which reads rates and corrections from the device; each call is one more step."""
+    now = torch.tensor([0.0] * 4 + [1.0, 1.0], dtype=torch.float64, device="cuda")
     betas = torch.tensor(BETAS, dtype=torch.float64, device="cuda")
     powers, step = torch.ones_like(betas), NativeStep(inputs, photo, most, now)
 
     def learn() -> None:
         powers.mul_(betas)
-        now[1:].copy_(1 - powers)
+        now[4:].copy_(1 - powers)
         step(None)
 
     def settle() -> None:
-        now[0] = 0.0  # learns nothing
+        now[:4] = 0.0  # learns nothing
         step(None)
 
     replay = graph_of(learn, settle)
-    now[0] = RATE
-    for moments in step.moments:
-        for moment in moments:
-            moment.zero_()
+    now[:4] = RATE
+    for one in step.learned.values():
+        one.exp_avg.zero_()
+        one.exp_avg_sq.zero_()
     return replay
 
 

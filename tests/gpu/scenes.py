@@ -64,27 +64,42 @@ def native_with_state(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Image, radii and state; with memory for `most` visible splats and intersections nothing waits for the GPU. Drawn
     in the order of depths, or of `order` [1, N] where it is positive."""
-    leaf, size, c = inputs.leaf, (inputs.width, inputs.height), CONFIG
-    limits = (c.near, c.far, c.radius_clip, c.eps2d, c.alpha_min, False, False)
-    means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(
-        *[leaf[name] for name in LEAVES[:4]], inputs.viewmats, inputs.Ks, *size, *limits
-    )
+    means2d, depths, conics, opacities, shapes, radii, _ = projected(inputs)
     if order is not None:
         depths = torch.where(order > 0, order, depths.detach())
-    image, _alphas, state = _ops.rasterize(
-        means2d, conics, opacities, leaf["features"][None], None, None, shapes, depths, radii, *size, *CUTOFFS, *most
-    )
+    image, state = rasterized(inputs, means2d, depths, conics, opacities, shapes, radii, most)
     return image, radii, state
+
+
+def projected(inputs: Inputs) -> tuple[Tensor, ...]:
+    """What `_ops.project` returns."""
+    limits = (CONFIG.near, CONFIG.far, CONFIG.radius_clip, CONFIG.eps2d, CONFIG.alpha_min, False, False)
+    arguments = [inputs.leaf[name] for name in LEAVES[:4]]
+    return _ops.project(*arguments, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, *limits)
+
+
+def rasterized(
+    inputs: Inputs,
+    means2d: Tensor,
+    depths: Tensor,
+    conics: Tensor,
+    opacities: Tensor,
+    shapes: Tensor,
+    radii: Tensor,
+    most: tuple[int, int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Image and state."""
+    features, size = inputs.leaf["features"][None], (inputs.width, inputs.height)
+    image, _alphas, state = _ops.rasterize(
+        means2d, conics, opacities, features, None, None, shapes, depths, radii, *size, *CUTOFFS, *most
+    )
+    return image, state
 
 
 def depths_of(inputs: Inputs) -> Tensor:
     """[1, N] as projection rounds them; 0 where a Gaussian is not seen."""
-    leaf, limits = inputs.leaf, (CONFIG.near, CONFIG.far, CONFIG.radius_clip, CONFIG.eps2d, CONFIG.alpha_min)
-    arguments = [leaf[name] for name in LEAVES[:4]]
     with torch.no_grad():
-        return _ops.project(*arguments, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, *limits, False, False)[
-            1
-        ]
+        return projected(inputs)[1]
 
 
 def by_gsplat(packed: bool) -> Draw:

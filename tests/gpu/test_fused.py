@@ -1,14 +1,18 @@
 """The operators around the rasterizer: the CUDA kernels, emulated, against the CPU library and plain torch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gs_reg import _ops
+from gs_reg._ops.adam import INPUTS
 from gs_reg.neighbors import gaussian_weights, make_graph, nearest, roughness, roughness_reference
 from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
 
 from ..ops.test_nearest import by_brute_force, cloud
 from ..ops.test_variation import maps, sums_in_torch
+from ..render.scenes import random_scene
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -195,3 +199,50 @@ def test_selective_adam_is_the_same_in_torch(emulated):
     steps(theirs, optimizer_of(theirs, True), seen)
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("in_logs", [False, True])
+def test_project_adam_is_the_gradient_and_then_adam(emulated, in_logs):
+    """Two cameras; Gaussians that neither sees rest."""
+    splats, cameras = random_scene(count=60, width=29, height=31)
+    drawn = {
+        "means": splats.means.double(),
+        "quats": splats.quats.double(),
+        "scales": splats.log_scales.double().exp(),
+        "opacities": splats.opacity_logits.double().sigmoid(),
+        "viewmats": cameras.viewmats.double(),
+        "Ks": cameras.Ks.double(),
+    }
+    drawn["means"][::4, 2] = -5.0  # behind both
+    leaves = {name: drawn[name].clone().requires_grad_() for name in INPUTS}
+    limits = (0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
+    with emulated():
+        outputs = _ops.project(*leaves.values(), drawn["viewmats"], drawn["Ks"], 29, 31, *limits)
+    drawn["radii"] = outputs[5]
+    generator = torch.Generator().manual_seed(3)
+    names = ("means2d", "depths", "conics", "opacities2d")
+    v = {n: torch.randn(o.shape, generator=generator).double() for n, o in zip(names, outputs, strict=False)}
+    with emulated():
+        given = torch.autograd.grad(outputs[:4], list(leaves.values()), list(v.values()))
+    gradients = dict(zip(INPUTS, given, strict=True))
+    values = {name: drawn[name].clone() for name in INPUTS}
+    if in_logs:
+        values["scales"], values["opacities"] = drawn["scales"].log(), drawn["opacities"].logit()
+        gradients["scales"] = gradients["scales"] * drawn["scales"]
+        gradients["opacities"] = gradients["opacities"] * drawn["opacities"] * (1 - drawn["opacities"])
+    rates = dict(zip(INPUTS, (0.01, 0.02, 0.03, 0.04), strict=True))
+    state = {n: [torch.rand(x.shape, generator=generator).double() for _ in range(2)] for n, x in values.items()}
+    learned = {n: _ops.Learned(values[n].clone(), *[m.clone() for m in state[n]], rates[n]) for n in INPUTS}
+    seen = (drawn["radii"] > 0).all(-1).any(0)
+    assert 0 < seen.sum() < 60
+    options = {"betas": (0.9, 0.999), "eps": 1e-15, "step": 3}
+    with emulated():
+        _ops.project_adam(learned, drawn, v, (29, 31), in_logs=in_logs, **options)
+        for name in INPUTS:
+            _ops.adam(values[name], gradients[name], *state[name], lr=rates[name], visible=seen, **options)
+    for name, one in learned.items():
+        for ours, theirs in zip((one.values, one.exp_avg, one.exp_avg_sq), (values[name], *state[name]), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+    with emulated(), pytest.raises(ValueError, match="quats: values: expected a contiguous tensor"):
+        bad = learned | {"quats": replace(learned["quats"], values=values["quats"].T)}
+        _ops.project_adam(bad, drawn, v, (29, 31), **options)

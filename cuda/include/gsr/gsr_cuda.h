@@ -30,3 +30,20 @@ typedef struct {
 } gsr_adam_rows;
 
 GSR_API int32_t gsr_adam(gsr_adam_rows*);
+
+// The gradient of projection, and Adam for its four inputs, in one pass: those gradients are not written anywhere.
+// Gaussians that no camera sees rest.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int32_t in_logs;                   // the values of scales and opacities are logs and logits of what projection took
+  const gsr_projection* projection;  // as gsr_project_vjp takes it; the gradients that it would write are not used
+  double lr[4], beta1, beta2, eps;   // of means, quats, scales, opacities
+  double rest1, rest2;               // 1 - beta^t, or 1 for means that are not corrected
+  const double* now;                 // [6] lr, rest1, rest2 on the device in their place, or null
+  const int64_t* counts;             // as in gsr_adam_rows
+  int64_t most_visible, most_intersections;
+  void *values[4], *exp_avg[4], *exp_avg_sq[4];  // [N,3] [N,4] [N,3] [N]
+} gsr_adam_projection;
+
+GSR_API int32_t gsr_project_adam(gsr_adam_projection*);
