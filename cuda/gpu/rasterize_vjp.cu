@@ -287,6 +287,7 @@ void rasterize_vjp(gsr_rasterization& a) {
   const int64_t width = sums_width(a.channels);
   T* rows = nullptr;
   if (session().deterministic) {
+    if (!a.depths) throw std::invalid_argument("repeatable sums: turn deterministic algorithms on before the drawing");
     T* slots = scratch<T>(t.intersections * kSubTiles * width);
     add_up(a, t, Sums<T, true>{slots, width});
     rows = scratch<T>(t.visible * width);

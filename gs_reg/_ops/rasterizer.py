@@ -274,8 +274,8 @@ def _(means2d, conics, opacities2d, features, backgrounds, absolute, shapes, dep
 @operator("gs_reg::rasterize_vjp")
 def rasterize_vjp(
     means2d: Tensor,
-    shapes: Tensor,
-    depths: Tensor,
+    shapes: Tensor | None,
+    depths: Tensor | None,
     radii: Tensor,
     features: Tensor,
     image: Tensor,
@@ -287,8 +287,11 @@ def rasterize_vjp(
     transmittance_min: float,
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of means2d, conics, opacities2d, features and the absolute ones of means2d (empty unless asked for)."""
-    ins = _contiguous(means2d, shapes, depths, features, radii)
+    """Gradients of means2d, conics, opacities2d, features and the absolute ones of means2d (empty unless asked for).
+
+    On CUDA the state has the shapes, and depths are asked for only where sums are to be repeatable.
+    """
+    ins = [None if t is None else t.contiguous() for t in (means2d, shapes, depths, features, radii)]
     v_outs = (v_image.contiguous(), _gradient(v_alphas, image, *image.shape[:3]))
     args = _rasterization(ins, None, image, None, (alpha_min, alpha_max, transmittance_min), absgrad)
     outs = _rasterize_gradients(means2d, features, absgrad)
@@ -316,10 +319,13 @@ def _(means2d, shapes, depths, radii, features, image, state, v_image, v_alphas,
 
 
 def _rasterize_setup(ctx, inputs, output):
-    means2d, _conics, _opacities2d, features, _backgrounds, absolute, shapes, depths, radii, *rest = inputs
+    means2d, _conics, _opacities2d, features, backgrounds, absolute, shapes, depths, radii, *rest = inputs
     _width, _height, *ctx.cutoffs, _most_visible, _most_intersections = rest
     image, alphas, state = output
     ctx.absgrad = absolute is not None
+    if takes_session(means2d):  # memory is short where frames are large
+        shapes, depths = None, depths if torch.are_deterministic_algorithms_enabled() else None
+    alphas = None if backgrounds is None else alphas
     ctx.save_for_backward(means2d, shapes, depths, radii, features, image, alphas, *state)
     ctx.set_materialize_grads(False)
 

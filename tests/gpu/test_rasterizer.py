@@ -101,6 +101,19 @@ def test_repeatable_sums(emulated, features):
         assert all(torch.equal(run[2][name], runs[0][2][name]) for name in run[2] if name != "backgrounds")
 
 
+def test_repeatable_sums_from_the_drawing_on(emulated):
+    with emulated():
+        splats, cameras = random_scene(**SIZE)
+        splats.means.requires_grad_()
+        image = render(splats, cameras, RenderConfig(backend="native")).colors
+        torch.use_deterministic_algorithms(True)
+        try:
+            with pytest.raises(RuntimeError, match="turn deterministic algorithms on before the drawing"):
+                image.sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize(
     ("visible", "intersections", "enough"), [(500, 3000, True), (40, 3000, False), (500, 50, False)]
 )

@@ -47,7 +47,7 @@ typedef struct {
   void* context;
   void* state[8];  // backward: what alloc returned, by slot
   int64_t visible, intersections;
-  // backward; on CUDA v_alphas may be null
+  // backward; on CUDA v_alphas, shapes and, unless sums must be repeatable, depths may be null
   const void *v_image, *v_alphas;
   void *v_means2d, *v_conics, *v_opacities, *v_features, *v_absolute;  // overwritten; v_absolute [C,N,2] or null
 } gsr_rasterization;
