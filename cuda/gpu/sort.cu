@@ -25,16 +25,6 @@ Pairs<Key> sorted(Pairs<Key> pairs, int64_t count, int bits) {
   return {keys.Current(), values.Current()};
 }
 
-template <class Key>
-void sort_into(Pairs<Key> to, Pairs<Key> from, int64_t count, int bits) {
-  const auto on = static_cast<cudaStream_t>(stream());
-  size_t bytes = 0;
-  check(
-      cub::DeviceRadixSort::SortPairs(nullptr, bytes, from.keys, to.keys, from.values, to.values, count, 0, bits, on));
-  check(cub::DeviceRadixSort::SortPairs(scratch<char>(bytes), bytes, from.keys, to.keys, from.values, to.values, count,
-                                        0, bits, on));
-}
-
 void exclusive_sums(int32_t* numbers, int64_t count) {
   const auto on = static_cast<cudaStream_t>(stream());
   size_t bytes = 0;
@@ -45,19 +35,14 @@ void exclusive_sums(int32_t* numbers, int64_t count) {
 #else
 
 template <class Key>
-void sort_into(Pairs<Key> to, Pairs<Key> from, int64_t count, int bits) {
+Pairs<Key> sorted(Pairs<Key> pairs, int64_t count, int bits) {
+  const Pairs<Key> other = scratch_pairs<Key>(count);
   const uint64_t mask = (uint64_t(1) << bits) - 1;
   std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), int64_t(0));
   std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return (from.keys[a] & mask) < (from.keys[b] & mask); });
-  for (int64_t i = 0; i < count; ++i) to.keys[i] = from.keys[order[i]], to.values[i] = from.values[order[i]];
-}
-
-template <class Key>
-Pairs<Key> sorted(Pairs<Key> pairs, int64_t count, int bits) {
-  const Pairs<Key> other = scratch_pairs<Key>(count);
-  sort_into(other, pairs, count, bits);
+                   [&](int64_t a, int64_t b) { return (pairs.keys[a] & mask) < (pairs.keys[b] & mask); });
+  for (int64_t i = 0; i < count; ++i) other.keys[i] = pairs.keys[order[i]], other.values[i] = pairs.values[order[i]];
   return other;
 }
 
@@ -67,7 +52,5 @@ void exclusive_sums(int32_t* numbers, int64_t count) { std::exclusive_scan(numbe
 
 template Pairs<uint16_t> sorted(Pairs<uint16_t>, int64_t, int);
 template Pairs<uint32_t> sorted(Pairs<uint32_t>, int64_t, int);
-template void sort_into(Pairs<uint16_t>, Pairs<uint16_t>, int64_t, int);
-template void sort_into(Pairs<uint32_t>, Pairs<uint32_t>, int64_t, int);
 
 }  // namespace gsr

@@ -19,10 +19,6 @@ Pairs<Key> scratch_pairs(int64_t count) {
 template <class Key>
 Pairs<Key> sorted(Pairs<Key> pairs, int64_t count, int bits);
 
-// The same into arrays of the caller's, `from` kept.
-template <class Key>
-void sort_into(Pairs<Key> to, Pairs<Key> from, int64_t count, int bits);
-
 // In place: each number becomes the sum of those before it.
 void exclusive_sums(int32_t* numbers, int64_t count);
 

@@ -192,7 +192,7 @@ bool settle_counts(gsr_rasterization& a, const int64_t* counts) {
 template <class Key, class T>
 void emit_and_sort(gsr_rasterization& a, const Binning& b, TileLists<T>& t, const uint32_t* by_depth,
                    const int32_t* firsts, bool exact) {
-  const auto emitted = scratch_pairs<Key>(a.intersections);
+  const Pairs<Key> emitted = {scratch<Key>(a.intersections), t.list};
   // rows that stay empty, where a capacity has slack, go behind the last tile
   if (!exact) fill_bytes(emitted.keys, 0xff, a.intersections * sizeof(Key), stream());
   // splats of a warp: few where they are large, so that there are warps enough
@@ -202,8 +202,9 @@ void emit_and_sort(gsr_rasterization& a, const Binning& b, TileLists<T>& t, cons
          emitted, share);
   int bits = 1;
   while (t.tiles >> bits) ++bits;
-  const Pairs<Key> by_tile = {scratch<Key>(a.intersections), t.list};
-  sort_into(by_tile, emitted, a.intersections, bits);
+  const Pairs<Key> by_tile = sorted(emitted, a.intersections, bits);
+  // back in place after each two passes of eight bits
+  if (by_tile.values != t.list) copy_bytes(t.list, by_tile.values, a.intersections * sizeof(uint32_t), stream());
   launch(starts_kernel<Key>, blocks_for(a.intersections + 1, kThreads), kThreads, stream(),
          static_cast<const Key*>(by_tile.keys), a.intersections, static_cast<const int64_t*>(t.counts), t.tiles,
          t.offsets);
