@@ -54,7 +54,6 @@ GSR_DEVICE T shuffle_xor(T value, int mask) {
 }
 GSR_DEVICE void warp_sync() { __syncwarp(); }
 GSR_DEVICE void block_sync() { __syncthreads(); }
-GSR_DEVICE bool block_any(bool flag) { return __syncthreads_or(flag); }
 template <class T>
 GSR_DEVICE void atomic_add(T* to, T value) {
   atomicAdd(to, value);
@@ -84,7 +83,6 @@ GSR_DEVICE void copy_wait() {
 }
 
 GSR_DEVICE int bit_count(uint32_t x) { return __popc(x); }
-GSR_DEVICE int lowest_bit(uint32_t x) { return __ffs(x) - 1; }
 // 2 units in the last place; below 2^-126 the result is 0.
 GSR_DEVICE float exp2_of(float x) {
   float y;
@@ -131,13 +129,6 @@ GSR_DEVICE int lane_index() { return thread_index() % kWarp; }
 GSR_DEVICE int warp_index() { return thread_index() / kWarp; }
 // Set bits of a ballot that belong to lower lanes.
 GSR_DEVICE int rank_in(uint32_t votes) { return bit_count(votes & ((1u << lane_index()) - 1)); }
-
-// One level of a transpose tree: lanes whose `distance` bit is 0 get a's sum with their partner, the others b's.
-template <class T>
-GSR_DEVICE T merge(T a, T b, int distance) {
-  const bool upper = lane_index() & distance;
-  return (upper ? b : a) + shuffle_xor(upper ? a : b, distance);
-}
 
 template <class T>
 GSR_DEVICE T warp_sum(T value) {

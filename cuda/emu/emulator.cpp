@@ -29,7 +29,7 @@ struct Fiber {
   jmp_buf at;
   bool started, done;
   Wait wait;
-  int meetings, votings, commits;
+  int meetings, commits;
   std::vector<Copy> copies;
 };
 
@@ -40,7 +40,6 @@ struct Exchange {
 
 std::vector<Fiber> fibers;
 std::vector<Exchange> exchanges;  // by warp
-uint64_t votes[3];
 const std::function<void()>* body;
 int running;
 int64_t block;
@@ -67,10 +66,9 @@ void resume(int thread) {
 void prepare(int threads) {
   if (static_cast<int>(fibers.size()) < threads) fibers.resize(threads);
   exchanges.resize((threads + kWarp - 1) / kWarp);
-  std::fill(votes, votes + 3, 0);
   for (int thread = 0; thread < threads; ++thread) {
     Fiber& f = fibers[thread];
-    f.started = f.done = false, f.wait = Wait::none, f.meetings = f.votings = f.commits = 0;
+    f.started = f.done = false, f.wait = Wait::none, f.meetings = f.commits = 0;
     f.copies.clear();
     getcontext(&f.start);
     f.start.uc_stack.ss_sp = f.stack.data(), f.start.uc_stack.ss_size = f.stack.size(), f.start.uc_link = nullptr;
@@ -81,7 +79,7 @@ void prepare(int threads) {
 // Lets the fibers [begin, end) go on if all of them wait for the same thing.
 bool release(int begin, int end, bool of_block) {
   const Wait kind = fibers[begin].wait;
-  if (kind == Wait::none || (kind == Wait::block || kind == Wait::vote) != of_block) return false;
+  if (kind == Wait::none || (kind == Wait::block) != of_block) return false;
   for (int i = begin; i < end; ++i)
     if (fibers[i].done || fibers[i].wait != kind) return false;
   for (int i = begin; i < end; ++i) fibers[i].wait = Wait::none;
@@ -107,14 +105,8 @@ void run_block(int threads) {
 }
 
 // Not inlined: what a function that calls setjmp keeps in registers is lost.
-__attribute__((noinline)) const uint64_t* bring(Wait kind, uint64_t value) {
+__attribute__((noinline)) const uint64_t* bring(uint64_t value) {
   Fiber& f = fibers[running];
-  if (kind == Wait::vote) {
-    // warps differ in how often their lanes met, so votes count for themselves; the row cleared here was read by all
-    const int turn = f.votings++;
-    votes[turn % 3] |= value, votes[(turn + 1) % 3] = 0;
-    return &votes[turn % 3];
-  }
   uint64_t* row = exchanges[running / kWarp].of[f.meetings++ % 2];
   row[running % kWarp] = value;
   return row;
@@ -126,7 +118,7 @@ int current_thread() { return running; }
 int64_t current_block() { return block; }
 
 const uint64_t* meet(Wait kind, uint64_t value) {
-  const uint64_t* const brought = bring(kind, value);
+  const uint64_t* const brought = bring(value);
   fibers[running].wait = kind;
   if (!setjmp(fibers[running].at)) longjmp(scheduler, 1);
   return brought;

@@ -15,12 +15,12 @@
 namespace gsr {
 namespace emu {
 
-enum class Wait { none, ballot, shuffle, block, vote };
+enum class Wait { none, ballot, shuffle, block };
 
 int current_thread();
 int64_t current_block();
-// Waits until all lanes of the warp (for `block` and `vote`: all threads) stand at an operation of the same kind.
-// Returns the numbers that they brought, by lane (`vote`: one number, the OR).
+// Waits until all lanes of the warp (for `block`: all threads) stand at an operation of the same kind. Returns the
+// numbers that the lanes brought.
 const uint64_t* meet(Wait kind, uint64_t value);
 void copy_later(void* to, const void* from, int bytes);
 void commit_copies();
@@ -53,7 +53,6 @@ GSR_DEVICE T shuffle_xor(T value, int mask) {
 }
 GSR_DEVICE void warp_sync() { emu::meet(emu::Wait::ballot, 0); }
 GSR_DEVICE void block_sync() { emu::meet(emu::Wait::block, 0); }
-GSR_DEVICE bool block_any(bool flag) { return emu::meet(emu::Wait::vote, flag)[0] != 0; }
 template <class T>
 GSR_DEVICE void atomic_add(T* to, T value) {
   *to += value;
@@ -70,7 +69,6 @@ GSR_DEVICE void copy_wait() {
 }
 
 GSR_DEVICE int bit_count(uint32_t x) { return __builtin_popcount(x); }
-GSR_DEVICE int lowest_bit(uint32_t x) { return __builtin_ctz(x); }
 GSR_DEVICE float exp2_of(float x) { return x < -126 ? 0.0f : exp2f(x); }
 GSR_DEVICE double exp2_of(double x) { return exp2(x); }
 template <class T>

@@ -1,4 +1,4 @@
-// Where a projected splat can reach the alpha threshold: its box of pixels, and the exact test of a rectangle of pixel
+// Where a projected splat can reach the alpha threshold: its box of pixels, and how far it reaches in rows of pixel
 // centres. Both lean outwards a little: the pixel loop rounds in its own way, and a hit must never be missed.
 #pragma once
 #include <stdint.h>
@@ -26,35 +26,8 @@ GSR_HD PixelBox pixel_box(T x, T y, T extent_x, T extent_y, int width, int heigh
   return box;
 }
 
-template <class T>
-struct Ellipse {
-  T x, y, P, k, Q, slope, budget;
-};
-
-// From a row P, k, Q, log2 opacity of gsr.h.
-template <class T>
-GSR_HD Ellipse<T> ellipse_of(const T* mean, const T* shape, T log2_alpha_min) {
-  Ellipse<T> e;
-  e.x = mean[0], e.y = mean[1], e.P = shape[0], e.k = shape[1], e.Q = shape[2];
-  // the point of a vertical line that is nearest in the sense of the form has y = slope x
-  e.slope = e.k * e.P * e.P / (e.k * e.k * e.P * e.P + e.Q * e.Q);
-  e.budget = (shape[3] - log2_alpha_min) * T(1.00001) + T(1e-5);
-  return e;
-}
-
-// Whether the ellipse reaches the rectangle of `columns` x `rows` pixel centres at (left, top). The smallest value of
-// the form over it lies on the vertical or horizontal edge nearest to the mean, or is 0 inside.
-template <class T>
-GSR_HD bool touches(const Ellipse<T>& e, int left, int top, int columns, int rows) {
-  const T lo_x = left + T(0.5) - e.x, hi_x = lo_x + (columns - 1), lo_y = top + T(0.5) - e.y, hi_y = lo_y + (rows - 1);
-  const T near_x = clamp(T(0), lo_x, hi_x), near_y = clamp(T(0), lo_y, hi_y);
-  const T best_y = clamp(near_x * e.slope, lo_y, hi_y), best_x = clamp(near_y * e.k, lo_x, hi_x);
-  const T u1 = e.P * (near_x - e.k * best_y), v1 = e.Q * best_y;
-  const T u2 = e.P * (best_x - e.k * near_y), v2 = e.Q * near_y;
-  return min(u1 * u1 + v1 * v1, u2 * u2 + v2 * v2) <= e.budget;
-}
-
-// The same ellipse cut into strips of rows: from where to where in x it reaches inside each. As cautious as touches().
+// The ellipse where a splat's alpha is at the threshold, cut into strips of rows: from where to where in x it reaches
+// inside each.
 template <class T>
 struct Strips {
   T x, y, k, Q, budget, half_height, y_rightmost, per_P;
