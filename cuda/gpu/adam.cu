@@ -42,10 +42,10 @@ GSR_DEVICE bool gradients_of(const gsr_projection& a, int64_t n, T (&g)[11]) {
   bool seen = false;
   for (int64_t c = 0; c < a.C; ++c)
     if (a.radii[2 * (c * a.N + n)] > 0) seen = true, row_vjp(a, c, n, row);
+  make_finite(row);
   for (int i = 0; i < 3; ++i) g[i] = row.mean[i], g[7 + i] = row.scale[i];
   for (int i = 0; i < 4; ++i) g[3 + i] = row.quat[i];
   g[10] = row.opacity;
-  for (T& x : g) x = finite_or_zero(x);
   return seen;
 }
 

@@ -6,7 +6,6 @@ namespace gsr {
 namespace {
 
 constexpr int kThreads = kReduceThreads;
-constexpr int kVjpThreads = 128;    // without cameras to sum over: more warps fit with so many registers
 constexpr int kCameraNumbers = 12;  // R, t
 
 template <class T>
@@ -51,9 +50,7 @@ project_vjp_kernel(gsr_projection a, T* v_cameras) {
     if (kCameras) block_sum(v_camera, shared, v_cameras + (block_index() * a.C + c) * kCameraNumbers);
   }
   if (n >= a.N) return;
-  for (int i = 0; i < 3; ++i) row.mean[i] = finite_or_zero(row.mean[i]), row.scale[i] = finite_or_zero(row.scale[i]);
-  for (int i = 0; i < 4; ++i) row.quat[i] = finite_or_zero(row.quat[i]);
-  row.opacity = finite_or_zero(row.opacity);
+  make_finite(row);
   write<3>(row.mean, a.v_means, n), write<4>(row.quat, a.v_quats, n);
   write<3>(row.scale, a.v_scales, n), write<1>(&row.opacity, a.v_opacities, n);
 }

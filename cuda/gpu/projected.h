@@ -41,4 +41,11 @@ GSR_DEVICE FootprintGradient<T> row_vjp(const gsr_projection& a, int64_t c, int6
                          row);
 }
 
+template <class T>
+GSR_DEVICE void make_finite(RowGradient<T>& row) {
+  for (int i = 0; i < 3; ++i) row.mean[i] = finite_or_zero(row.mean[i]), row.scale[i] = finite_or_zero(row.scale[i]);
+  for (int i = 0; i < 4; ++i) row.quat[i] = finite_or_zero(row.quat[i]);
+  row.opacity = finite_or_zero(row.opacity);
+}
+
 }  // namespace gsr

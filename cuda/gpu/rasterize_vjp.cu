@@ -30,13 +30,16 @@ struct Sums {
   GSR_DEVICE T* row(const TileLists<T>& t, int32_t position, int sub) const {
     return rows + width * (kFixedOrder ? slot_of(position, sub) : int64_t(t.list[position] & kRecordMask));
   }
-  GSR_DEVICE void add(T* row, int column, const T* four) const {
-    Four<T>* to = reinterpret_cast<Four<T>*>(row + column);
-    const Four<T> values = {four[0], four[1], four[2], four[3]};
+  GSR_DEVICE static void add(T* row, int column, const T* four) {
+    put(reinterpret_cast<Four<T>*>(row + column), Four<T>{four[0], four[1], four[2], four[3]});
+  }
+  // One number or four.
+  template <class Value>
+  GSR_DEVICE static void put(Value* to, Value value) {
     if (kFixedOrder)
-      *to = values;
+      *to = value;
     else
-      atomic_add(to, values);
+      atomic_add(to, value);
   }
 };
 
@@ -70,11 +73,11 @@ GSR_DEVICE void add_run(const TileLists<T>& t, const SubTile<T>& pixel, const Wa
                         const Transposed<T>& table, const Sums<T, kFixedOrder>& sums) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
   const bool wanted = splat < run && touched >> splat & 1;
-  T values[kSums + 4];
+  T values[kSums + kNarrow];
   const T left = pixel.x - T(lane_index() % kSubWidth), top = pixel.y - T(lane_index() / kSubWidth);
   sums_of_lane<T, kChannels, kAbsolute>(table, walk.record(splat).shape, left, top, values);
   bool nothing = !kFixedOrder;
-  for (int i = 0; i < kSums + 4; ++i) nothing &= values[i] == 0;
+  for (int i = 0; i < kSums + kNarrow; ++i) nothing &= values[i] == 0;
   if (!wanted || nothing) return;
   T* row = sums.row(t, walk.position(splat), pixel.sub);
   if (share == 0)
@@ -94,7 +97,7 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T, 
   if (pixel.tile >= t.tiles) return;
   Transposed<T>& table = tables[warp_index()];
   PixelGradient<T> gradient(a, t, pixel);
-  T v[4] = {};
+  T v[kNarrow] = {};
   for (int d = 0; d < kChannels; ++d)
     if (pixel.inside && d < a.channels) v[d] = input<T>(a.v_image)[pixel.flat * a.channels + d];
   table.gradients[lane_index() / kSharePixels][lane_index() % kSharePixels] = {v[0], v[1], v[2], v[3]};
@@ -172,13 +175,8 @@ GSR_DEVICE void add_channels(const gsr_rasterization& a, const TileLists<T>& t, 
     for (int i = 0; i < kRun; ++i) {
       if (!(touched >> i & 1)) continue;
       T* to = sums.row(t, walk.position(i), pixel.sub) + kSums + channel;
-      for (int e = 0; e < kEach; ++e) {
-        if (!valid[e]) continue;
-        if (kFixedOrder)
-          to[e * kWarp] = found[i][e];
-        else
-          atomic_add(to + e * kWarp, found[i][e]);
-      }
+      for (int e = 0; e < kEach; ++e)
+        if (valid[e]) sums.put(to + e * kWarp, found[i][e]);
     }
   }
 }
@@ -233,26 +231,27 @@ finish_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width)
   const int64_t flat = block_index() * kThreads + thread_index();
   if (flat >= a.C * a.N) return;
   const int32_t place = t.places[flat];
-  T v_mean[2] = {}, v_conic[3] = {}, v_opacity = 0, absolute[2] = {}, channels[4] = {};
+  T v_mean[2] = {}, v_conic[3] = {}, v_opacity = 0, absolute[2] = {}, channels[kNarrow] = {};
   if (place >= 0) {
-    T row[12];
-    for (int i = 0; i < 12; i += 4) {
-      const Four<T> four = *reinterpret_cast<const Four<T>*>(rows + place * width + i);
-      row[i] = four.x, row[i + 1] = four.y, row[i + 2] = four.z, row[i + 3] = four.w;
+    T row[kSums + kNarrow];
+    for (int i = 0; i < kSums + kNarrow; i += 4) {
+      T four[4];
+      read_four(rows + place * width + i, four);
+      for (int j = 0; j < 4; ++j) row[i + j] = four[j];
     }
     const Record<T>& r = t.records[place];
     const T shape[4] = {r.shape.P, r.shape.Pk / r.shape.P, r.shape.Q, r.shape.log2_opacity};
     splat_vjp(shape, row, v_mean, v_conic, &v_opacity);
     for (int i = 0; i < 2; ++i) absolute[i] = T(kUnfold) * row[kMoments + i];
-    for (int i = 0; i < 4; ++i) channels[i] = row[kSums + i];
+    for (int i = 0; i < kNarrow; ++i) channels[i] = row[kSums + i];
   }
   for (int i = 0; i < 2; ++i) output<T>(a.v_means2d)[2 * flat + i] = v_mean[i];
   for (int i = 0; i < 3; ++i) output<T>(a.v_conics)[3 * flat + i] = v_conic[i];
   output<T>(a.v_opacities)[flat] = v_opacity;
   if (a.absgrad)
     for (int i = 0; i < 2; ++i) output<T>(a.v_absolute)[2 * flat + i] = absolute[i];
-  if (a.channels <= 4)
-    for (int d = 0; d < 4; ++d)
+  if (a.channels <= kNarrow)
+    for (int d = 0; d < kNarrow; ++d)
       if (d < a.channels) output<T>(a.v_features)[flat * a.channels + d] = channels[d];
 }
 
@@ -298,7 +297,7 @@ void rasterize_vjp(gsr_rasterization& a) {
   }
   launch(finish_kernel<T>, blocks_for(a.C * a.N, kThreads), kThreads, stream(), a, t, static_cast<const T*>(rows),
          width);
-  if (a.channels > 4)
+  if (a.channels > kNarrow)
     launch(finish_channels_kernel<T>, blocks_for(a.C * a.N * a.channels, kThreads), kThreads, stream(), a, t,
            static_cast<const T*>(rows), width);
 }

@@ -269,7 +269,3 @@ template TileLists<float> build_tile_lists(gsr_rasterization&);
 template TileLists<double> build_tile_lists(gsr_rasterization&);
 
 }  // namespace gsr
-
-const int64_t* gsr_cuda_counts(const gsr_rasterization* args) {
-  return static_cast<const int64_t*>(args->state[gsr::kCounts]);
-}

@@ -13,7 +13,7 @@ constexpr int kShareRows = kSubHeight / kShares, kSharePixels = kShareRows * kSu
 template <class T>
 struct Transposed {
   T vs[kRun][kWarp + 4], weights[kRun][kWarp + 4];
-  Four<T> gradients[kShares][kSharePixels + 1];  // of the image, up to four channels
+  Four<T> gradients[kShares][kSharePixels + 1];  // of the image, up to kNarrow channels
 
   GSR_DEVICE void put(int splat, Two<T> pixel) {
     vs[splat][lane_index()] = pixel.x, weights[splat][lane_index()] = pixel.y;
@@ -21,7 +21,7 @@ struct Transposed {
 };
 
 // Width of a row of sums.
-GSR_HD int64_t sums_width(int64_t channels) { return (kSums + max(channels, int64_t(4)) + 3) / 4 * 4; }
+GSR_HD int64_t sums_width(int64_t channels) { return (kSums + max(channels, int64_t(kNarrow)) + 3) / 4 * 4; }
 
 // Adds over shares; every lane of a splat gets the sums.
 template <class T, int count>
@@ -48,12 +48,12 @@ GSR_DEVICE void moments_of_grid(const Shape<T>& s, T u0, T v0, const T (&grid)[k
 
 // Lane `i` and its shares: moments and absolutes of splat i of the run, and up to kChannels channels, over all pixels.
 template <class T, int kChannels, bool kAbsolute>
-GSR_DEVICE void sums_of_lane(const Transposed<T>& from, const Shape<T>& s, T left, T top, T (&sums)[kSums + 4]) {
+GSR_DEVICE void sums_of_lane(const Transposed<T>& from, const Shape<T>& s, T left, T top, T (&sums)[kSums + kNarrow]) {
   const int splat = lane_index() % kRun, share = lane_index() / kRun;
   const T half_x = T(kSubWidth - 1) / 2, half_y = T(kSubHeight - 1) / 2;
   const T dx = s.x - (left + half_x), dy = s.y - (top + half_y);
   const T u0 = fma(-s.Pk, dy, s.P * dx), v0 = s.Q * dy;
-  T grid[kMoments] = {}, rest[kAbsolutes + 4] = {};
+  T grid[kMoments] = {}, rest[kAbsolutes + kNarrow] = {};
   GSR_NO_UNROLL
   for (int row = 0; row < kShareRows; ++row) {  // a loop, as more at a time would take more registers
     const T b = T(share * kShareRows + row) - half_y, u_row = fma(s.Pk, b, u0), v = fma(-s.Q, b, v0);
@@ -86,7 +86,7 @@ GSR_DEVICE void sums_of_lane(const Transposed<T>& from, const Shape<T>& s, T lef
   moments_of_grid(s, u0, v0, grid, sums);
   if (kAbsolute || kChannels) add_shares(rest);
   sums[kMoments] = s.P * rest[0], sums[kMoments + 1] = rest[1];
-  for (int d = 0; d < 4; ++d) sums[kSums + d] = rest[kAbsolutes + d];
+  for (int d = 0; d < kNarrow; ++d) sums[kSums + d] = rest[kAbsolutes + d];
 }
 
 }  // namespace gsr

@@ -99,7 +99,7 @@ class Learned:
 def project_adam(
     learned: Mapping[str, Learned],
     drawn: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor | None],
+    gradients: Mapping[str, Tensor],
     size: tuple[int, int],
     *,
     betas: tuple[float, float],
@@ -116,25 +116,25 @@ def project_adam(
     """The gradient of projection and a step of Adam for each of INPUTS in one pass over the Gaussians; those that no
     camera sees rest. CUDA only.
 
-    `drawn`: what `project` was given (INPUTS, viewmats, Ks) and its radii; `gradients`: of its means2d, depths (or
-    None), conics and opacities2d; `size`: width and height. `in_logs`: `learned` are the logs of the scales and the
-    logits of the opacities that were drawn. `now` (float64 [6]) is the four rates and two corrections on the device;
-    `step`, `counts` and `most` are those of `adam`.
+    `drawn`: what `project` was given (INPUTS, viewmats, Ks) and its radii; `gradients`: of its means2d, conics,
+    opacities2d and, where there are any, depths; `size`: width and height. `in_logs`: `learned` are the logs of the
+    scales and the logits of the opacities that were drawn. `now` (float64 [6]) is the four rates and two corrections
+    on the device; `step`, `counts` and `most` are those of `adam`.
     """
     like = drawn["means"]
-    for name in INPUTS:
-        one = learned[name]
-        _check(
-            **{f"{name}: values": one.values, f"{name}: exp_avg": one.exp_avg, f"{name}: exp_avg_sq": one.exp_avg_sq}
-        )
-    projection, kept = projection_gradient(drawn, gradients, size, eps2d, antialiased, orthographic)
+    ins = [drawn[name] for name in (*INPUTS, "viewmats", "Ks")]
+    v_outs = (gradients["means2d"], gradients.get("depths"), gradients["conics"], gradients["opacities2d"])
+    settings = (size, eps2d, antialiased, orthographic)
+    projection, kept = projection_gradient(ins, drawn["radii"], *v_outs, *settings)
     args = AdamProjection(**common(like), in_logs=in_logs, projection=ctypes.addressof(projection))
     (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = betas, eps, _rests(step, betas)
     args.most_visible, args.most_intersections = most
     point(args, now=now, counts=counts)
-    for name, one in learned.items():
-        setattr(args, f"lr_{name}", one.lr)
+    for name in INPUTS:
+        one = learned[name]
         tensors = {"values": one.values, "exp_avg": one.exp_avg, "exp_avg_sq": one.exp_avg_sq}
+        _check(**{f"{name}: {kind}": tensor for kind, tensor in tensors.items()})
         point(args, **{f"{kind}_{name}": tensor for kind, tensor in tensors.items()})
+        setattr(args, f"lr_{name}", one.lr)
     call("gsr_project_adam", args, like)
     del kept  # until here the struct points into it

@@ -1,6 +1,6 @@
 """Projection and compositing, each one large op with its gradient."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,9 +21,8 @@ PROJECTION = Fields(
     "means quats scales opacities viewmats Ks",
 )
 PROJECTED = Fields(Projection, "means2d depths conics opacities2d shapes radii nonfinite")
-PROJECTION_GRADIENTS = Fields(
-    Projection, "v_means2d v_depths v_conics v_opacities2d v_means v_quats v_scales v_opacities v_viewmats"
-)
+V_PROJECTED = Fields(Projection, "v_means2d v_depths v_conics v_opacities2d")
+V_INPUTS = Fields(Projection, "v_means v_quats v_scales v_opacities v_viewmats")
 RASTERIZATION = Fields(
     Rasterization,
     "is_double threads absgrad width height channels C N alpha_min alpha_max transmittance_min "
@@ -123,33 +122,34 @@ def project_vjp(
     with_viewmats: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
-    ins = _contiguous(means, quats, scales, opacities, viewmats, Ks)
-    v_means2d, v_conics, v_opacities2d = _contiguous(v_means2d, v_conics, v_opacities2d)
-    v_outs = (v_means2d, _gradient(v_depths, means, *radii.shape[:2]), v_conics, v_opacities2d)
+    ins, v_outs = (means, quats, scales, opacities, viewmats, Ks), (v_means2d, v_depths, v_conics, v_opacities2d)
+    args, _kept = projection_gradient(ins, radii, *v_outs, (width, height), eps2d, antialiased, orthographic)
     outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
-    args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
-    args.radii = radii.data_ptr()
-    PROJECTION_GRADIENTS.fill(args, *addresses(*v_outs, *outs[:4], outs[4] if with_viewmats else None))
+    V_INPUTS.fill(args, *addresses(*outs[:4], outs[4] if with_viewmats else None))
     call("gsr_project_vjp", args, means)
     return outs
 
 
 def projection_gradient(
-    drawn: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor | None],
+    ins: Sequence[Tensor],
+    radii: Tensor,
+    v_means2d: Tensor,
+    v_depths: Tensor | None,
+    v_conics: Tensor,
+    v_opacities2d: Tensor,
     size: tuple[int, int],
     eps2d: float,
     antialiased: bool,
     orthographic: bool,
 ) -> tuple[Projection, list[Tensor | None]]:
-    """The struct of a call that takes the gradients of projection's outputs, and the tensors that it points into."""
-    ins = _contiguous(*[drawn[name] for name in ("means", "quats", "scales", "opacities", "viewmats", "Ks")])
-    shape, radii = drawn["radii"].shape[:2], drawn["radii"].contiguous()
-    wanted = {"means2d": (*shape, 2), "depths": shape, "conics": (*shape, 3), "opacities2d": shape}
-    v_outs = [_gradient(gradients[name], ins[0], *of) for name, of in wanted.items()]
+    """The struct of a call that takes the gradients of projection's outputs and has nothing to write to yet, and the
+    tensors that it points into. `ins`: what `project` was given."""
+    ins = _contiguous(*ins)
+    radii, v_means2d, v_conics, v_opacities2d = _contiguous(radii, v_means2d, v_conics, v_opacities2d)
+    v_outs = [v_means2d, _gradient(v_depths, ins[0], *radii.shape[:2]), v_conics, v_opacities2d]
     args = _projection(ins, *size, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = radii.data_ptr()
-    PROJECTION_GRADIENTS.fill(args, *addresses(*v_outs), *[0] * 5)
+    V_PROJECTED.fill(args, *addresses(*v_outs))
     return args, [*ins, radii, *v_outs]
 
 

@@ -41,7 +41,8 @@ RATE, BETAS = 1e-6, (0.9, 0.999)
 
 def bench(limit: float) -> dict[str, Any]:
     """Rows and gates; scenes that no time is left for, or whose data is not here, are named."""
-    theirs = {} if gsplat_backend.missing() else {"gsplat": by_gsplat(False), "gsplat packed": by_gsplat(True)}
+    why = gsplat_backend.missing()
+    theirs = {} if why else {"gsplat": by_gsplat(False), "gsplat packed": by_gsplat(True)}
     until, rows, left_out = time.monotonic() + limit, [], {}
     for name in expanded(SCENES):
         if time.monotonic() > until:
@@ -51,7 +52,6 @@ def bench(limit: float) -> dict[str, Any]:
             rows += bench_scene(make(name), {"native": native} | theirs)
         except (InputError, RuntimeError) as error:  # a scene that fails must not take the others' figures along
             left_out[name] = f"{type(error).__name__}: {error}"
-    why = gsplat_backend.missing()
     return {
         "gpu": torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -161,7 +161,7 @@ def peak(draw: Draw, inputs: Inputs) -> float:
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    inputs.gradients(draw(inputs))
+    one_pass(draw, inputs)
     torch.cuda.synchronize()
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
@@ -172,8 +172,7 @@ def full_step(name: str, draw: Draw, inputs: Inputs) -> float | None:
     if inputs.upstream.shape[-1] != 3:
         return None
     photo = torch.rand_like(inputs.upstream)
-    leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
-    own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
+    own = inputs.copied()
     return timed_steps(NativeStep(own, photo) if name == "native" else _torch_step(draw, own, photo))
 
 
@@ -181,9 +180,7 @@ def graph_step(inputs: Inputs, counts: Tensor) -> tuple[float | None, dict[str, 
     """Milliseconds of our step as a CUDA graph, with memory for a fifth more than the scene has; and of its kernels."""
     if inputs.upstream.shape[-1] != 3:
         return None, {}
-    leaves = {key: value.detach().clone().requires_grad_() for key, value in inputs.leaf.items()}
-    own = Inputs(leaves, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, inputs.upstream)
-    replay = captured(own, torch.rand_like(inputs.upstream), slack(counts))
+    replay = captured(inputs.copied(), torch.rand_like(inputs.upstream), slack(counts))
     return timed_steps(lambda _number: replay()), kernel_times(replay)
 
 
@@ -257,7 +254,7 @@ class NativeStep:
         drawn |= {"viewmats": own.viewmats, "Ks": own.Ks, "radii": radii}
         learned, size = dict(self.learned), (own.width, own.height)
         features = learned.pop("features")
-        _ops.project_adam(learned, drawn, {**gradients, "depths": None}, size, now=self.now, **options)
+        _ops.project_adam(learned, drawn, gradients, size, now=self.now, **options)
         of_features = None if self.now is None else self.now[3:]
         tensors = (features.values, v_features, features.exp_avg, features.exp_avg_sq)
         _ops.adam(*tensors, lr=RATE, now=of_features, visible=(radii[0] > 0).all(-1), **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ class Inputs:
         shape = (1, cameras.height, cameras.width, scene.features.shape[1])
         upstream = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, dtype)
         return cls(leaf, cameras.viewmats, cameras.Ks, cameras.width, cameras.height, upstream)
+
+    def copied(self) -> Inputs:
+        """The same with leaves of its own, for what changes them."""
+        leaf = {name: value.detach().clone().requires_grad_() for name, value in self.leaf.items()}
+        return replace(self, leaf=leaf)
 
     def gradients(self, image: Tensor, left_out: Tensor | None = None) -> dict[str, Tensor]:
         """Of the image times `upstream`, pixels in the mask `left_out` [1, H, W] not counted. The image's graph stays

@@ -10,9 +10,6 @@
 // stream).
 GSR_API void gsr_cuda_begin(void* stream, int32_t deterministic, gsr_alloc scratch, void* context);
 
-// The counts in the state of a call with given capacities: visible splats and intersections, on the device.
-GSR_API const int64_t* gsr_cuda_counts(const gsr_rasterization*);
-
 // Adam over N rows of `width` numbers, some of which rest. The same rules of types and errors hold as in gsr.h.
 typedef struct {
   uint32_t struct_size;
