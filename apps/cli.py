@@ -21,24 +21,24 @@ class Command:
 GROUPS = {
     "scenes": {
         "reconstruct": Command(
-            "reconstruct", "Gaussians from 2 to 9 photos: poses, depth, training, evaluation, report."
+            "scenes.reconstruct", "Gaussians from 2 to 9 photos: poses, depth, training, evaluation, report."
         ),
-        "eval": Command("evaluate", "Measure a run again from its splats.ply and the held-out photos."),
-        "sweep": Command("sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
-        "demo": Command("demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
+        "eval": Command("scenes.evaluate", "Measure a run again from its splats.ply and the held-out photos."),
+        "sweep": Command("batch.sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
+        "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
-        "render": Command("draw", "Pictures or a camera-path video of a run."),
-        "export": Command("export", "Write a run's splats, or any splat file, in another format."),
+        "render": Command("look.render", "Pictures or a camera-path video of a run."),
+        "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
     },
     "data": {
-        "data inspect": Command("inspect", "What a folder of photos is, its cameras, split and faults."),
+        "data inspect": Command("scenes.inspect", "What a folder of photos is, its cameras, split and faults."),
     },
     "service": {
-        "doctor": Command("doctor", "What this machine can do, and how to mend what it cannot."),
-        "bench cpu": Command("bench_cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
-        "bench ops": Command("bench_ops", "Time the operators around the rasterizer beside the libraries' own."),
-        "version": Command("version", "Version of gs-reg and of what it runs on."),
+        "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
+        "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
+        "bench ops": Command("bench.operators", "Time the operators around the rasterizer beside the libraries' own."),
+        "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
@@ -62,7 +62,7 @@ def run(name: str, argv: list[str]) -> int:
     """Reads the flags of a command and runs it; its errors come out as one line on stderr."""
     from gs_reg.errors import InputError, MissingPart, in_words
 
-    from .progress import talking
+    from .runs.progress import talking
     from .startup import settle
 
     help_asked = any(word in ("-h", "--help") for word in argv)
@@ -89,7 +89,7 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _print_help_of(name: str) -> int:
-    from .light import without_torch
+    from .mock_imports import without_torch
 
     try:
         with without_torch():
@@ -113,8 +113,8 @@ def _parse(name: str, module, argv: list[str]):
     """The flags as the command's dataclass; where it can resume, the run's own config.yaml stands behind them."""
     import tyro
 
-    from .config_file import default_from
-    from .resume import stored_config
+    from .runs.config_file import default_from
+    from .runs.resume import stored_config
 
     def parsed(default):
         return tyro.cli(

@@ -78,7 +78,7 @@ def returns(there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]) -> Bool
 def ray_matches(views: Sequence[Views], pairs: Sequence[FlowPair], i: int) -> RayMatches:
     """The pairs that start in view i, as inverse depths; matches behind a camera or without parallax are left out."""
     view = views[i]
-    centers = pixel_centers(view.cameras.width, view.cameras.height, view.images)
+    centers = pixel_centers(view.cameras.width, view.cameras.height, view.photos)
     none = centers.new_zeros(*centers.shape[:2], 0)
     depths, shares = [none], [none]
     for pair in pairs:

@@ -29,7 +29,7 @@ def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) ->
     """True where at least one of the training views matches the pixel."""
     import cv2
 
-    seen = torch.zeros(view.images.shape[1:3], dtype=torch.bool)
+    seen = torch.zeros(view.photos.shape[1:3], dtype=torch.bool)
     for other in training:
         seen |= matched(view, other, flow)
     kernel = np.ones((CLOSING, CLOSING), np.uint8)

@@ -15,8 +15,8 @@ from gs_reg.densify.strategies import Means2d, default_edit
 from gs_reg.edit import Edit
 from gs_reg.errors import MissingPart
 from gs_reg.fit import FitConfig, fit, shuffled
+from gs_reg.init.random import random_splats
 from gs_reg.models.free import Free, FreeConfig
-from gs_reg.models.random_start import random_splats
 from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
 from gs_reg.render.gsplat import strategies
 from gs_reg.terms.scene import SceneTerms

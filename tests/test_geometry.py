@@ -9,14 +9,12 @@ from gs_reg.geometry import (
     camera_rays,
     pixel_centers,
     project,
-    quat_multiply,
-    quat_to_rotmat,
-    rotmat_to_quat,
     similarity_scale,
     transform_cameras,
     transform_points,
     unproject,
 )
+from gs_reg.rotations import quat_multiply, quat_to_rotmat, rotmat_to_quat
 from gs_reg.types import Cameras
 
 components = st.floats(-1, 1, allow_nan=False, width=32)

@@ -66,7 +66,7 @@ def test_its_state_is_saved_and_follows_an_edit():
 
 
 def test_a_run_with_it_learns(views):  # noqa: F811
-    from gs_reg.models.random_start import random_splats
+    from gs_reg.init.random import random_splats
 
     splats = random_splats([v.cameras for v in views], [(0.2, 0.5)] * len(views), 200, seed=0)
     model = Free.from_splats(splats, FreeConfig(opacity=0.1, lr_color=2e-2))

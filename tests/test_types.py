@@ -1,8 +1,13 @@
 """The nouns: rows, moves and resizes keep everything that belongs together."""
 
+import dataclasses
+import math
+
 import pytest
 import torch
 
+from gs_reg.geometry import project, transform_points
+from gs_reg.rotations import quat_to_rotmat, rotmat_to_quat
 from gs_reg.types import Cameras, Render, Scene, Splats, Views
 
 
@@ -114,3 +119,94 @@ def test_shapes_are_checked_in_tests():
     s = splats()
     with pytest.raises(Exception, match="quats"):
         Splats(s.means, s.quats[:4], s.log_scales, s.opacity_logits, s.sh)
+
+
+def test_joined_rows_keep_extras_warps_and_colours():
+    a, b = splats(2), splats(3)
+    more = [
+        dataclasses.replace(s, warps=torch.eye(3).expand(len(s), 3, 3), colors=torch.rand(2, len(s), 3)) for s in (a, b)
+    ]
+    both = Splats.joined(more)
+    assert len(both) == 5 and both.colors.shape == (2, 5, 3) and both.warps.shape == (5, 3, 3)
+    assert torch.equal(both.extra["latent"][2:], b.extra["latent"])
+    back = both.rows(slice(2, 5))
+    for name in ("means", "warps", "colors"):
+        assert torch.equal(getattr(back, name), getattr(more[1], name))
+    with pytest.raises(ValueError, match=r"warps: some parts have it"):
+        Splats.joined([a, more[1]])
+    with pytest.raises(ValueError, match="extra"):
+        Splats.joined([a, dataclasses.replace(b, extra={})])
+
+
+def test_a_crop_shows_the_same_pixels():
+    points = torch.tensor([[0.1, -0.2, 3.0], [-1.0, 0.4, 2.0]])
+    whole, window = cameras(), cameras().cropped(10, -4, 20, 30)
+    assert (window.width, window.height) == (20, 30)
+    uv, depth = project(whole, points)
+    got, same = project(window, points)
+    torch.testing.assert_close(got, uv - torch.tensor([10.0, -4.0]))
+    assert torch.equal(depth, same)
+
+
+def test_a_moved_camera_sees_what_a_moved_model_shows():
+    pose = torch.eye(4)
+    pose[:3, :3] = quat_to_rotmat(torch.tensor([0.9, 0.1, -0.3, 0.2]))
+    pose[:3, 3] = torch.tensor([0.3, -0.1, 2.0])
+    points = torch.tensor([[0.1, -0.2, 3.0], [-1.0, 0.4, 2.0]])
+    for poses in (pose, pose.repeat(3, 1, 1)):
+        uv, depth = project(cameras().moved(poses), points)
+        want, z = project(cameras(), transform_points(pose, points))
+        torch.testing.assert_close(uv, want, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(depth, z)
+
+
+def test_gradients_reach_the_pose_of_a_moved_camera():
+    pose = torch.eye(4, dtype=torch.float64).requires_grad_()
+    camera, points = cameras().to(dtype=torch.float64), torch.tensor([[0.1, -0.2, 3.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda p: project(camera.moved(p), points), pose)
+
+
+def test_looking_at_a_point_puts_it_in_the_middle_with_up_upwards():
+    eye, target = torch.tensor([1.0, 2.0, -3.0]), torch.tensor([0.0, 0.5, 1.0])
+    camera = Cameras.look_at(eye, target, torch.tensor([0.0, 1.0, 0.0]), math.radians(60), 64, 40)
+    torch.testing.assert_close(camera.centers[0], eye)
+    uv, depth = project(camera, torch.stack([target, target + torch.tensor([0.0, 0.1, 0.0])]))
+    torch.testing.assert_close(uv[0, 0], torch.tensor([32.0, 20.0]), rtol=0, atol=1e-4)
+    assert uv[0, 1, 1] < 20 and abs(float(uv[0, 1, 0]) - 32) < 1e-4
+    assert float(depth[0, 0]) == pytest.approx(float((target - eye).norm()))
+    assert float(torch.det(camera.viewmats[0, :3, :3])) == pytest.approx(1)
+    assert 2 * math.atan(20 / float(camera.Ks[0, 1, 1])) == pytest.approx(math.radians(60))
+    with pytest.raises(ValueError, match="look_at"):
+        Cameras.look_at(eye, target, target - eye, 1.0, 64, 40)
+
+
+def test_cameras_of_viewers_are_the_same_cameras():
+    eye, target, up = torch.tensor([1.0, 2.0, -3.0]), torch.zeros(3), torch.tensor([0.0, -1.0, 0.0])
+    camera = Cameras.look_at(eye, target, up, 0.8, 64, 40)
+    pose = camera.world_from_camera
+    again = Cameras.from_pose(rotmat_to_quat(pose[0, :3, :3]), pose[0, :3, 3], 0.8, 64, 40)
+    torch.testing.assert_close(again.viewmats, camera.viewmats, rtol=0, atol=1e-6)
+    torch.testing.assert_close(again.Ks, camera.Ks)
+    opengl = pose.clone()
+    opengl[:, :3, 1:3] *= -1  # +y up, -z forward
+    torch.testing.assert_close(Cameras.from_opengl(opengl, camera.Ks, 64, 40).viewmats, camera.viewmats)
+
+
+def test_views_of_a_moment_stack():
+    parts = [dataclasses.replace(v, frame=7) for v in (views(1), views(2))]
+    both = Views.stack(parts)
+    assert len(both) == 3 and both.frame == 7 and both.names == ("0.png", "0.png", "1.png") and both.alphas is None
+    assert torch.equal(both.depths, torch.cat([part.depths for part in parts])) and both[2:].frame == 7
+    with pytest.raises(ValueError, match="one frame"):
+        Views.stack([parts[0], views(1)])
+    with pytest.raises(ValueError, match="one image size"):
+        Views.stack([views(1), dataclasses.replace(views(1), cameras=cameras(1).resized(32, 20))])
+    with pytest.raises(ValueError, match="masks"):
+        Views.stack([views(1), dataclasses.replace(views(1), masks=None)])
+
+
+def test_views_need_no_images():
+    bare = Views(cameras(2), alphas=torch.ones(2, 40, 64))
+    assert len(bare) == 2 and bare[1].alphas.shape == (1, 40, 64) and bare.to(dtype=torch.float64).images is None
+    with pytest.raises(ValueError, match="expected images"):
+        _ = bare.photos

@@ -87,10 +87,10 @@ def align(
     w = prior
     if smooth is not None:
         mean = (believed.double().square() * matches.inverse_depth).sum(-1) / information.clamp_min(1e-300)
-        w = fill_inverse_depth(mean, sd, view.images[0], smooth, prior=prior, start=prior)
+        w = fill_inverse_depth(mean, sd, view.photos[0], smooth, prior=prior, start=prior)
     w = w.clamp_min(LEAST_SHARE * float(w.median()))
     unknown = float(w.max() - w.min()) / 2
-    kind = view.images.dtype
+    kind = view.photos.dtype
     return DepthMap((1 / w).to(kind), sd.nan_to_num(posinf=unknown).to(kind), known, (believed > 0).sum(-1)), affine
 
 

@@ -182,10 +182,10 @@ def _refined(
     sd = torch.where(confident, fine.sd.clamp_min(SURE_STEPS * step), UNSURE_STEPS * step)
     if smoothness > 0:
         cut = (coarse.diff(dim=1).abs() > CUT_STEPS * step, coarse.diff(dim=0).abs() > CUT_STEPS * step)
-        x = fill_inverse_depth(x, sd, view.images[0], smoothness, start=x, cut=cut, rounds=60)
+        x = fill_inverse_depth(x, sd, view.photos[0], smoothness, start=x, cut=cut, rounds=60)
     low, high = found[i].planes[0], found[i].planes[-1]
     x = x.clamp(0.5 * low, 2 * high)
     sd = torch.where(confident, sd, (high - low) / 2)
-    kind = view.images.dtype
+    kind = view.photos.dtype
     seen = torch.from_numpy(check.views).long() * confident
     return DepthMap((1 / x).to(kind), sd.to(kind), confident, seen)

@@ -24,7 +24,7 @@ def make_frame(view: Views, max_pixels: float) -> Frame:
     """The photo with at most `max_pixels`, and its camera at that size."""
     import cv2
 
-    image = view.images[0].clamp(0, 1).float().numpy()
+    image = view.photos[0].clamp(0, 1).float().numpy()
     height, width = image.shape[:2]
     mask = np.ones((height, width), np.uint8) if view.masks is None else view.masks[0].numpy().astype(np.uint8)
     ratio = min(1.0, (max_pixels / (height * width)) ** 0.5)

@@ -78,7 +78,7 @@ def pair_points(views: Sequence[Views], aliked: Path | None = None) -> dict[tupl
 def _keypoints(view: Views) -> _Keypoints:
     import cv2
 
-    image = (view.images[0] * 255).round().byte().numpy()
+    image = (view.photos[0] * 255).round().byte().numpy()
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     ratio = min(1.0, LONG_SIDE / max(grey.shape))
     small = cv2.resize(grey, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA) if ratio < 1 else grey
@@ -102,7 +102,7 @@ def _keypoints(view: Views) -> _Keypoints:
 def _learned_keypoints(view: Views, network: Aliked) -> _Keypoints:
     import cv2
 
-    image = view.images[0].clamp(0, 1).float()
+    image = view.photos[0].clamp(0, 1).float()
     ratio = min(1.0, LONG_SIDE / max(image.shape[:2]))
     small = image
     if ratio < 1:

@@ -24,7 +24,7 @@ class DisFlow:
         solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         solver.setFinestScale(0)
         first, second = (
-            cv2.cvtColor((v.images[0].clamp(0, 1) * 255).byte().numpy(), cv2.COLOR_RGB2GRAY) for v in (a, b)
+            cv2.cvtColor((v.photos[0].clamp(0, 1) * 255).byte().numpy(), cv2.COLOR_RGB2GRAY) for v in (a, b)
         )
         resized = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA)
         return of_other_size(torch.from_numpy(solver.calc(first, resized, None)), second.shape)

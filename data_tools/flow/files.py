@@ -40,7 +40,7 @@ class FileFlow:
             flow = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path}: not an array that can be read ({error}): save it with numpy.save") from None
-        size = tuple(a.images.shape[1:3])
+        size = tuple(a.photos.shape[1:3])
         numeric = isinstance(flow, np.ndarray) and flow.dtype.kind in "fiu"
         if not numeric or flow.ndim != 3 or flow.shape[:2] != size or flow.shape[2] not in (2, 3):
             got = f"{list(flow.shape)} {flow.dtype}" if isinstance(flow, np.ndarray) else type(flow).__name__

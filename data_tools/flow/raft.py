@@ -48,10 +48,10 @@ class RaftFlow:
         }
 
     def __call__(self, a: Views, b: Views) -> Float[Tensor, "H W 2"]:
-        height, width = a.images.shape[1:3]
+        height, width = a.photos.shape[1:3]
         ratio = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
         size = round(height * ratio), round(width * ratio)
-        first, second = (_resized(v.images, size) * 2 - 1 for v in (a, b))
+        first, second = (_resized(v.photos, size) * 2 - 1 for v in (a, b))
         pad = _padding(size)
         with torch.no_grad():
             flow = self._net(*(F.pad(x, pad, mode="replicate") for x in (first, second)), num_flow_updates=UPDATES)[-1]
@@ -59,7 +59,7 @@ class RaftFlow:
         if size != (height, width):
             scale = torch.tensor([width / size[1], height / size[0]])[:, None, None]
             flow = F.interpolate(flow[None], (height, width), mode="bilinear", align_corners=False)[0] * scale
-        return of_other_size(flow.movedim(0, -1), tuple(b.images.shape[1:3]))
+        return of_other_size(flow.movedim(0, -1), tuple(b.photos.shape[1:3]))
 
 
 def _loaded(path: Path) -> tuple[torch.nn.Module, str]:

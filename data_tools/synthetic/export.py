@@ -23,7 +23,7 @@ def write_transforms_json(scene: SyntheticScene, folder: Path) -> Path:
     frames = []
     for view in scene.views:
         (name,) = view.names
-        pixels = (view.images[0] * 255).round().to(torch.uint8).numpy()
+        pixels = (view.photos[0] * 255).round().to(torch.uint8).numpy()
         Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
         assert view.depths is not None
         np.save(folder / "depths" / f"{name}.npy", view.depths[0].numpy())

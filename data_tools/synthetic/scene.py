@@ -89,7 +89,7 @@ class SyntheticScene:
 
     def training_scene(self) -> Scene:
         """The training photos alone, without their depths, as a loader would give them."""
-        views = tuple(Views(view.cameras, view.images, view.names) for view in self.train)
+        views = tuple(Views(view.cameras, view.photos, view.names) for view in self.train)
         return Scene(views, points=None, source_from_world=torch.eye(4, dtype=torch.float64))
 
 

@@ -7,7 +7,8 @@ from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
 from gs_reg._ops.photometric import photometric
-from gs_reg._ops.rasterizer import project, project_vjp, rasterize, rasterize_vjp, true_counts
+from gs_reg._ops.projection import project, project_vjp
+from gs_reg._ops.rasterizer import rasterize, rasterize_vjp, true_counts
 from gs_reg._ops.rays import along_rays
 from gs_reg._ops.variation import variation
 

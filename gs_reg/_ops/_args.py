@@ -85,6 +85,18 @@ def addresses(*tensors: Tensor | None) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
+def contiguous(*tensors: Tensor) -> list[Tensor]:
+    """Each as the native library takes it."""
+    return [t.contiguous() for t in tensors]
+
+
+def incoming(given: Tensor | None, like: Tensor, *shape: int) -> Tensor | None:
+    """A gradient from above, of a shape; where there is none, the CUDA library takes None and the CPU's zeros."""
+    if given is None:
+        return None if takes_session(like) else like.new_zeros(shape)
+    return given.contiguous()
+
+
 class Memory:
     """What a native call asks for while it runs, from torch's allocator; `address` is the context of ALLOCATE."""
 

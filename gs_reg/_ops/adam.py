@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gs_reg._library import _fields, _Struct
 from gs_reg._ops._args import call, common, point
-from gs_reg._ops.rasterizer import projection_gradient
+from gs_reg._ops.projection import projection_gradient
 
 
 class AdamRows(_Struct):

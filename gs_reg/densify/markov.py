@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gs_reg.edit import Edit
-from gs_reg.geometry import quat_to_rotmat
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Splats
 
 MOST_COPIES = 51

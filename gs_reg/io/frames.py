@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.geometry import quat_multiply, rotmat_to_quat, similarity_scale, transform_points
+from gs_reg.geometry import similarity_scale, transform_points
+from gs_reg.rotations import quat_multiply, rotmat_to_quat
 from gs_reg.sh import sh_basis
 from gs_reg.types import Splats
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from gs_reg.errors import InputError, MissingPart
-from gs_reg.geometry import quat_to_rotmat
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.ply import finite_rows
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.sh import sh_to_rgb
 from gs_reg.types import Cameras, Splats
 

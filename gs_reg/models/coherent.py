@@ -93,7 +93,7 @@ class Coherent(nn.Module):
         tensors = {f"rows.{name}": value for name, value in aligned.state_dict().items()}
         tensors["pixel"] = torch.cat(keep).nonzero()[:, 0]
         tensors["layers"] = torch.cat([_layers_of(view).flatten() for view in views])
-        tensors["sizes"] = torch.tensor([view.images.shape[1:3] for view in views])
+        tensors["sizes"] = torch.tensor([view.photos.shape[1:3] for view in views])
         most = max(found.shape[-1] for found, _ in matches)
         for k, name in enumerate(("match_inverse_depth", "match_pixels")):
             maps = [F.pad(match[k], (0, most - match[k].shape[-1])).flatten(0, 1) for match in matches]

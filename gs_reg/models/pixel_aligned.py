@@ -166,7 +166,7 @@ def stride_of(views: Sequence[Views], config: PixelAlignedConfig) -> int:
 
 def carriers(view: Views, stride: int) -> Bool[Tensor, "H W"]:
     """The pixels of one view that carry a Gaussian."""
-    keep = torch.zeros(view.images.shape[1:3], dtype=torch.bool)
+    keep = torch.zeros(view.photos.shape[1:3], dtype=torch.bool)
     keep[stride // 2 :: stride, stride // 2 :: stride] = True
     return keep if view.masks is None else keep & view.masks[0]
 
@@ -185,7 +185,7 @@ def _rows(
         "start": depth[keep].float(),
         "spread": spread[keep].float(),
         "log_sizes": torch.full((count, 3), float(torch.log(config.sigma_pixels * stride / focal))),
-        "dc": rgb_to_sh(view.images[0][keep].float())[:, None],
+        "dc": rgb_to_sh(view.photos[0][keep].float())[:, None],
     }
 
 

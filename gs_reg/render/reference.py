@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from gs_reg.geometry import pixel_centers, quat_to_rotmat
+from gs_reg.geometry import pixel_centers
 from gs_reg.render.config import RenderConfig
 from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.sh import sh_colors_reference
 from gs_reg.types import Cameras, Render, Splats
 

@@ -36,7 +36,7 @@ class Context:
     @cached_property
     def l1_and_dssim(self) -> tuple[Tensor, Tensor]:
         """Both photometric costs, for one pass over the image gives both."""
-        return l1_and_dssim(self.image.colors, self.views.images, self.views.masks)
+        return l1_and_dssim(self.image.colors, self.views.photos, self.views.masks)
 
 
 @runtime_checkable

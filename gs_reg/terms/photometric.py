@@ -45,7 +45,7 @@ class MultiLevelL1:
 
     def __call__(self, context: Context) -> Tensor:
         total, share = context.l1_and_dssim[0], 0.25
-        difference = (context.image.colors - context.views.images).movedim(-1, 1)
+        difference = (context.image.colors - context.views.photos).movedim(-1, 1)
         covered = torch.ones_like(difference[:, :1])
         if context.views.masks is not None:
             covered = context.views.masks[:, None].to(difference)

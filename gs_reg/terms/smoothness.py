@@ -73,7 +73,7 @@ class DisparityTV:
 
     def __call__(self, context: Context) -> Tensor:
         w, valid = disparity(context)
-        sums = pair_sums(w, valid, guide=context.views.images, edge=self.edge)
+        sums = pair_sums(w, valid, guide=context.views.photos, edge=self.edge)
         total = (sums[:, 0] / sums[:, 1].clamp_min(1)).sum()
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops
-from gs_reg.apps.bench_scenes import BenchScene, expanded, make
+from gs_reg.apps.bench.scenes import BenchScene, expanded, make
 from gs_reg.errors import InputError
 from gs_reg.render import gsplat as gsplat_backend
 from gs_reg.ssim import masked_mean, ssim_map

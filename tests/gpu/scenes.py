@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops
-from gs_reg.apps.bench_scenes import BenchScene
+from gs_reg.apps.bench.scenes import BenchScene
 from gs_reg.render import RenderConfig
 
 LEAVES = ("means", "quats", "scales", "opacities", "features")

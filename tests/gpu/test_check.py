@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gs_reg import _proof
-from gs_reg.apps.bench_scenes import make
+from gs_reg.apps.bench.scenes import make
 from gs_reg.types import Cameras
 
 from . import check as checks

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg import _library, _ops
-from gs_reg.apps.bench_scenes import make
+from gs_reg.apps.bench.scenes import make
 from gs_reg.densify.markov import shared
 from gs_reg.neighbors import gaussian_weights, make_graph
 from gs_reg.render import RenderConfig, gsplat, render

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from gs_reg.errors import InputError
-from gs_reg.geometry import quat_to_rotmat, transform_cameras
+from gs_reg.geometry import transform_cameras
 from gs_reg.io import load_splats, save_splats
 from gs_reg.io.frames import sh_rotation, transform_splats, turn_axes
 from gs_reg.io.ply import read_header
 from gs_reg.render import RenderConfig, render
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Splats
 
 SUFFIXES = [".ply", ".compressed.ply", ".spz", ".splat"]

@@ -9,7 +9,6 @@ from gs_reg.fit import FitConfig, Model, fit
 from gs_reg.geometry import project
 from gs_reg.models.coherent import Coherent, CoherentConfig, capacities
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
-from gs_reg.models.unseen import joined
 from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
 from gs_reg.terms.correspondence import FlowConsistency
 from gs_reg.terms.photometric import L1, MultiLevelL1
@@ -132,7 +131,7 @@ def test_made_up_rows_stay_where_they_are():
         got = larger()
     torch.testing.assert_close(got.means[-7:], new.means, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(got.opacities[-7:], new.opacities)
-    assert (larger.depths_of(got)[:-7] > 2.5).all() and len(got) == len(joined([model(), new]))
+    assert (larger.depths_of(got)[:-7] > 2.5).all() and len(got) == len(model()) + len(new)
 
 
 def test_capacities_beyond_the_published_views():

@@ -96,7 +96,7 @@ def _hole(kind: Kind) -> str:
 
 def _sized(values: Float[Tensor, "h v"], view: Views, path: Path) -> Float[Tensor, "H W"]:
     """At the photo's size in use; of another size each pixel takes the nearest value, so that edges stay edges."""
-    height, width = view.images.shape[1:3]
+    height, width = view.photos.shape[1:3]
     h, w = values.shape
     if (h, w) == (height, width):
         return values

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError
-from gs_reg.models.unseen import push_pull
+from gs_reg.init.fill import push_pull
 from gs_reg.types import Views
 
 from ..estimate import check_views, estimate_depths
@@ -124,12 +124,12 @@ def completed(depth: DepthMap, prior: Float[Tensor, "H W"], fit: Fit, view: View
     """
     w, known = 1 / depth.depth.double(), depth.confident
     floor = FLOOR * float(w[known].quantile(0.01))
-    whole = closed(fit.scale * prior.double() + fit.offset, view.images[0]).clamp_min(floor)
+    whole = closed(fit.scale * prior.double() + fit.offset, view.photos[0]).clamp_min(floor)
     sd = torch.where(known, depth.sd.double(), torch.inf)
     odd = ((w - whole).abs() / (OUTLIER * fit.spread + depth.sd.double())).clamp_min(1)
     trust = torch.where(known, odd**-8, 0.0)[None]
     start = whole + push_pull(torch.where(known, w - whole, 0.0)[None], trust)[0]
-    x = fill_inverse_depth(w, sd * odd**4, view.images[0], SMOOTH, prior=whole, start=start).clamp_min(floor)
+    x = fill_inverse_depth(w, sd * odd**4, view.photos[0], SMOOTH, prior=whole, start=start).clamp_min(floor)
     x = torch.where(known, w, x)
     spread = torch.full_like(sd, max(fit.spread, float(depth.sd[known].max())))
     kind = depth.depth.dtype

@@ -45,7 +45,7 @@ class Measured:
         for i, view in enumerate(views):
             report("reading maps", 0.3 * i / len(views))
             raw.append(self._maps(view) / self._scale)
-        surfaces = [closed(1 / z, view.images[0]) for z, view in zip(raw, views, strict=True)]
+        surfaces = [closed(1 / z, view.photos[0]) for z, view in zip(raw, views, strict=True)]
         valid = [torch.isfinite(z) & _counts(view) for z, view in zip(raw, views, strict=True)]
         details: dict[str, Any] = {}
         if self._check:
@@ -71,7 +71,7 @@ class Measured:
             check = _against_others(i, views, surfaces, max(AGREE, 3 * self._sd))
             seen = torch.from_numpy(check.views).long() * valid
             valid = valid & torch.from_numpy(check.before.sum(0) <= check.views)
-        kind = views[i].images.dtype
+        kind = views[i].photos.dtype
         return DepthMap((1 / w).to(kind), sd.to(kind), valid, seen)
 
 
@@ -84,7 +84,7 @@ def _against_others(i: int, views: Sequence[Views], surfaces: Sequence[Tensor], 
 
 
 def _counts(view: Views) -> Tensor:
-    return torch.ones(view.images.shape[1:3], dtype=torch.bool) if view.masks is None else view.masks[0]
+    return torch.ones(view.photos.shape[1:3], dtype=torch.bool) if view.masks is None else view.masks[0]
 
 
 def compare_with_points(

@@ -52,7 +52,7 @@ class NetworkMaps:
         }
 
     def __call__(self, view: Views) -> Float[Tensor, "H W"]:
-        image = (view.images[0].clamp(0, 1) * 255).round().byte().numpy()
+        image = (view.photos[0].clamp(0, 1) * 255).round().byte().numpy()
         size = (image.shape[0], image.shape[1])
         inputs = self._processor(images=image, input_data_format="channels_last", return_tensors="pt")
         with torch.no_grad():

@@ -1,0 +1,142 @@
+"""`gs-reg sweep`: scenes x variants x seeds, each a run of `reconstruct` in a process of its own, and one table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from gs_reg.errors import InputError
+
+from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
+from ..runs.folder import Run
+from ..runs.progress import say
+from ..scenes.config import Config as ReconstructConfig
+from .table import as_markdown, rows_of
+
+
+@dataclass(frozen=True)
+class Config:
+    plan: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLAN")]
+    """YAML file: `scenes` and `variants`, each a map of names to settings of reconstruct, and a list of `seeds`."""
+    out: Path = Path("runs/sweep")
+    """Folder of the runs, <scene>/<variant>/seed_<n>, and of the table. Finished runs are not repeated."""
+    only: tuple[str, ...] = ()
+    """Scenes or variants to run; the others wait. Default all."""
+    dry_run: bool = False
+    """Check the plan and list its runs."""
+    json: bool = False
+    """Print table.json on stdout."""
+
+
+@dataclass(frozen=True)
+class Job:
+    scene: str
+    variant: str
+    seed: int
+    settings: dict[str, Any]
+
+    def folder(self, out: Path) -> Path:
+        return out / self.scene / self.variant / f"seed_{self.seed}"
+
+
+def main(config: Config) -> int:
+    jobs = read_plan(config.plan)
+    chosen = [job for job in jobs if not config.only or {job.scene, job.variant} & set(config.only)]
+    if not chosen:
+        raise InputError(f"--only {' '.join(config.only)}: no scene or variant of {config.plan} has such a name")
+    if config.dry_run:
+        for job in chosen:
+            say(str(job.folder(config.out)))
+        return 0
+    failed = [job for number, job in enumerate(chosen, 1) if not run(job, config.out, f"{number}/{len(chosen)}")]
+    rows = rows_of((job.scene, job.variant, result_of(job, config.out)) for job in jobs)
+    table = Run(config.out)
+    table.write_json("table.json", {"rows": rows, "failed": [str(job.folder(config.out)) for job in failed]})
+    table.write("table.md", as_markdown(rows))
+    say(as_markdown(rows) + f"wrote {config.out / 'table.md'}")
+    if config.json:
+        print(json.dumps(table.read_json("table.json")))
+    return 1 if failed else 0
+
+
+def read_plan(path: Path) -> tuple[Job, ...]:
+    """Every run of a plan, its settings checked.
+
+    Raises:
+        InputError: no plan, a key that is none, or settings that reconstruct does not have.
+    """
+    plan = read_yaml(path)
+    for key in plan.keys() - {"scenes", "variants", "seeds"}:
+        raise InputError(f"{path}: unknown key {key!r}; a plan has scenes, variants and seeds")
+    for key in ("scenes", "variants"):
+        if not isinstance(plan.get(key), dict) or not all(isinstance(v, dict) for v in plan[key].values()):
+            raise InputError(f"{path}: {key}: expected a map of names to settings of reconstruct")
+        for name in plan[key]:
+            if not isinstance(name, str) or not name or set(name) & {"/", "\\"} or name.startswith("."):
+                raise InputError(f"{path}: {key}: {name!r} cannot name a folder; leave out slashes and a leading dot")
+    seeds = plan.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
+        raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")
+    jobs = tuple(_jobs(path, plan["scenes"], plan["variants"], seeds))
+    for job in jobs:
+        read_over_preset(ReconstructConfig, job.settings, f"{path}: {job.scene} x {job.variant}")
+    return jobs
+
+
+def _jobs(path: Path, scenes: dict, variants: dict, seeds: list[int]) -> Iterator[Job]:
+    for scene, photos in scenes.items():
+        if "data" not in photos:
+            raise InputError(f"{path}: scenes.{scene}: expected `data`, the folder of its photos")
+        folder = path.parent / photos["data"]
+        for variant, values in variants.items():
+            for seed in seeds:
+                data = {"data": str(folder.resolve()) if folder.is_dir() else photos["data"]}
+                yield Job(scene, variant, seed, _merged(photos, values) | data | {"seed": seed})
+
+
+def _merged(a: dict, b: dict) -> dict:
+    """Both; where both have a map under a key, those merged, else that of `b`."""
+    shared = {key: _merged(a[key], b[key]) for key in a.keys() & b.keys() if isinstance(a[key], dict)}
+    return a | b | shared
+
+
+def run(job: Job, out: Path, count: str) -> bool:
+    """Runs or resumes a job; True when its figures are there."""
+    folder = job.folder(out)
+    if result_of(job, out) is not None:
+        say(f"{count} {folder}: there already")
+        return True
+    if (folder / "config.yaml").is_file():
+        words = ["--resume", "--out", str(folder)]
+    else:
+        Run(folder.parent).write(f"{folder.name}.yaml", dump_yaml(job.settings))
+        words = ["--config", str(folder.with_suffix(".yaml")), "--out", str(folder)]
+    say(f"{count} {folder}")
+    done = subprocess.run([sys.executable, "-m", "gs_reg", "reconstruct", *words], capture_output=True, text=True)
+    if done.returncode in (-2, 130):
+        raise KeyboardInterrupt(f"continue with the same command; {folder} is saved")
+    if done.returncode:
+        say(f"  failed: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}")
+    return done.returncode == 0
+
+
+def result_of(job: Job, out: Path) -> dict[str, Any] | None:
+    """The figures of a finished run of these settings.
+
+    Raises:
+        InputError: the run that is there had other settings.
+    """
+    folder = job.folder(out)
+    if not (folder / "result.json").is_file():
+        return None
+    asked = folder.with_suffix(".yaml")
+    if read_yaml(asked) != job.settings:
+        raise InputError(f"{asked}: not the settings of the plan any more; remove {folder} or name another --out")
+    return Run(folder).read_json("result.json")

@@ -1,0 +1,1 @@
+"""What the kernels take, beside what is known of them."""

@@ -1,0 +1,1 @@
+"""Looking at runs and sharing them: pictures, video, report, exports."""

@@ -1,0 +1,94 @@
+"""`gs-reg render`: a camera-path video, or pictures of the run's own views, from its splats.ply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from gs_reg.errors import InputError
+from gs_reg.render import RenderConfig, render
+from gs_reg.types import Cameras, Splats
+
+from ..runs.folder import Run, open_run
+from ..runs.progress import say
+from .paths import PathKind, camera_path, of_one_size
+from .pictures import save_depth, save_picture
+from .scene_file import StoredScene, read_scene, stored_splats
+from .video import write_video
+
+
+@dataclass(frozen=True)
+class Config:
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run."""
+    what: Literal["path", "train", "test"] = "path"
+    """path: a video along a camera path; train, test: a picture of each view, with depth."""
+    path: PathKind = "auto"
+    """Kind of camera path; auto = orbit for cameras that look inwards, else spiral."""
+    frames: int = 120
+    """Frames of the video."""
+    fps: float = 30.0
+    """Frames a second."""
+    scale: float = 1.0
+    """Size of the pictures relative to the training photos."""
+    to: Path | None = None
+    """File or folder to write; default below the run's folder."""
+    render: RenderConfig = field(default_factory=RenderConfig)
+
+
+def main(config: Config) -> int:
+    run = open_run(config.run)
+    written = camera_path_video(run, config) if config.what == "path" else pictures(run, config)
+    say(f"wrote {written}")
+    return 0
+
+
+def camera_path_video(run: Run, config: Config | None = None) -> Path:
+    """Writes videos/path.mp4 (or config.to) and returns its path."""
+    config = config or Config(run.path)
+    scene, splats = read_scene(run), stored_splats(run)
+    train = of_one_size([scene.cameras[name] for name in scene.train])
+    train = train.resized(round(train.width * config.scale), round(train.height * config.scale))
+    cameras = camera_path(config.path, train, config.frames, focus_depth=median_depth(splats, train))
+    target = config.to or run.path / "videos" / "path.mp4"
+    write_video(target, frames_of(splats, cameras, scene, config.render), config.fps)
+    return target
+
+
+def frames_of(splats: Splats, cameras: Cameras, scene: StoredScene, config: RenderConfig) -> Iterator[np.ndarray]:
+    """8-bit pictures, one at a time, so that a long video needs no more memory than a short one."""
+    for index in range(len(cameras)):
+        with torch.no_grad():
+            image = render(splats, cameras[index], config, backgrounds=scene.background[None]).colors[0]
+        yield (image.clamp(0, 1) * 255).round().byte().numpy()
+
+
+def median_depth(splats: Splats, cameras: Cameras) -> float:
+    """Median distance in front of the middle camera of what it sees."""
+    with torch.no_grad():
+        image = render(splats, cameras[len(cameras) // 2])
+    seen = image.expected_depths[image.alphas > 0.5]
+    return float(seen.median()) if seen.numel() else 1.0
+
+
+def pictures(run: Run, config: Config) -> Path:
+    """Colour and depth of every view of a split."""
+    scene, splats = read_scene(run), stored_splats(run)
+    folder = config.to or run.path / "renders" / config.what
+    names = getattr(scene, config.what)
+    if not names:
+        raise InputError(f"{run.path}: this run has no {config.what} views")
+    for name in names:
+        camera = scene.cameras[name]
+        camera = camera.resized(round(camera.width * config.scale), round(camera.height * config.scale))
+        with torch.no_grad():
+            image = render(splats, camera, config.render, backgrounds=scene.background[None])
+        save_picture(folder / f"{Path(name).stem}.png", image.colors[0])
+        save_depth(folder / f"{Path(name).stem}_depth", image.expected_depths[0, ..., 0])
+    return folder

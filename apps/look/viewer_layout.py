@@ -1,0 +1,49 @@
+"""The folders that viewers and editors know from the first 3DGS code: point_cloud/, cameras.json, cfg_args."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+
+import torch
+
+from gs_reg.geometry import transform_cameras
+from gs_reg.io.atomic import atomic_path
+
+from ..runs.folder import Run
+from .scene_file import StoredScene, read_scene
+
+
+def write_viewer_layout(run: Run, steps: int, sh_degree: int) -> None:
+    """Puts splats.ply (a hard link where the disk can) and its cameras where other programs look for them."""
+    with atomic_path(run.path / "point_cloud" / f"iteration_{steps}" / "point_cloud.ply") as temporary:
+        try:
+            os.link(run.splats, temporary)
+        except OSError:
+            shutil.copyfile(run.splats, temporary)
+    run.write_json("cameras.json", cameras_json(read_scene(run)))
+    # The repr of argparse.Namespace, as the first code writes it; the photos are not beside it, so no source_path.
+    arguments = {"sh_degree": sh_degree, "source_path": "", "model_path": "", "images": "images", "resolution": -1}
+    run.write("cfg_args", f"{argparse.Namespace(**arguments)}\n")
+
+
+def cameras_json(scene: StoredScene) -> list[dict]:
+    """Training cameras first; positions and camera-to-world rotations (OpenCV axes) in the frame of splats.ply."""
+    rows = []
+    for number, name in enumerate([*scene.train, *scene.test]):
+        camera = transform_cameras(scene.source_from_world, scene.cameras[name].to(dtype=torch.float64))
+        pose = camera.world_from_camera[0]
+        rows.append(
+            {
+                "id": number,
+                "img_name": name,
+                "width": camera.width,
+                "height": camera.height,
+                "position": pose[:3, 3].tolist(),
+                "rotation": pose[:3, :3].tolist(),
+                "fx": float(camera.Ks[0, 0, 0]),
+                "fy": float(camera.Ks[0, 1, 1]),
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Run folders: what was asked for, how far it came, how it goes on."""

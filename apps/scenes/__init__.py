@@ -1,0 +1,1 @@
+"""Scenes from few photos: reconstruct and what belongs to it."""

@@ -1,0 +1,89 @@
+"""What `gs-reg reconstruct` is asked for: its flags, and the key names of a run's config.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gs_reg.data_tools.dataset import ReadConfig
+from gs_reg.data_tools.depth.sources import DepthSourceConfig
+from gs_reg.data_tools.flow import FlowConfig
+from gs_reg.errors import InputError
+from gs_reg.fit import FitConfig
+from gs_reg.init.fill import FillConfig
+from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.terms.scene import SceneTerms
+
+from . import presets
+from .coherent import CoherentStage
+from .stages import FreeStage
+
+
+@dataclass(frozen=True)
+class Config:
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    """Folder of photos (LLFF, COLMAP, transforms.json, Strecha, Middlebury, or plain photos), or `motorcycle`."""
+    read: Annotated[ReadConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadConfig)
+    out: Path | None = None
+    """Folder of the run; default runs/<name>/<time>."""
+    name: str | None = None
+    """Name of the run below runs/; default the name of the data folder."""
+    preset: presets.Name = "best"
+    """Values of the flags of depth, model, fill, terms, train and free that are not given: apps/scenes/presets.py."""
+    config: Path | None = None
+    """YAML file of flags, such as the config.yaml of another run; the command line wins over it."""
+    resume: bool = False
+    """Continue the run in --out (or the latest of its name) from its last checkpoint, with its own settings."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto = cuda where it is usable."""
+    seed: int = 0
+    """Seed of everything random."""
+    start: presets.Start = "depth"
+    """Where Gaussians start: at the measured depth of the photos' pixels, or at random in what the cameras see."""
+    depth: DepthSourceConfig = presets.BEST.depth
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    model: PixelAlignedConfig = presets.BEST.model
+    coherent: CoherentStage = presets.BEST.coherent
+    fill: FillConfig = presets.BEST.fill
+    terms: SceneTerms = presets.BEST.terms
+    train: FitConfig = presets.BEST.train
+    free: FreeStage = presets.BEST.free
+    stop_after: Literal["init", "train", "report"] = "report"
+    """init: stop with the untrained splats; train: without figures and report."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints; one is also written when the run is interrupted. The two newest are kept."""
+    keep_every: int | None = None
+    """Checkpoints whose step is a multiple of this are kept for good."""
+    dry_run: bool = False
+    """Read the data and print the plan, write nothing."""
+    json: bool = False
+    """Print result.json on stdout."""
+
+    @classmethod
+    def of_preset(cls, name: str) -> Config:
+        """Raises InputError for a name that is none."""
+        if name not in presets.PRESETS:
+            raise InputError(f"preset: expected one of {', '.join(presets.PRESETS)}, got {name!r}")
+        values = presets.PRESETS[name]
+        return cls(preset=name, **{f.name: getattr(values, f.name) for f in fields(values)})
+
+
+def check_terms(config: Config) -> None:
+    """Refuses terms that need the layers or matches of the start of CoherentGS where there are none.
+
+    Raises:
+        InputError: names the flag.
+    """
+    on = config.coherent.on
+    if on and config.start == "random":
+        raise InputError("--coherent.on with --start random: it starts from depth; drop one of the two")
+    for place, terms, has in (("terms", config.terms, on), ("free.terms", config.free.terms, False)):
+        for name in ("layered", "flow"):
+            if getattr(terms, name).weight != 0 and not has:
+                need = (
+                    "layers and matches end with the rays" if on else "add --coherent.on, or start from --preset paper"
+                )
+                raise InputError(f"--{place}.{name}.weight: not available there: {need}")

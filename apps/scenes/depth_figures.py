@@ -1,0 +1,78 @@
+"""How near a run's depth is to measured depth, where the source carries such: before training and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.data_tools.dataset import Dataset
+from gs_reg.data_tools.readers import stereo
+from gs_reg.errors import InputError
+from gs_reg.geometry import similarity_scale
+
+from ..runs.folder import Run
+
+CLOSE = 0.05
+
+
+def measured_depths(data: str) -> dict[str, Float[Tensor, "H W"]]:
+    """Camera-space z by name of photo, in units of the source; NaN = not measured."""
+    if data != stereo.MOTORCYCLE:
+        return {}
+    left = stereo.motorcycle_source().frames[0].name
+    return {left: stereo.motorcycle_depth()}
+
+
+def depth_figures(
+    run: Run, dataset: Dataset, data: str, rendered: Mapping[str, Float[Tensor, "H W"]]
+) -> dict[str, Any] | None:
+    """Figures over all measured pixels, occluded ones included; None where the source has no measured depth.
+
+    `rendered` holds the depths of the finished splats, by name, in the normalised world.
+    """
+    scale = float(similarity_scale(dataset.source_from_world))
+    truth, initial, final = [], [], []
+    for name, measured in measured_depths(data).items():
+        if name in rendered:
+            size = rendered[name].shape
+            truth.append(nearest(measured, size).flatten())
+            initial.append(scale * nearest(stored_depth(run, name), size).flatten())
+            final.append(scale * rendered[name].flatten())
+    if not truth:
+        return None
+    all_measured = torch.cat(truth)
+    return {
+        "pixels": int(all_measured.isfinite().sum()),
+        **errors(torch.cat(final), all_measured),
+        "initial": errors(torch.cat(initial), all_measured),
+    }
+
+
+def stored_depth(run: Run, name: str) -> Float[Tensor, "H W"]:
+    """The depth map that training began with."""
+    path = run.path / "depths" / f"{Path(name).stem}.npy"
+    try:
+        return torch.from_numpy(np.load(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no depth map that can be read ({error})") from None
+
+
+def nearest(depth: Float[Tensor, "h v"], size: tuple[int, ...]) -> Float[Tensor, "H W"]:
+    """Another size without mixing the two sides of an edge."""
+    return torch.nn.functional.interpolate(depth[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
+
+
+def errors(depth: Float[Tensor, "P"], measured: Float[Tensor, "P"]) -> dict[str, float]:
+    """Median relative error, and the share of pixels within 5 %."""
+    known = measured.isfinite()
+    relative = ((depth - measured).abs() / measured)[known]
+    return {
+        "median_relative_error": float(relative.median()),
+        "within_5_percent": float((relative <= CLOSE).float().mean()),
+    }

@@ -1,0 +1,99 @@
+"""Presets of `gs-reg reconstruct` as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gs_reg.data_tools.depth.sources import DepthSourceConfig
+from gs_reg.fit import FitConfig
+from gs_reg.init.fill import FillConfig
+from gs_reg.models.coherent import CoherentConfig
+from gs_reg.models.free import FreeConfig
+from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.optim import OptimConfig
+from gs_reg.terms.correspondence import FlowConsistency
+from gs_reg.terms.photometric import L1, MultiLevelL1, Ssim
+from gs_reg.terms.scene import SceneTerms
+from gs_reg.terms.smoothness import DisparityTV, LayeredTV
+
+from .coherent import CoherentStage
+from .stages import FreeStage
+
+Start = Literal["depth", "random"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All that decides what comes out, but for the photos and the seed."""
+
+    start: Start = "depth"
+    depth: DepthSourceConfig = DepthSourceConfig()
+    model: PixelAlignedConfig = PixelAlignedConfig()
+    coherent: CoherentStage = CoherentStage()
+    fill: FillConfig = FillConfig()
+    terms: SceneTerms = SceneTerms()
+    train: FitConfig = FitConfig()
+    free: FreeStage = FreeStage()
+
+
+BEST = Preset(
+    depth=DepthSourceConfig(finer=2.0, sweep_pixels=800_000),
+    model=PixelAlignedConfig(stride=2),
+    fill=FillConfig(border=0.15, stride=4),
+    train=FitConfig(steps=0),
+    free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), FitConfig(steps=800, dropout=0.4)),
+)
+"""The best pictures that we know how to make."""
+
+RAYS = Preset()
+"""One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
+
+PLAIN = Preset(
+    start="random",
+    free=FreeStage(
+        FreeConfig(opacity=0.1, lr_offset=1.4e-2, lr_quat=1e-3, lr_scale=5e-3, lr_color=2.5e-3),
+        train=FitConfig(steps=2000),
+    ),
+)
+"""Plain splatting in the same loop: from random Gaussians, with the usual rates and no regulariser."""
+
+PAPER = Preset(
+    model=PixelAlignedConfig(sh_degree=3, lr_color=1e-3, lr_scale=1e-4),
+    coherent=CoherentStage(on=True),
+    terms=SceneTerms(
+        l1=L1(0.0),
+        pyramid=MultiLevelL1(0.8),
+        ssim=Ssim(0.2),
+        layered=LayeredTV(0.5, start=0.35),
+        flow=FlowConsistency(0.02),
+    ),
+    train=FitConfig(
+        steps=13_000,
+        multisample=4,
+        multisample_from=5 / 13,
+        sh_from=(8 / 13, 9 / 13, 10 / 13),
+        optim=OptimConfig(final_rate=1.0),
+    ),
+)
+"""CoherentGS as published, for a GPU: half-pixel and other faults corrected, the term on VGG features left out."""
+
+PAPER_SHORT = replace(
+    PAPER,
+    model=replace(PAPER.model, lr_color=5e-3),
+    coherent=CoherentStage(
+        on=True, decoders=CoherentConfig(capacity=8, shrink=2, lr_depth=2e-3, lr_opacity=2e-4, half_cycles=4)
+    ),
+    train=replace(PAPER.train, steps=200, multisample=3),
+)
+"""The same in 200 steps instead of 13,000, with small decoders, for a CPU."""
+
+CI = Preset(
+    model=PixelAlignedConfig(max_gaussians=50_000),
+    train=FitConfig(steps=10),
+    free=FreeStage(FreeConfig(opacity=0.5), train=FitConfig(steps=20)),
+)
+"""To see within a minute, on any machine, that everything works."""
+
+PRESETS = {"best": BEST, "rays": RAYS, "paper": PAPER, "paper-short": PAPER_SHORT, "plain": PLAIN, "ci": CI}
+Name = Literal["best", "rays", "paper", "paper-short", "plain", "ci"]

@@ -1,0 +1,192 @@
+"""`gs-reg reconstruct`: photos -> cameras -> depth -> one Gaussian a pixel -> training -> splats, figures, report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gs_reg import densify
+from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
+from gs_reg.data_tools.depth import DepthMap
+from gs_reg.errors import InputError, MissingPart
+from gs_reg.io import checkpoint, save_splats
+from gs_reg.optim import load_optimizer, optimizer_tensors
+from gs_reg.types import Views
+
+from ..look.pictures import save_depth
+from ..look.scene_file import write_scene
+from ..look.viewer_layout import write_viewer_layout
+from ..runs.folder import Run, check_free, describe, open_run, runs_of, starting
+from ..runs.progress import say
+from ..runs.resume import check_same
+from .coherent import with_layers
+from .config import Config, check_terms
+from .sources import Sources, absolute, find_sources, write_sources
+from .stages import Stage, State, begun, model_of, stages_of, steps_of
+from .start import first_model
+from .training import Batches, mean_color, train
+
+DENSIFIER = "densifier."
+"""Of its tensors' names beside those of the optimiser."""
+
+
+def main(config: Config) -> int:
+    if not config.data:
+        raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
+    check_terms(config)
+    clock, device = Clock(), pick_device(config.device)
+    densify.check(config.free.densify, device)
+    dataset = read_dataset(config.data, config.read)
+    announce(dataset, config)
+    sources = None if config.resume else find_sources(config, dataset)
+    if config.dry_run:
+        return 0
+    views = load_scene(dataset).views
+    if sources is None:
+        run = open_run(config.out or runs_of(config.name, config.data))
+        check_same(run, config, dataset.summary()["photos"])
+    else:
+        run = begin(config, dataset, views, sources, clock)
+    with run.recorded():
+        stages = stages_of(config)
+        state = restore(run, stages, config, device, clock)
+        layered = [view.to(device) for view in with_layers(views, state.model)]
+        batches = Batches(layered, dataset.mask_mode, config.seed)
+
+        def keep(state: State, last: bool) -> None:
+            if last or state.step % config.checkpoint_every == 0:
+                save(run, state, config, clock)
+                run.status("running", step=state.step, steps=steps_of(stages))
+
+        state = train(run, stages, state, batches, config, keep)
+        gaussians = export(run, state, dataset)
+        timing = {"total": clock.total, "gaussians": gaussians, "steps": state.step, "seed": config.seed}
+        run.write_json("timing.json", timing)
+        if config.stop_after == "report":
+            finish(run, config)
+    say(f"wrote {run.splats}")
+    return 0
+
+
+class Clock:
+    """Seconds of work on a run, those before it was interrupted included."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self.began
+
+    def add(self, seconds: float) -> None:
+        self.began -= seconds
+
+
+def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
+    """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
+    check_free(config.out)
+    depths, model = first_model(views, sources, config)
+    with starting(config.out, runs_of(config.name, config.data)) as run:
+        folder = Path(config.data)
+        data = str(folder.resolve()) if folder.is_dir() else config.data
+        describe(run, replace(absolute(config), data=data, out=None, config=None, resume=False, json=False))
+        write_sources(run, sources, depths.details)
+        run.write_json("dataset.json", dataset.summary())
+        write_scene(run, dataset, mean_color(views))
+        save_depths(run, views, depths.maps)
+        save(run, begun(stages_of(config)[0], model), config, clock)
+    return run
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that was asked for; auto takes CUDA where it is usable.
+
+    Raises:
+        MissingPart: cuda was asked for and is not usable.
+    """
+    usable = torch.cuda.is_available()
+    if name == "cuda" and not usable:
+        raise MissingPart("--device cuda: torch finds no usable GPU here; run `gs-reg doctor`, or use --device cpu")
+    return torch.device("cuda" if usable and name != "cpu" else "cpu")
+
+
+def announce(dataset: Dataset, config: Config) -> None:
+    """Names the photos in use before anything long starts."""
+    width, height = dataset.frames[0].camera.width, dataset.frames[0].camera.height
+    say(f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})")
+    for name, reason in dataset.skipped:
+        say(f"  left out {name}: {reason}")
+    for note in dataset.notes:
+        say(f"  {note}")
+    say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}")
+
+
+def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
+    """What training began with, one a view."""
+    for view, depth in zip(views, depths, strict=True):
+        save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
+
+
+def save(run: Run, state: State, config: Config, clock: Clock) -> None:
+    """The checkpoint of a step."""
+    parts = {"model": state.model.state_dict(), "optim": optimizer_tensors(state.optimizer)}
+    if state.densifier is not None:
+        parts["optim"] |= {DENSIFIER + name: tensor for name, tensor in state.densifier.tensors.items()}
+    place = {"stage": state.stage.name, "done": state.done, "seconds": clock.total}
+    checkpoint.save(run.checkpoints, state.step, **parts, state=place, keep_every=config.keep_every)
+
+
+def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.device, clock: Clock) -> State:
+    """Model, optimiser and step of the newest checkpoint; what was logged after it is dropped.
+
+    Raises:
+        InputError: the run has no checkpoint, or is past the last stage that was asked for.
+    """
+    newest = checkpoint.latest(run.checkpoints)
+    if newest is None:
+        raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
+    saved = checkpoint.load(newest)
+    stage = next((stage for stage in stages if stage.name == saved.state["stage"]), None)
+    if stage is None:
+        raise InputError(
+            f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out"
+        )
+    kept = {k.removeprefix(DENSIFIER): v.to(device) for k, v in saved.optim.items() if k.startswith(DENSIFIER)}
+    state = replace(begun(stage, model_of(stage, saved.model, config).to(device), kept), done=saved.state["done"])
+    load_optimizer(state.optimizer, saved.optim)
+    if config.resume:
+        clock.add(saved.state["seconds"])
+        run.forget_events_after(saved.step)
+    return state
+
+
+def export(run: Run, state: State, dataset: Dataset) -> int:
+    """splats.ply in the frame of the given cameras, and where viewers look for it; returns how many there are."""
+    splats = state.splats().to("cpu")
+    save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
+    write_viewer_layout(run, state.step, splats.sh_degree)
+    return len(splats)
+
+
+def finish(run: Run, config: Config) -> None:
+    """Figures from the exported file in a process of its own (the only one that opens test photos), video, report."""
+    from ..look.render import camera_path_video
+    from ..look.report import write_report
+
+    done = subprocess.run([sys.executable, "-m", "gs_reg", "eval", str(run.path)], capture_output=True, text=True)
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if done.returncode:
+        raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")
+    for line in lines:
+        say(line)
+    say(f"wrote {camera_path_video(run)}")
+    say(f"wrote {write_report(run.path)}")
+    if config.json:
+        print(json.dumps(run.read_json("result.json")))

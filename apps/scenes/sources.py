@@ -1,0 +1,76 @@
+"""Where a run's depth and flow come from: looked for before anything long starts, printed, and stored with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gs_reg.data_tools.dataset import Dataset, finer, load_scene
+from gs_reg.data_tools.depth.sources import DepthSource, depth_source
+from gs_reg.data_tools.depth.sources.finer import Finer
+from gs_reg.data_tools.flow import Flow, flow_source
+from gs_reg.geometry import similarity_scale
+
+from ..runs.folder import Run
+from ..runs.progress import say
+
+T = TypeVar("T")
+TOLD = ("size", "gives", "why", "used as", "licence")
+"""Of what a source says of itself, that which is printed."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    depth: DepthSource
+    flow: Flow
+    about_flow: Mapping[str, str]
+
+
+def find_sources(config: Any, dataset: Dataset) -> Sources:
+    """The sources that the flags of a `job.Config` name, each told in a line.
+
+    Raises:
+        InputError, MissingPart: they are not there; says what to do.
+    """
+    depth = in_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
+    flow = flow_source(config.flow)
+    used = config.coherent.on and config.coherent.flow == "source"
+    unused = {} if used else {"used as": "nothing; --coherent.on --coherent.flow source would use it"}
+    sources = Sources(depth, flow, {**flow.about, **unused})
+    for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
+        more = "; ".join(
+            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in TOLD if key in about
+        )
+        say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
+    return sources
+
+
+def in_finer_photos(depth: DepthSource, config: Any, dataset: Dataset) -> DepthSource:
+    """The source, looking at larger copies of the photos where they are asked for and there."""
+    if config.depth.finer <= 1 or config.depth.source == "files":
+        return depth
+    larger = finer(dataset, config.data, config.read, config.depth.finer)
+    if larger is dataset:
+        return depth
+    camera = larger.frames[0].camera
+    return Finer(depth, lambda: load_scene(larger).views, f"measured at {camera.width}x{camera.height}")
+
+
+def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> None:
+    """sources.json; `details` are the figures that the source of depth gave with its maps."""
+    run.write_json("sources.json", {"depth": {**sources.depth.about, **details}, "flow": dict(sources.about_flow)})
+
+
+def absolute(config: T) -> T:
+    """A `job.Config` whose sources are found from any folder, so that, stored, it repeats its run."""
+    asked: Any = config
+    depth, flow = asked.depth, asked.flow
+    path = str(Path(depth.path).resolve()) if depth.path and Path(depth.path).exists() else depth.path
+    aliked = depth.aliked and depth.aliked.resolve()
+    return replace(
+        asked,
+        depth=replace(depth, path=path, aliked=aliked),
+        flow=replace(flow, path=flow.path and flow.path.resolve()),
+    )

@@ -1,0 +1,65 @@
+"""What no training photo saw: regions that the splats leave empty, and how many photos see each training pixel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gs_reg.data_tools.visibility import seeing_views
+from gs_reg.init.fill import HOLE
+from gs_reg.io import checkpoint
+from gs_reg.io.atomic import atomic_path
+from gs_reg.render import RenderConfig, render
+from gs_reg.types import Splats, Views
+
+from ..look.pictures import save_picture
+from ..runs.folder import Run
+
+__all__ = ["HOLE", "save_counts", "save_unseen", "without_filled"]
+
+
+def without_filled(run: Run, splats: Splats) -> Splats:
+    """The splats less those that were made up for unseen regions, which the newest checkpoint knows."""
+    newest = checkpoint.latest(run.checkpoints)
+    filled = None if newest is None else checkpoint.load(newest).model.get("filled")
+    return splats if filled is None or len(filled) != len(splats) else splats.rows(~filled)
+
+
+def save_unseen(run: Run, view: Views, measured: Splats, config: RenderConfig) -> float:
+    """Writes masks/<stem>_unseen.png, white where nothing is drawn; returns the share of such pixels."""
+    with torch.no_grad():
+        unseen = render(measured, view.cameras, config).alphas[0, ..., 0] < HOLE
+    _save_grey(run.path / "masks" / f"{Path(view.names[0]).stem}_unseen.png", unseen.float())
+    return float(unseen.float().mean())
+
+
+def save_counts(run: Run, training: tuple[Views, ...], depths: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, float]:
+    """Writes masks/<stem>_views.npy and .png: by how many training photos each pixel's surface is seen, white = all.
+
+    Returns the share of pixels that only their own photo sees, by name.
+    """
+    names = [view.names[0] for view in training]
+    shares = {}
+    for name, count in zip(names, seeing_views(training, [depths[name] for name in names]), strict=True):
+        stem = run.path / "masks" / f"{Path(name).stem}_views"
+        _save_grey(stem.with_name(stem.name + ".png"), count / len(names))
+        _save_counts(stem.with_name(stem.name + ".npy"), count)
+        shares[name] = float((count == 1).float().mean())
+    return shares
+
+
+def _save_grey(path: Path, values: Float[Tensor, "H W"]) -> None:
+    save_picture(path, values[..., None].expand(-1, -1, 3))
+
+
+def _save_counts(path: Path, count: Int[Tensor, "H W"]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, count.numpy().astype(np.uint16))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())

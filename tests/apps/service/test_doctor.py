@@ -1,0 +1,76 @@
+import builtins
+import importlib.metadata
+import json
+
+import pytest
+
+from gs_reg.apps.service import doctor
+
+
+def by_name(found):
+    return {check.name: check for check in found}
+
+
+def test_this_machine_can_run(capsys):
+    found = by_name(doctor.checks())
+    for name in ("Python", "torch", "CUDA device", "native library", "C++ compiler", "CUDA compiler", "memory", "disk"):
+        assert found[name].detail
+    assert found["torch"].ok and found["native library"].ok and found["OpenCV"].ok
+    for check in found.values():
+        assert "\n" not in check.detail + check.fix
+        assert check.ok or check.fix or "not needed" in check.detail, check
+    assert doctor.main(doctor.Config(json=True)) == 0
+    assert {entry["name"] for entry in json.loads(capsys.readouterr().out)} == set(found)
+
+
+def test_table(monkeypatch, capsys):
+    some = [doctor.Check("one", True, "fine"), doctor.Check("two", False, "gone [mesh]", "get [two]")]
+    monkeypatch.setattr(doctor, "checks", lambda: some)
+    assert doctor.print_doctor() == 0
+    out = capsys.readouterr().out
+    assert "gone [mesh]" in out and "fix: get [two]" in out and "1 optional" in out
+    some.append(doctor.Check("three", False, "broken", "mend", required=True))
+    assert doctor.print_doctor() == 1
+    assert "BAD" in capsys.readouterr().out
+
+
+def test_a_broken_library_shows_the_real_error(monkeypatch):
+    def refuse(name, *args, **kwargs):
+        if name == "gs_reg._ops":
+            raise OSError("libgsr.so: undefined symbol: foo")
+        return original(name, *args, **kwargs)
+
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    found = doctor.checks()
+    native = by_name(found)["native library"]
+    assert not native.ok and native.detail == "OSError: libgsr.so: undefined symbol: foo" and "compiler" in native.fix
+    assert doctor.exit_code(found) == 1
+
+
+def test_two_opencvs(monkeypatch):
+    versions = {"opencv-python": "4.9", "opencv-python-headless": "5.0"}
+
+    def version(name):
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    check = doctor._opencv()
+    assert not check.ok and "opencv-python 4.9, opencv-python-headless 5.0" in check.detail
+    assert "pip uninstall -y opencv-python opencv-python-headless" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "text"),
+    [(None, "13.0", "no NVIDIA driver"), ("470.1", "13.0", "does not serve CUDA 13.0"), ("580.1", None, "CPU build")],
+)
+def test_unusable_gpu_is_explained(monkeypatch, driver, cuda, text):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(doctor, "driver_version", lambda: driver)
+    check = doctor._cuda()
+    assert not check.ok and text in check.detail and check.fix
