@@ -69,6 +69,12 @@ class Training:
         training.state.load(moments, saved.state["done"])
         return training
 
+    @classmethod
+    def open(cls, stages: Sequence[Stage], folder: Path, device: torch.device = torch.device("cpu")) -> Training:
+        """Where the newest checkpoint in the folder left it, or at the first step where there is none."""
+        newest = checkpoint.latest(folder)
+        return cls.begin(stages, device) if newest is None else cls.resume(stages, checkpoint.load(newest), device)
+
     def save(self, folder: Path, *, keep_every: int | None = None, **details: Any) -> Path:
         """Writes a checkpoint of this moment; `details` are plain values that stand in its state.json too."""
         tensors = self.state.tensors()

@@ -24,14 +24,15 @@ __all__ = ["DensifyConfig", "DensityControl", "Observation", "check", "density_c
 
 @runtime_checkable
 class DensityControl(Protocol):
+    """What `fit` asks after each step. A subclass needs `step_post_backward` alone; the rest has defaults."""
+
     @property
     def absgrad(self) -> bool:
         """Whether it reads the absolute gradients of the projected centres."""
-        ...
+        return False
 
     def step_pre_backward(self, image: Render, splats: Splats, cameras: Cameras) -> None:
         """Before the gradients of a step: asks for those that it reads, such as `image.means2d.retain_grad()`."""
-        ...
 
     def step_post_backward(self, observation: Observation) -> Edit | None:
         """After the update of a step: what is to come and go. Its randomness is of seed and step alone."""
@@ -39,11 +40,10 @@ class DensityControl(Protocol):
 
     def tensors(self) -> Mapping[str, Tensor]:
         """What it remembers from step to step."""
-        ...
+        return {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
-        ...
 
 
 def check(config: DensifyConfig, device: torch.device) -> None:
