@@ -32,7 +32,7 @@ GROUPS = {
         "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
     },
     "data": {
-        "data inspect": Command("scenes.inspect", "What a folder of photos is, its cameras, split and faults."),
+        "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
     },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),

@@ -1,0 +1,1 @@
+"""Folders of photos, before anything is trained."""
