@@ -26,8 +26,8 @@ def error_map(
     """
     error = np.abs(a.astype(np.float32) - b).mean(-1) / (255 * ERROR_FULL_SCALE)
     ramp = np.asarray(ERROR_RAMP, np.float32)
-    places = np.linspace(0, 1, len(ramp))
-    colors = np.stack([np.interp(error, places, ramp[:, c]) for c in range(3)], -1)
+    positions = np.linspace(0, 1, len(ramp))
+    colors = np.stack([np.interp(error, positions, ramp[:, c]) for c in range(3)], -1)
     if seen is not None and seen.shape == error.shape:
         grey = 0.35 + 0.3 * colors.mean(-1, keepdims=True)
         colors = np.where(seen[..., None], colors, grey)
