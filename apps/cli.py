@@ -10,7 +10,9 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+T = TypeVar("T")
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -24,7 +26,7 @@ class Command:
 
 @runtime_checkable
 class CommandModule(Protocol):
-    Config: type[Any]
+    Config: type
     """Dataclass of the command's flags; the doc string below a field is its --help."""
 
     def main(self, config: Any, /) -> int:
@@ -87,7 +89,7 @@ def run(name: str, argv: list[str]) -> int:
             if help_asked:
                 return _print_help_of(name)
             module = _module(name)
-            code = module.main(_parse(name, module, argv))
+            code = module.main(_parse(name, module.Config, argv))
             sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
             return code
         except BrokenPipeError:
@@ -103,11 +105,13 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _print_help_of(name: str) -> int:
+    """Prints the flags of a command; tyro ends the program with SystemExit once it has."""
     from .mock_imports import without_torch
 
     try:
         with without_torch():
-            return _parse(name, _module(name), ["--help"])
+            _parse(name, _module(name).Config, ["--help"])
+            return 0
     finally:
         sys.stdout.flush()
 
@@ -123,8 +127,8 @@ def _verbosity(argv: list[str]) -> tuple[list[str], int]:
     return [word for word in argv if word not in levels], asked[-1] if asked else logging.INFO
 
 
-def _parse(name: str, module: CommandModule, argv: list[str]) -> Any:
-    """The flags as the command's Config; with --resume, config.yaml of that run gives the values of all other flags.
+def _parse(name: str, kind: type[T], argv: list[str]) -> T:
+    """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run.
 
     With --help it prints the help page and raises SystemExit.
     """
@@ -133,16 +137,16 @@ def _parse(name: str, module: CommandModule, argv: list[str]) -> Any:
     from .runs.config_file import default_from
     from .runs.resume import stored_config
 
-    def parsed(default: object | None) -> Any:
+    def parsed(default: T | None) -> T:
         return tyro.cli(
-            module.Config,
+            kind,
             args=argv,
             prog=f"gs-reg {name}",
             description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.",
             default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
         )
 
-    config = parsed(default_from(module.Config, argv))
+    config = parsed(default_from(kind, argv))
     return parsed(stored_config(config)) if getattr(config, "resume", False) else config
 
 

@@ -1,3 +1,5 @@
+"""Camera paths, videos, and depth as colours."""
+
 import numpy as np
 import pytest
 import torch

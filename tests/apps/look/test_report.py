@@ -1,3 +1,5 @@
+"""The report page: what it shows, and that it needs nothing else."""
+
 import base64
 import io
 import json

@@ -1,3 +1,5 @@
+"""`gs-reg doctor`: its table, its exit code, and what it says of broken parts."""
+
 import builtins
 import importlib.metadata
 import json
