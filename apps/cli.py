@@ -135,7 +135,7 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
     import tyro
 
     from .runs.config_file import default_from
-    from .runs.resume import stored_config
+    from .runs.resume import Resumable, stored_config
 
     def parsed(default: T | None) -> T:
         return tyro.cli(
@@ -147,7 +147,7 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
         )
 
     config = parsed(default_from(kind, argv))
-    return parsed(stored_config(config)) if getattr(config, "resume", False) else config
+    return parsed(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
 
 
 def _closed_pipe() -> int:

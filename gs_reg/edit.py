@@ -1,64 +1,42 @@
-"""Structural changes of Gaussians (clone, split, prune, relocate ...): each is one Edit, and one function moves model
-and optimiser through it."""
+"""Structural changes of Gaussians (clone, split, prune, relocate ...): each is one Edit, which moves a model's rows and
+its optimiser's state together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+Axis = Literal["gaussians", "frames"]
+"""What the rows of a parameter stand for."""
+
 
 @dataclass(frozen=True)
 class Edit:
-    """M Gaussians made from N: first rows are gathered, then some columns of Splats get new values."""
+    """M rows made from N: rows are gathered first, then some columns get new values."""
 
     rows: Int[Tensor, "M"] | None = None
-    """Which old Gaussian each new one starts as; None = the same ones in place."""
+    """Which old row each new one starts as; None = the same ones in place."""
     fresh: Bool[Tensor, "M"] | None = None
-    """Those whose optimiser starts anew; None = none."""
+    """Those whose optimiser state starts anew; None = none."""
     patch: Mapping[str, Tensor] = field(default_factory=dict)
     """New values by column of Splats, M rows each."""
     forget: frozenset[str] = frozenset()
-    """Columns whose optimiser starts anew in every row."""
+    """Parameter groups whose optimiser state starts anew in every row."""
+    axis: Axis = "gaussians"
+    """The axis that it changes; parameters of other axes stay as they are."""
 
-
-@runtime_checkable
-class Editable(Protocol):
-    """A model whose parameters and buffers have a row for each Gaussian."""
-
-    def edit(self, edit: Edit) -> None: ...
-    def parameter_groups(self) -> list[dict]: ...
-
-
-def apply(edit: Edit, model: Editable, optimizer: torch.optim.Optimizer) -> None:
-    """Changes the model's rows and, parameter by parameter, the optimiser's state with them.
-
-    Raises:
-        ValueError: nothing would be left.
-    """
-    if edit.rows is not None and len(edit.rows) == 0:
-        raise ValueError("edit: no Gaussian would be left")
-    model.edit(edit)
-    parameters = {group["name"]: group["params"][0] for group in model.parameter_groups()}
-    for group in optimizer.param_groups:
-        (before,), after = group["params"], parameters[group["name"]]
-        state = optimizer.state.pop(before, {})
-        group["params"] = [after]
-        if state:
-            optimizer.state[after] = {key: _moved(value, edit, group["name"]) for key, value in state.items()}
-
-
-def _moved(value: Tensor, edit: Edit, name: str) -> Tensor:
-    """An optimiser's tensor behind the edit; its count of steps, which has no rows, stays."""
-    if value.ndim == 0:
-        return value
-    if name in edit.forget:
-        return torch.zeros_like(value if edit.rows is None else value[edit.rows])
-    value = value if edit.rows is None else value[edit.rows]
-    if edit.fresh is None:
-        return value
-    return value.masked_fill(edit.fresh.view(-1, *[1] * (value.ndim - 1)), 0)
+    def moved(self, state: Tensor, group: str) -> Tensor:
+        """The optimiser state of a group's tensor behind this edit; a count of steps, which has no rows, stays."""
+        if state.ndim == 0:
+            return state
+        state = state if self.rows is None else state[self.rows]
+        if group in self.forget:
+            return torch.zeros_like(state)
+        if self.fresh is None:
+            return state
+        return state.masked_fill(self.fresh.view(-1, *[1] * (state.ndim - 1)), 0)

@@ -4,129 +4,128 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from gs_reg.densify import Densifier
-from gs_reg.dropout import dropped
-from gs_reg.optim import OptimConfig, SelectiveAdam, set_rates
-from gs_reg.render import RenderConfig, render
-from gs_reg.terms import Context, evaluate
+from gs_reg.densify import Observation
+from gs_reg.edit import Axis
+from gs_reg.optim import OptimConfig
+from gs_reg.shot import Shot
+from gs_reg.state import State
+from gs_reg.terms import Context
 from gs_reg.types import Render, Splats, Views
-
-
-@runtime_checkable
-class Model(Protocol):
-    """A function of the views with parameters."""
-
-    def __call__(self, views: Views) -> Splats: ...
-    def parameter_groups(self) -> list[dict]: ...
-    def state_dict(self) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class FitConfig:
     steps: int = 500
-    """Steps of training; one view each."""
-    render: RenderConfig = field(default_factory=RenderConfig)
-    multisample: int = 1
-    """Each step draws at a random whole multiple of the size up to this one, and averages down; 1 = never."""
-    multisample_from: float = 0.4
-    """Share of the run after which it does so."""
-    sh_from: tuple[float, ...] = ()
-    """Shares of the run after which colour of degree 1, 2 and 3 is drawn; degrees without one are from the start."""
+    """Steps of training."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    dropout: float = 0.0
-    """Share of the Gaussians that each step leaves out at random; below 1."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected a share from 0 to below 1, got {self.dropout}")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was; `splats` and `image` carry no gradient history."""
+    """What one step was."""
 
     number: int
     values: Mapping[str, float]
-    splats: Splats
+    """Weighted value of each term."""
+    shot: Shot
     image: Render
-    views: Views
+    """As it was drawn before the update, without what dropout left out; no gradient history."""
     seconds: float
+    state: State
 
     @property
     def loss(self) -> float:
         return sum(self.values.values())
 
+    @property
+    def views(self) -> Views:
+        return self.shot.views
+
+    @property
+    def gaussians(self) -> int:
+        """How many Gaussians there were to draw."""
+        return self.image.radii.shape[1]
+
+    @property
+    def splats(self) -> Splats:
+        """The cloud as this step left it: all of its Gaussians, with dropout's expected opacity; no gradient history.
+
+        Raises:
+            RuntimeError: it is asked for when a later step has changed it.
+        """
+        if self.state.step != self.number + 1:
+            raise RuntimeError(f"step {self.number}: its splats are gone, as {self.state.step} steps are made by now")
+        with torch.no_grad():
+            return self.shot.dropout.bake(self.state.model(self.views)).detach()
+
 
 def fit(
-    model: Model,
-    batch: Callable[[int], Views],
-    terms: Any,
+    state: State,
+    shoot: Callable[[int], Shot],
+    cost: Callable[[Context], Mapping[str, Tensor]],
     config: FitConfig,
-    optimizer: torch.optim.Optimizer,
-    *,
-    first: int = 0,
-    seed: int = 0,
-    backgrounds: Callable[[int, Views], Tensor] | None = None,
-    densify: Densifier | None = None,
 ) -> Iterator[Step]:
-    """Yields a Step after each update, from step `first` to the last.
+    """Yields a Step after each update, from `state.step` to the last; `state` is brought forward.
 
-    `batch(step)` and `backgrounds(step, views)` depend on the step alone, dropout on `seed` and step: a run that is
-    stopped and started again at `first`, with model, optimizer and densify as they were, gives the same bits on the
-    CPU. `densify` changes the number of Gaussians between steps.
+    `shoot(step)` says what a step looks at, `cost(context)` gives the values whose sum is made small, by name. Both
+    depend on the step alone: a run that is stopped and goes on from a saved state gives the same bits on the CPU.
 
     Raises:
         FloatingPointError: the loss is not finite; names the step and the terms.
+        ValueError: the cost has no values.
     """
-    for step in range(first, config.steps):
+    while (step := state.step) < config.steps:
         start = time.perf_counter()
-        views = batch(step)
-        splats = dropped(model(views), config.dropout, step, seed)
-        behind = backgrounds(step, views) if backgrounds else None
-        draws = drawing(config, step, splats.sh_degree)
-        if densify:
-            draws = replace(draws, absgrad=densify.config.absgrad)
-        image = render(splats, views.cameras, draws, backgrounds=behind)
-        values = evaluate(terms, Context(step, config.steps, model, splats, image, views))
-        total = torch.stack(list(values.values())).sum()
-        numbers = {name: float(value.detach()) for name, value in values.items()}
-        if not torch.isfinite(total):
+        shot = shoot(step)
+        splats = shot.dropout.drop(state.model(shot.views), step)
+        image = shot.draw(splats, absgrad=state.density is not None and state.density.absgrad)
+        values = cost(Context(step, config.steps, state.model, splats, image, shot))
+        if not values:
+            raise ValueError("cost: expected at least one value, got none: every weight is 0")
+        stacked = torch.stack(list(values.values()))
+        numbers = dict(zip(values, stacked.detach().tolist(), strict=True))  # one transfer from the device for all
+        if not all(map(_is_finite, numbers.values())):
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
-        optimizer.zero_grad(set_to_none=True)
-        if densify:
-            densify.before_backward(image, splats, views.cameras)
-        total.backward()
-        set_rates(optimizer, config.optim, step, config.steps)
-        if isinstance(optimizer, SelectiveAdam):
-            optimizer.seen = image.visible.any(0)
-        optimizer.step()
-        if densify:
-            size = (views.cameras.width * draws.supersample, views.cameras.height * draws.supersample)
-            densify.after_step(step, config.steps, seed, model, optimizer, image, size)  # type: ignore[arg-type]
-        yield Step(step, numbers, splats.detach(), _detached(image), views, time.perf_counter() - start)
+        state.optimizer.zero_grad()
+        if state.density is not None:
+            state.density.step_pre_backward(image, splats, shot.views.cameras)
+        stacked.sum().backward()
+        state.optimizer.step(step, config.steps, _visible(state, shot, image))
+        if state.density is not None:
+            decay = config.optim.decay(step, config.steps)
+            seen = Observation(step, config.steps, state.model.canonical().detach(), image, _drawn_size(shot), decay)
+            if (edit := state.density.step_post_backward(seen)) is not None:
+                state.apply(edit)
+        state.step = step + 1
+        yield Step(step, numbers, shot, image.detach(), time.perf_counter() - start, state)
 
 
-def drawing(config: FitConfig, step: int, degree: int) -> RenderConfig:
-    """How a step is drawn; depends on the step alone."""
-    progress, factor = step / max(config.steps, 1), config.render.supersample
-    if config.multisample > 1 and progress >= config.multisample_from:
-        generator = torch.Generator().manual_seed(step)
-        factor = int(torch.randint(1, config.multisample + 1, (), generator=generator))
-    inactive = [n for n, share in enumerate(config.sh_from) if progress < share]
-    wanted = degree if config.render.sh_degree is None else config.render.sh_degree
-    return replace(config.render, supersample=factor, sh_degree=min([wanted, *inactive]))
+def _is_finite(value: float) -> bool:
+    return value - value == 0
 
 
-def _detached(image: Render) -> Render:
-    features = None if image.features is None else image.features.detach()
-    colors, alphas, depths = image.colors.detach(), image.alphas.detach(), image.depths.detach()
-    return Render(colors, alphas, depths, features, image.means2d, image.radii)
+def _visible(state: State, shot: Shot, image: Render) -> dict[Axis, Tensor]:
+    """Rows that the step saw, for groups that are updated by rows."""
+    seen: dict[Axis, Tensor] = {}
+    if state.optimizer.config.selective:
+        seen["gaussians"] = image.visible.any(0)
+    if shot.views.frame is not None:
+        for group in state.optimizer.groups.values():
+            if group.axis == "frames":
+                frames = torch.arange(len(group.tensors[0]), device=group.tensors[0].device)
+                seen["frames"] = frames == shot.views.frame
+    return seen
+
+
+def _drawn_size(shot: Shot) -> tuple[int, int]:
+    """Width and height of the picture that `means2d` are pixels of."""
+    factor = shot.render.supersample
+    return shot.views.cameras.width * factor, shot.views.cameras.height * factor
 
 
 def shuffled(count: int, step: int, seed: int) -> int:

@@ -1,13 +1,21 @@
 """The loop: it learns, says what each step was, stops on NaN, and a resumed run gives the bits of an unbroken one."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
-from gs_reg.fit import FitConfig, drawing, fit, shuffled
+from gs_reg.dropout import Dropout
+from gs_reg.fit import FitConfig, fit, shuffled
+from gs_reg.models.free import Free, FreeConfig
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
-from gs_reg.optim import OptimConfig, load_optimizer, make_optimizer, optimizer_tensors, set_rates
-from gs_reg.render import RenderConfig
+from gs_reg.render import RenderConfig, render
+from gs_reg.shot import Shot
+from gs_reg.state import Model, State
+from gs_reg.terms import Context, cost_of
+from gs_reg.terms.photometric import L1
 from gs_reg.terms.scene import SceneTerms
 
 
@@ -19,44 +27,99 @@ def views():
 
 def start(views):
     model = PixelAligned.from_views(views, [v.depths[0] for v in views], PixelAlignedConfig())
-    return model, make_optimizer(model.parameter_groups())
+    return State.begin(model, FitConfig().optim)
 
 
-def steps(model, optimizer, views, count, first=0, total=12):
-    config = FitConfig(steps=total)
-    loop = fit(model, lambda n: views[shuffled(len(views), n, 0)], SceneTerms(), config, optimizer, first=first)
-    return [step for _, step in zip(range(count), loop, strict=False)]
+def steps(state, views, last, total=12, cost=cost_of(SceneTerms()), **shot):
+    def shoot(step):
+        return Shot(views[shuffled(len(views), step, 0)], **shot)
+
+    loop = fit(state, shoot, cost, FitConfig(steps=total))
+    return [step for _, step in zip(range(state.step, last), loop, strict=False)]
 
 
 def test_it_learns(views):
-    done = steps(*start(views), views, 30, total=30)
+    done = steps(start(views), views, 30, total=30)
     assert [s.number for s in done] == list(range(30))
     assert sum(s.loss for s in done[-3:]) < 0.7 * sum(s.loss for s in done[:3])
     assert done[0].loss == pytest.approx(sum(done[0].values.values()))
-    assert not done[0].image.colors.requires_grad and not done[0].splats.means.requires_grad
+    assert not done[0].image.colors.requires_grad and not done[-1].splats.means.requires_grad
+
+
+def test_models_are_models(views):
+    aligned = start(views).model
+    assert isinstance(aligned, Model) and isinstance(Free.from_splats(aligned(), FreeConfig()), Model)
 
 
 def test_resume_gives_the_same_bits(views):
-    model, optimizer = start(views)
-    unbroken = steps(model, optimizer, views, 8)
-    other, other_optimizer = start(views)
-    steps(other, other_optimizer, views, 5)
-    saved, saved_state = {k: v.clone() for k, v in other.state_dict().items()}, optimizer_tensors(other_optimizer)
-    fresh, fresh_optimizer = start(views)
-    fresh.load_state_dict(saved)
-    load_optimizer(fresh_optimizer, {k: v.clone() for k, v in saved_state.items()})
-    resumed = steps(fresh, fresh_optimizer, views, 3, first=5)
-    assert [s.loss for s in resumed] == [s.loss for s in unbroken[5:]]
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, fresh.state_dict()[name]), name
+    unbroken = start(views)
+    losses = [s.loss for s in steps(unbroken, views, 8)]
+    other = start(views)
+    steps(other, views, 5)
+    saved = copy.deepcopy(other.tensors())
+    fresh = start(views)
+    fresh.model.load_state_dict(saved["model"])
+    fresh.load(saved, 5)
+    assert [s.loss for s in steps(fresh, views, 8)] == losses[5:]
+    for name, value in unbroken.model.state_dict().items():
+        assert torch.equal(value, fresh.model.state_dict()[name]), name
+
+
+def test_a_step_shows_the_one_cloud_that_it_left(views):
+    """All rows of one moment, with the opacity that dropout stands for; later it is not there any more."""
+    model = Free.from_splats(start(views).model(), FreeConfig())
+    state, dropout = State.begin(model, FitConfig().optim), Dropout(0.4)
+    loop = fit(state, lambda _: Shot(views[0], dropout=dropout), cost_of(SceneTerms()), FitConfig(steps=3))
+    first = next(loop)
+    want, got = dropout.bake(model()).detach(), first.splats
+    for name in ("means", "quats", "log_scales", "opacity_logits", "sh"):
+        assert torch.equal(getattr(got, name), getattr(want, name)), name
+    assert len(got) == first.gaussians == len(model())
+    next(loop)
+    with pytest.raises(RuntimeError, match="step 0: its splats are gone, as 2 steps are made"):
+        _ = first.splats
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(views):
-    model, optimizer = start(views)
+    state = start(views)
     with torch.no_grad():
-        model.dc[0] = float("nan")
+        state.model.dc[0] = float("nan")
     with pytest.raises(FloatingPointError, match=r"step 0: .*l1"):
-        steps(model, optimizer, views, 1)
+        steps(state, views, 1)
+
+
+def test_a_cost_of_nothing_is_refused(views):
+    with pytest.raises(ValueError, match="every weight is 0"):
+        steps(start(views), views, 1, cost=cost_of({"l1": L1(0.0)}))
+
+
+def test_columns_are_drawn_as_features_side_by_side(views):
+    splats = start(views).model().detach()
+    splats = replace(splats, extra={"label": torch.rand(len(splats)), "latent": torch.rand(len(splats), 2)})
+    image = Shot(views[0], features=("latent", "label")).draw(splats)
+    columns = torch.cat([splats.extra["latent"], splats.extra["label"][:, None]], 1)
+    want = render(splats, views[0].cameras, features=columns)
+    assert torch.equal(image.features, want.features) and image.features.shape[-1] == 3
+    with pytest.raises(ValueError, match="no extra 'colour'; they have label, latent"):
+        Shot(views[0], features=("colour",)).draw(splats)
+
+
+def test_a_term_may_draw_the_same_splats_again(views):
+    """At another size, a crop, another camera; with gradients, over the step's background."""
+    background = torch.tensor([0.2, 0.4, 0.6])
+
+    def cost(context: Context):
+        cameras = context.views.cameras
+        crop = context.draw(cameras.cropped(4, 3, 20, 16)).colors
+        torch.testing.assert_close(crop, context.image.colors[:, 3:19, 4:24], rtol=0, atol=2e-6)
+        small = context.draw(cameras.resized(20, 15))
+        assert small.colors.shape == (1, 15, 20, 3) and small.colors.requires_grad
+        outside = context.draw(cameras.cropped(-900, 0, 8, 8)).colors[0]
+        assert torch.equal(outside.detach(), background.expand(8, 8, 3))
+        return {"small": small.colors.square().mean()}
+
+    (step,) = steps(start(views), views, 1, cost=cost, background=background)
+    assert step.values.keys() == {"small"}
 
 
 def test_each_view_once_in_every_round():
@@ -67,36 +130,6 @@ def test_each_view_once_in_every_round():
     assert [shuffled(4, n, 0) for n in range(40)] != [shuffled(4, n, 1) for n in range(40)]
 
 
-def test_a_step_alone_decides_how_it_is_drawn():
-    config = FitConfig(steps=100, multisample=4, multisample_from=0.4, sh_from=(0.5, 0.75))
-    factors = [drawing(config, n, 3).supersample for n in range(100)]
-    assert set(factors[:40]) == {1} and set(factors[40:]) == {1, 2, 3, 4}
-    assert factors == [drawing(config, n, 3).supersample for n in range(100)]
-    assert [drawing(config, n, 3).sh_degree for n in (0, 49, 50, 74, 75)] == [0, 0, 1, 1, 3]
-    assert drawing(config, 99, 1).sh_degree == 1
-    plain = FitConfig(steps=100, render=RenderConfig(sh_degree=1, supersample=2))
-    assert drawing(plain, 99, 3) == plain.render
-
-
-def test_rates_fall_rise_and_rest():
-    def rates(step, **group):
-        group = {"name": "a", "params": [torch.nn.Parameter(torch.zeros(1))], "lr": 2.0, **group}
-        optimizer = make_optimizer([group])
-        set_rates(optimizer, OptimConfig(), step, 80)
-        return optimizer.param_groups[0]["lr"]
-
-    assert rates(0) == 2.0 and rates(80) == pytest.approx(0.2)
-    assert rates(39, **{"from": 0.5}) == 0.0 and rates(40, **{"from": 0.5}) > 0
-    cycle = {"half_cycles": 4.0, "lowest": 0.1}
-    expected = [0.2, 1.1, 2.0, 1.1, 0.2, 0.2 + 0.9 / 2, 1.1]
-    assert [rates(n, **cycle) for n in (0, 10, 20, 30, 40, 50, 60)] == pytest.approx(expected)
-
-
-def test_weight_decay_is_of_its_group_alone():
-    decayed, kept = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
-    optimizer = make_optimizer(
-        [{"name": "a", "params": [decayed], "lr": 0.1, "weight_decay": 0.5}, {"name": "b", "params": [kept], "lr": 0.1}]
-    )
-    decayed.grad, kept.grad = torch.zeros(1), torch.zeros(1)
-    optimizer.step()
-    assert float(decayed.detach()) == pytest.approx(0.95) and float(kept.detach()) == 1.0
+def test_drawing_follows_the_shot(views):
+    (step,) = steps(start(views), views, 1, render=RenderConfig(supersample=2))
+    assert step.shot.render.supersample == 2 and step.image.colors.shape == (1, 30, 40, 3)

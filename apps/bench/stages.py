@@ -13,7 +13,6 @@ from torch import Tensor
 
 from gs_reg import _ops
 from gs_reg._ops.yardsticks import Projected, Rates, scalar_rasterizer, stage_seconds
-from gs_reg.optim import make_optimizer
 from gs_reg.render import RenderConfig
 from gs_reg.ssim import l1_and_dssim
 
@@ -151,7 +150,7 @@ def _training_jobs(step: Step) -> Callable[[Tensor], dict[str, Callable[[], obje
     groups = [value.clone().requires_grad_() for value in (s.means, s.quats, s.scales, s.opacities, s.features)]
     for values in groups:
         values.grad = torch.full_like(values, 1e-3)
-    optimizer = make_optimizer([{"params": [values], "lr": 1e-6} for values in groups])
+    optimizer = torch.optim.AdamW(groups, lr=1e-6, eps=1e-15, weight_decay=0.0, fused=True)
 
     def loss(image: Tensor) -> Tensor:
         image = image.detach().requires_grad_()

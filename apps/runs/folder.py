@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gs_reg import __version__
 from gs_reg.errors import InputError, in_words
@@ -24,6 +24,8 @@ from gs_reg.io.atomic import atomic_path, explained
 
 from .config_file import dump_yaml, load_yaml
 from .progress import logged_to
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,17 @@ class Run:
         return None if newest is None else int(newest.name.removeprefix("step_"))
 
     @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Messages go to log.txt too, and status.json says how the block ended."""
+    def recorded(self, resume: str) -> Iterator[None]:
+        """Messages go to log.txt too, and status.json says how the block ended.
+
+        `resume` is the command that goes on with a run; who interrupts it is told so, with the folder.
+        """
         with logged_to(self.path / "log.txt"):
             try:
                 yield
             except KeyboardInterrupt:
                 self._ended("interrupted")
-                hint = f"saved at step {self.last_step}; continue with gs-reg reconstruct --resume --out {self.path}"
+                hint = f"saved at step {self.last_step}; continue with {resume} --out {self.path}"
                 raise KeyboardInterrupt(hint) from None
             except BaseException as error:
                 self._ended("failed", error=in_words(error))
@@ -108,7 +113,7 @@ class Run:
     def status(self, state: str, **values: Any) -> None:
         self.write_json("status.json", {"state": state, "pid": os.getpid(), "time": time.time(), **values})
 
-    def config(self, kind: type) -> Any:
+    def config(self, kind: type[T]) -> T:
         return load_yaml(self.path / "config.yaml", kind)
 
 

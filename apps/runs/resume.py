@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gs_reg.errors import InputError
 
 from .config_file import to_plain
 from .folder import Run, open_run, runs_of
 
-T = TypeVar("T")
 
-CONDUCT = ("data", "out", "name", "config", "resume", "device", "stop_after", "checkpoint_every", "keep_every")
-CONDUCT += ("dry_run", "json")
+@runtime_checkable
+class Resumable(Protocol):
+    """The flags by which every command with --resume finds its run."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def out(self) -> Path | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def config(self) -> Path | None: ...
+    @property
+    def resume(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Resumable)
+
+NOT_OF_THE_RESULT = (
+    "data",
+    "out",
+    "name",
+    "config",
+    "resume",
+    "device",
+    "stop_after",
+    "checkpoint_every",
+    "keep_every",
+)
+NOT_OF_THE_RESULT += ("dry_run", "json")
 """Settings that leave the result as it is; the photos behind `data` are compared by their content."""
 
 
@@ -24,23 +52,23 @@ def stored_config(asked: T) -> T:
     Raises:
         InputError: no such run, or --config beside --resume.
     """
-    given: Any = asked
-    if given.config:
+    if asked.config:
         raise InputError("--config with --resume: a run goes on with its own config.yaml; drop one of the two")
-    if not given.out and not given.name and not given.data:
+    if not asked.out and not asked.name and not asked.data:
         raise InputError("--resume: which run? name its folder with --out, or give the photos that it is of")
-    run = open_run(given.out or runs_of(given.name, given.data))
-    return dataclasses.replace(run.config(type(asked)), out=run.path, resume=True)
+    run = open_run(asked.out or runs_of(asked.name, asked.data))
+    stored: Any = run.config(type(asked))  # a dataclass, which a Protocol cannot ask for
+    return dataclasses.replace(stored, out=run.path, resume=True)
 
 
-def check_same(run: Run, config: Any, photos: list[dict[str, Any]]) -> None:
+def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> None:
     """Refuses to continue with settings or training photos that would give another result.
 
     Raises:
         InputError: names the setting with both values, or the photo.
     """
     before, now = (dict(_flat(to_plain(c))) for c in (run.config(type(config)), config))
-    changed = [name for name in now if name.split(".")[0] not in CONDUCT and now[name] != before[name]]
+    changed = [name for name in now if name.split(".")[0] not in NOT_OF_THE_RESULT and now[name] != before[name]]
     if changed:
         values = ", ".join(f"{name} (was {before[name]}, now {now[name]})" for name in changed)
         raise InputError(f"{run.path / 'config.yaml'}: --resume keeps the settings of the run: drop {values}")

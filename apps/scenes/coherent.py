@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 
@@ -13,25 +12,12 @@ from gs_reg.data_tools.depth.align import FEWEST_MATCHES, align, common_scale, r
 from gs_reg.data_tools.depth.layers import depth_layers
 from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, RayMatches, flow_pairs, ray_matches
 from gs_reg.errors import InputError
-from gs_reg.fit import Model
-from gs_reg.models.coherent import Coherent, CoherentConfig
+from gs_reg.models.coherent import Coherent
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.types import Views
 
 from ..runs.progress import say
-
-
-@dataclass(frozen=True)
-class CoherentStage:
-    on: bool = False
-    """Start from relative disparity and decode depth and opacity, as CoherentGS does."""
-    align: bool = True
-    """Scale and offset of each photo's disparity from flow (stage A); otherwise one scale for all photos."""
-    flow: Literal["depth", "source"] = "depth"
-    """depth: flow between the photos is what their measured depths mean; source: that of --flow.source."""
-    bend: float = 0.0
-    """Bend aligned disparity towards the flow, the more smoothly the larger this is; 0 = leave it (as published)."""
-    decoders: CoherentConfig = field(default_factory=CoherentConfig)
+from .flags import CoherentStage
 
 
 def coherent_start(
@@ -79,11 +65,3 @@ def _aligned(
             say(f"  {view.names[0]}: {why}; 1/z = {scale:.4g} d, from the median match of all photos")
             start.append(1 / (scale * disparity))
     return start
-
-
-def with_layers(views: Sequence[Views], model: Model) -> list[Views]:
-    """The views with the depth layers that the model keeps, if it does."""
-    if not isinstance(model, Coherent):
-        return list(views)
-    maps: list[torch.Tensor] = model.layer_maps()
-    return [replace(view, layers=layers) for view, layers in zip(views, maps, strict=True)]

@@ -12,14 +12,12 @@ from gs_reg.data_tools.dataset import ReadConfig
 from gs_reg.data_tools.depth.sources import DepthSourceConfig
 from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError
-from gs_reg.fit import FitConfig
 from gs_reg.init.fill import FillConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.terms.scene import SceneTerms
 
 from . import presets
-from .coherent import CoherentStage
-from .stages import FreeStage
+from .flags import CoherentStage, FreeStage, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Config:
     coherent: CoherentStage = presets.BEST.coherent
     fill: FillConfig = presets.BEST.fill
     terms: SceneTerms = presets.BEST.terms
-    train: FitConfig = presets.BEST.train
+    train: TrainConfig = presets.BEST.train
     free: FreeStage = presets.BEST.free
     stop_after: Literal["init", "train", "report"] = "report"
     """init: stop with the untrained splats; train: without figures and report."""
@@ -69,21 +67,3 @@ class Config:
             raise InputError(f"preset: expected one of {', '.join(presets.PRESETS)}, got {name!r}")
         values = presets.PRESETS[name]
         return cls(preset=name, **{f.name: getattr(values, f.name) for f in fields(values)})
-
-
-def check_terms(config: Config) -> None:
-    """Refuses terms that need the layers or matches of the start of CoherentGS where there are none.
-
-    Raises:
-        InputError: names the flag.
-    """
-    on = config.coherent.on
-    if on and config.start == "random":
-        raise InputError("--coherent.on with --start random: it starts from depth; drop one of the two")
-    for place, terms, has in (("terms", config.terms, on), ("free.terms", config.free.terms, False)):
-        for name in ("layered", "flow"):
-            if getattr(terms, name).weight != 0 and not has:
-                need = (
-                    "layers and matches end with the rays" if on else "add --coherent.on, or start from --preset paper"
-                )
-                raise InputError(f"--{place}.{name}.weight: not available there: {need}")

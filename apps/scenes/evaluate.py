@@ -26,7 +26,7 @@ from ..runs.folder import Run, open_run
 from ..runs.progress import say
 from .config import Config as ReconstructConfig
 from .depth_figures import depth_figures, stored_depth
-from .stages import stages_of
+from .stages import plan_stages
 from .unseen import HOLE, save_counts, save_unseen, without_filled
 
 
@@ -113,7 +113,7 @@ def save_pair(folder: Path, view: Views, drawn: Tensor) -> None:
 def drawing_of(asked: ReconstructConfig) -> RenderConfig:
     """As the last stage drew, but on the CPU, so that the figures do not depend on the machine that is asked for them:
     by the kernels for that, whatever it was trained with."""
-    return replace(stages_of(asked)[-1].fit.render, backend="auto")
+    return replace(plan_stages(asked)[-1].train.render, backend="auto")
 
 
 def draw_8bit(

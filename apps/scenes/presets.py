@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gs_reg.data_tools.depth.sources import DepthSourceConfig
-from gs_reg.fit import FitConfig
 from gs_reg.init.fill import FillConfig
 from gs_reg.models.coherent import CoherentConfig
 from gs_reg.models.free import FreeConfig
@@ -17,8 +16,7 @@ from gs_reg.terms.photometric import L1, MultiLevelL1, Ssim
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.terms.smoothness import DisparityTV, LayeredTV
 
-from .coherent import CoherentStage
-from .stages import FreeStage
+from .flags import CoherentStage, FreeStage, TrainConfig
 
 Start = Literal["depth", "random"]
 
@@ -33,7 +31,7 @@ class Preset:
     coherent: CoherentStage = CoherentStage()
     fill: FillConfig = FillConfig()
     terms: SceneTerms = SceneTerms()
-    train: FitConfig = FitConfig()
+    train: TrainConfig = TrainConfig()
     free: FreeStage = FreeStage()
 
 
@@ -41,8 +39,8 @@ BEST = Preset(
     depth=DepthSourceConfig(finer=2.0, sweep_pixels=800_000),
     model=PixelAlignedConfig(stride=2),
     fill=FillConfig(border=0.15, stride=4),
-    train=FitConfig(steps=0),
-    free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), FitConfig(steps=800, dropout=0.4)),
+    train=TrainConfig(steps=0),
+    free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), TrainConfig(steps=800, dropout=0.4)),
 )
 """The best pictures that we know how to make."""
 
@@ -53,7 +51,7 @@ PLAIN = Preset(
     start="random",
     free=FreeStage(
         FreeConfig(opacity=0.1, lr_offset=1.4e-2, lr_quat=1e-3, lr_scale=5e-3, lr_color=2.5e-3),
-        train=FitConfig(steps=2000),
+        train=TrainConfig(steps=2000),
     ),
 )
 """Plain splatting in the same loop: from random Gaussians, with the usual rates and no regulariser."""
@@ -68,7 +66,7 @@ PAPER = Preset(
         layered=LayeredTV(0.5, start=0.35),
         flow=FlowConsistency(0.02),
     ),
-    train=FitConfig(
+    train=TrainConfig(
         steps=13_000,
         multisample=4,
         multisample_from=5 / 13,
@@ -90,8 +88,8 @@ PAPER_SHORT = replace(
 
 CI = Preset(
     model=PixelAlignedConfig(max_gaussians=50_000),
-    train=FitConfig(steps=10),
-    free=FreeStage(FreeConfig(opacity=0.5), train=FitConfig(steps=20)),
+    train=TrainConfig(steps=10),
+    free=FreeStage(FreeConfig(opacity=0.5), train=TrainConfig(steps=20)),
 )
 """To see within a minute, on any machine, that everything works."""
 

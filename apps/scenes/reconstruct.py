@@ -1,11 +1,10 @@
-"""`gs-reg reconstruct`: photos -> cameras -> depth -> one Gaussian a pixel -> training -> splats, figures, report."""
+"""`gs-reg reconstruct`: photos -> cameras -> depth -> Gaussians -> training -> splats, figures, report."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io import checkpoint, save_splats
-from gs_reg.optim import load_optimizer, optimizer_tensors
+from gs_reg.stages import Training
 from gs_reg.types import Views
 
 from ..look.pictures import save_depth
@@ -26,15 +25,14 @@ from ..look.viewer_layout import write_viewer_layout
 from ..runs.folder import Run, check_free, describe, open_run, runs_of, starting
 from ..runs.progress import say
 from ..runs.resume import check_same
-from .coherent import with_layers
-from .config import Config, check_terms
+from ..runs.training import Clock, train
+from .config import Config
+from .shots import mean_color
 from .sources import Sources, absolute, find_sources, write_sources
-from .stages import Stage, State, begun, model_of, stages_of, steps_of
+from .stages import check_terms, plan_stages, stages_of, with_layers
 from .start import first_model
-from .training import Batches, mean_color, train
 
-DENSIFIER = "densifier."
-"""Of its tensors' names beside those of the optimiser."""
+__all__ = ["Config", "main"]
 
 
 def main(config: Config) -> int:
@@ -54,39 +52,16 @@ def main(config: Config) -> int:
         check_same(run, config, dataset.summary()["photos"])
     else:
         run = begin(config, dataset, views, sources, clock)
-    with run.recorded():
-        stages = stages_of(config)
-        state = restore(run, stages, config, device, clock)
-        layered = [view.to(device) for view in with_layers(views, state.model)]
-        batches = Batches(layered, dataset.mask_mode, config.seed)
-
-        def keep(state: State, last: bool) -> None:
-            if last or state.step % config.checkpoint_every == 0:
-                save(run, state, config, clock)
-                run.status("running", step=state.step, steps=steps_of(stages))
-
-        state = train(run, stages, state, batches, config, keep)
-        gaussians = export(run, state, dataset)
-        timing = {"total": clock.total, "gaussians": gaussians, "steps": state.step, "seed": config.seed}
+    with run.recorded("gs-reg reconstruct --resume"):
+        training = restore(run, config, dataset, [view.to(device) for view in views], clock)
+        train(run, training, clock, config.checkpoint_every, config.keep_every)
+        gaussians = export(run, training, dataset, config)
+        timing = {"total": clock.total, "gaussians": gaussians, "steps": training.step, "seed": config.seed}
         run.write_json("timing.json", timing)
         if config.stop_after == "report":
             finish(run, config)
     say(f"wrote {run.splats}")
     return 0
-
-
-class Clock:
-    """Seconds of work on a run, those before it was interrupted included."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-
-    @property
-    def total(self) -> float:
-        return time.perf_counter() - self.began
-
-    def add(self, seconds: float) -> None:
-        self.began -= seconds
 
 
 def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
@@ -101,7 +76,8 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
         save_depths(run, views, depths.maps)
-        save(run, begun(stages_of(config)[0], model), config, clock)
+        training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
+        training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)
     return run
 
 
@@ -129,22 +105,13 @@ def announce(dataset: Dataset, config: Config) -> None:
 
 
 def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
-    """What training began with, one a view."""
+    """The depth that training began with, one map a view."""
     for view, depth in zip(views, depths, strict=True):
         save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 
 
-def save(run: Run, state: State, config: Config, clock: Clock) -> None:
-    """The checkpoint of a step."""
-    parts = {"model": state.model.state_dict(), "optim": optimizer_tensors(state.optimizer)}
-    if state.densifier is not None:
-        parts["optim"] |= {DENSIFIER + name: tensor for name, tensor in state.densifier.tensors.items()}
-    place = {"stage": state.stage.name, "done": state.done, "seconds": clock.total}
-    checkpoint.save(run.checkpoints, state.step, **parts, state=place, keep_every=config.keep_every)
-
-
-def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.device, clock: Clock) -> State:
-    """Model, optimiser and step of the newest checkpoint; what was logged after it is dropped.
+def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock) -> Training:
+    """The training as the newest checkpoint has it, on the device of the views; what was logged after it is dropped.
 
     Raises:
         InputError: the run has no checkpoint, or is past the last stage that was asked for.
@@ -153,25 +120,23 @@ def restore(run: Run, stages: Sequence[Stage], config: Config, device: torch.dev
     if newest is None:
         raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
     saved = checkpoint.load(newest)
-    stage = next((stage for stage in stages if stage.name == saved.state["stage"]), None)
-    if stage is None:
-        raise InputError(
-            f"{newest}: past the stage that --stop-after {config.stop_after} ends with; leave the flag out"
-        )
-    kept = {k.removeprefix(DENSIFIER): v.to(device) for k, v in saved.optim.items() if k.startswith(DENSIFIER)}
-    state = replace(begun(stage, model_of(stage, saved.model, config).to(device), kept), done=saved.state["done"])
-    load_optimizer(state.optimizer, saved.optim)
+    device = views[0].photos.device
+    layered = [view.to(device) for view in with_layers(views, saved.model)]
+    try:
+        training = Training.resume(stages_of(config, layered, dataset.mask_mode), saved, device)
+    except InputError as error:
+        raise InputError(f"{newest}: {error}; leave out --stop-after {config.stop_after}") from None
     if config.resume:
         clock.add(saved.state["seconds"])
         run.forget_events_after(saved.step)
-    return state
+    return training
 
 
-def export(run: Run, state: State, dataset: Dataset) -> int:
+def export(run: Run, training: Training, dataset: Dataset, config: Config) -> int:
     """splats.ply in the frame of the given cameras, and where viewers look for it; returns how many there are."""
-    splats = state.splats().to("cpu")
+    splats = plan_stages(config)[-1].exported(training.state.model).to("cpu")
     save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
-    write_viewer_layout(run, state.step, splats.sh_degree)
+    write_viewer_layout(run, training.step, splats.sh_degree)
     return len(splats)
 
 

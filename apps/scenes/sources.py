@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gs_reg.data_tools.dataset import Dataset, finer, load_scene
 from gs_reg.data_tools.depth.sources import DepthSource, depth_source
@@ -15,9 +15,9 @@ from gs_reg.geometry import similarity_scale
 
 from ..runs.folder import Run
 from ..runs.progress import say
+from .config import Config
 
-T = TypeVar("T")
-TOLD = ("size", "gives", "why", "used as", "licence")
+ABOUT = ("size", "gives", "why", "used as", "licence")
 """Of what a source says of itself, that which is printed."""
 
 
@@ -28,8 +28,8 @@ class Sources:
     about_flow: Mapping[str, str]
 
 
-def find_sources(config: Any, dataset: Dataset) -> Sources:
-    """The sources that the flags of a `job.Config` name, each told in a line.
+def find_sources(config: Config, dataset: Dataset) -> Sources:
+    """The sources that the flags name, each said in a line.
 
     Raises:
         InputError, MissingPart: they are not there; says what to do.
@@ -41,13 +41,13 @@ def find_sources(config: Any, dataset: Dataset) -> Sources:
     sources = Sources(depth, flow, {**flow.about, **unused})
     for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
         more = "; ".join(
-            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in TOLD if key in about
+            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in ABOUT if key in about
         )
         say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
     return sources
 
 
-def in_finer_photos(depth: DepthSource, config: Any, dataset: Dataset) -> DepthSource:
+def in_finer_photos(depth: DepthSource, config: Config, dataset: Dataset) -> DepthSource:
     """The source, looking at larger copies of the photos where they are asked for and there."""
     if config.depth.finer <= 1 or config.depth.source == "files":
         return depth
@@ -63,14 +63,9 @@ def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> Non
     run.write_json("sources.json", {"depth": {**sources.depth.about, **details}, "flow": dict(sources.about_flow)})
 
 
-def absolute(config: T) -> T:
-    """A `job.Config` whose sources are found from any folder, so that, stored, it repeats its run."""
-    asked: Any = config
-    depth, flow = asked.depth, asked.flow
+def absolute(config: Config) -> Config:
+    """The config with sources that are found from any folder, so that, stored, it repeats its run."""
+    depth, flow = config.depth, config.flow
     path = str(Path(depth.path).resolve()) if depth.path and Path(depth.path).exists() else depth.path
-    aliked = depth.aliked and depth.aliked.resolve()
-    return replace(
-        asked,
-        depth=replace(depth, path=path, aliked=aliked),
-        flow=replace(flow, path=flow.path and flow.path.resolve()),
-    )
+    depth = replace(depth, path=path, aliked=depth.aliked and depth.aliked.resolve())
+    return replace(config, depth=depth, flow=replace(flow, path=flow.path and flow.path.resolve()))

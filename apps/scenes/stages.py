@@ -1,97 +1,126 @@
-"""The stages of a run's training: on the rays of the photos first, then free. Each has its model, terms and steps."""
+"""The stages of a reconstruction: Gaussians on the rays of the photos first, then free ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from gs_reg.densify import Densifier, DensifyConfig
-from gs_reg.dropout import baked
-from gs_reg.fit import FitConfig, Model
-from gs_reg.models.coherent import Coherent
-from gs_reg.models.free import Free, FreeConfig
+from gs_reg.data_tools.masks import MaskMode
+from gs_reg.densify import DensifyConfig, density_control
+from gs_reg.dropout import Dropout
+from gs_reg.errors import InputError
+from gs_reg.models.coherent import Coherent, layer_maps
+from gs_reg.models.free import Free
 from gs_reg.models.pixel_aligned import PixelAligned
-from gs_reg.optim import make_optimizer
+from gs_reg.stages import Stage
+from gs_reg.state import Model
+from gs_reg.terms import check_needs, cost_of
 from gs_reg.terms.scene import SceneTerms
-from gs_reg.types import Splats
+from gs_reg.types import Splats, Views
+
+from .config import Config
+from .flags import TrainConfig
+from .shots import Shots
 
 
 @dataclass(frozen=True)
-class FreeStage:
-    """Gaussians that may leave their rays; 0 steps = none."""
+class StagePlan:
+    """What the flags say of a stage."""
 
-    model: FreeConfig = field(default_factory=FreeConfig)
-    terms: SceneTerms = field(default_factory=SceneTerms)
-    train: FitConfig = field(default_factory=lambda: FitConfig(steps=0))
-    densify: DensifyConfig = DensifyConfig()
-
-
-@dataclass(frozen=True)
-class Stage:
     name: str
-    before: int
-    """Steps of the stages before it."""
+    flag: str
+    """What the names of its flags begin with."""
+    model: type[Coherent] | type[PixelAligned] | type[Free]
+    sh_degree: int
     terms: SceneTerms
-    fit: FitConfig
+    train: TrainConfig
     densify: DensifyConfig = DensifyConfig()
 
-
-@dataclass
-class State:
-    """Where a run is: in which stage, with which model, optimiser and densifier, after how many steps of that stage."""
-
-    stage: Stage
-    model: Model
-    optimizer: torch.optim.Optimizer
-    done: int
-    densifier: Densifier | None = None
-
-    def splats(self) -> Splats:
-        """As they are drawn and exported, without gradient."""
+    def exported(self, model: Model) -> Splats:
+        """The Gaussians as they are drawn when none is left out, without gradient."""
         with torch.no_grad():
-            return baked(self.model(), self.stage.fit.dropout)
-
-    @property
-    def step(self) -> int:
-        """Steps since the run began."""
-        return self.stage.before + self.done
+            return Dropout(self.train.dropout).bake(model.canonical())
 
 
-def begun(stage: Stage, model: Model, densifier: dict[str, torch.Tensor] | None = None) -> State:
-    """The start of a stage; `densifier` holds the tensors of another one that is to go on."""
-    densify = None if stage.densify.method == "none" else Densifier(stage.densify, densifier)
-    return State(stage, model, make_optimizer(model.parameter_groups(), stage.fit.optim.selective), 0, densify)
+def _plans(config: Config) -> tuple[StagePlan, StagePlan]:
+    """Of Gaussians on rays, and of free ones."""
+    c = config
+    on_rays = Coherent if c.coherent.on else PixelAligned
+    rays = StagePlan("rays", "", on_rays, c.model.sh_degree, c.terms, c.train)
+    return rays, StagePlan("free", "free.", Free, c.free.model.sh_degree, c.free.terms, c.free.train, c.free.densify)
 
 
-def stages_of(config) -> tuple[Stage, ...]:
-    """The stages that a `job.Config` asks for."""
-    rays = Stage("rays", 0, config.terms, config.train)
-    if config.start == "random":
-        rays = Stage("free", 0, config.free.terms, config.free.train, config.free.densify)
-    if config.stop_after == "init":
-        return (replace(rays, fit=replace(rays.fit, steps=0)),)
-    if config.start == "random":
-        return (rays,)
-    if config.free.train.steps == 0:
-        return (rays,)
-    return rays, Stage("free", config.train.steps, config.free.terms, config.free.train, config.free.densify)
+def plan_stages(config: Config) -> tuple[StagePlan, ...]:
+    """The stages that are asked for, whatever the photos."""
+    c, (rays, free) = config, _plans(config)
+    first = free if c.start == "random" else rays
+    if c.stop_after == "init":
+        return (replace(first, train=replace(first.train, steps=0)),)
+    return (rays, free) if first is rays and c.free.train.steps > 0 else (first,)
 
 
-def steps_of(stages: Sequence[Stage]) -> int:
-    return stages[-1].before + stages[-1].fit.steps
+def check_terms(config: Config) -> None:
+    """Refuses terms that need what the model or the photos of their stage do not have.
+
+    Raises:
+        InputError: names the flag.
+    """
+    if config.coherent.on and config.start == "random":
+        raise InputError("--coherent.on with --start random: it starts from depth; drop one of the two")
+    for plan in _plans(config):
+        views = {"images", "layers"} if plan.model is Coherent else {"images"}
+        try:
+            check_needs(plan.terms, plan.model, views, f"{plan.flag}terms")
+        except InputError as error:
+            raise InputError(f"{error}; {_remedy(plan, config)}") from None
 
 
-def following(stage: Stage, state: State, config) -> State:
-    """The start of the free stage, from what the stage on rays has learned."""
-    return begun(stage, Free.from_splats(state.splats(), config.free.model))
+def _remedy(plan: StagePlan, config: Config) -> str:
+    if plan.model is Free:
+        return "only Gaussians on the rays of the photos have that: use it with --terms, or leave it out"
+    return "leave it out" if config.coherent.on else "add --coherent.on, or start from --preset paper"
 
 
-def model_of(stage: Stage, tensors: dict[str, torch.Tensor], config) -> Model:
-    """The stage's model, from the tensors of a checkpoint."""
-    if stage.name == "free":
+def stages_of(config: Config, views: Sequence[Views], mode: MaskMode, first: Model | None = None) -> list[Stage]:
+    """The stages on these photos; `first` is the model that the first one begins with, where it is to begin."""
+
+    def begin(plan: StagePlan, before: StagePlan | None, model: Model | None) -> Model:
+        if before is None or model is None:
+            assert first is not None
+            return first
+        return Free.from_splats(before.exported(model), config.free.model)
+
+    plans = plan_stages(config)
+    return [
+        Stage(
+            plan.name,
+            plan.train,
+            Shots(views, mode, config.seed, plan.train, plan.sh_degree),
+            cost_of(plan.terms),
+            begin=lambda model, plan=plan, before=before: begin(plan, before, model),
+            load=lambda tensors, plan=plan: model_of(plan, tensors, config),
+            density=lambda plan=plan: density_control(plan.densify, config.seed),
+        )
+        for plan, before in zip(plans, (None, *plans), strict=False)
+    ]
+
+
+def model_of(plan: StagePlan, tensors: Mapping[str, Tensor], config: Config) -> Model:
+    """A stage's model, from the tensors of its state dict."""
+    tensors = dict(tensors)
+    if plan.model is Free:
         return Free(tensors, config.free.model)
-    if config.coherent.on:
+    if plan.model is Coherent:
         return Coherent(tensors, config.coherent.decoders, config.model)
     return PixelAligned(tensors, config.model)
+
+
+def with_layers(views: Sequence[Views], tensors: Mapping[str, Tensor]) -> list[Views]:
+    """The views with the depth layers that a model's state dict keeps, if it does."""
+    if "layers" not in tensors:
+        return list(views)
+    maps = layer_maps(tensors["layers"], tensors["sizes"])
+    return [replace(view, layers=layers) for view, layers in zip(views, maps, strict=True)]

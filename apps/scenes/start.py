@@ -11,13 +11,13 @@ import torch
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.sources import Depths, DepthSource
 from gs_reg.data_tools.depth.sparse import find_overlaps
-from gs_reg.fit import Model
 from gs_reg.init.fill import fill_unseen
 from gs_reg.init.random import random_splats
 from gs_reg.models.coherent import Coherent
 from gs_reg.models.free import Free
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
 from gs_reg.render import render
+from gs_reg.state import Model
 from gs_reg.types import Splats, Views
 
 from ..runs.progress import say, stage_bar

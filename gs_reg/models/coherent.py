@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from gs_reg.models.decoders import ViewDecoder
-from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig, base_opacity, carriers, stride_of
+from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig, base_opacity, pixel_grid, stride_of
+from gs_reg.optim import ParameterGroup, Triangles
 from gs_reg.types import Splats, Views
 
 PUBLISHED_OPACITY = {2: 0.6, 3: 0.5, 4: 0.35}
@@ -86,7 +87,7 @@ class Coherent(nn.Module):
         `matches` are, for every pixel, inverse depths along its ray from other photos and their worth in pixels.
         """
         stride = stride_of(views, rows)
-        keep = [carriers(view, stride).flatten() for view in views]
+        keep = [pixel_grid(view, stride).flatten() for view in views]
         aligned = PixelAligned.from_views(views, depths, rows)
         opacity = PUBLISHED_OPACITY.get(len(views), base_opacity(len(views)))
         aligned.opacity_logits.data.fill_(torch.tensor(opacity).logit())
@@ -126,13 +127,19 @@ class Coherent(nn.Module):
 
     def layer_maps(self) -> list[UInt8[Tensor, "1 _ _"]]:
         """Depth layers of every view."""
-        sizes = self.sizes.tolist()
-        flat = self.layers.split([height * width for height, width in sizes])
-        return [part.reshape(1, *size) for part, size in zip(flat, sizes, strict=True)]
+        return layer_maps(self.layers, self.sizes)
 
     def depths_of(self, splats: Splats) -> Float[Tensor, "N"]:
         """Camera-space z of this model's splats in their own photos."""
         return self.rows.depths_of(splats)
+
+    def match_errors(self, splats: Splats) -> tuple[Float[Tensor, "N J"], Float[Tensor, "N J"]]:
+        """Distances to the flow's matches in pixels of the other photos, and what each match is worth in pixels."""
+        inverse_depth = 1 / self.depths_of(splats)
+        return self.match_pixels * (inverse_depth[:, None] - self.match_inverse_depth), self.match_pixels
+
+    def canonical(self) -> Splats:
+        return self()
 
     def forward(self, views: Views | None = None) -> Splats:
         """The splats, with the decoders' output in them; the same for every view."""
@@ -152,24 +159,28 @@ class Coherent(nn.Module):
             values.append(out[0].gather(0, layers.long()).flatten())
         return torch.cat([*values, values[0].new_zeros(1)]).index_select(0, self.pixel)
 
-    def parameter_groups(self) -> list[dict]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         c = self.config
         left = {"dc"} if c.freeze_dc else set()
         left |= {"residual"} if self.depth_decoder else set()
         left |= {"opacity_logits"} if self.opacity_decoder else set()
-        groups = [group for group in self.rows.parameter_groups() if group["name"] not in left]
-        for group in groups:
-            if group["name"] == "log_sizes":
-                group["from"] = c.sizes_from
+        groups = [group for group in self.rows.parameter_groups() if group.name not in left]
+        groups = [replace(g, start=c.sizes_from) if g.name == "log_sizes" else g for g in groups]
         decoders = (
             ("depth", self.depth_decoder, c.lr_depth, c.half_cycles),
             ("opacity", self.opacity_decoder, c.lr_opacity, c.half_cycles / 2),
         )
         for kind, decoder, rate, turns in decoders:
-            cycle = {"half_cycles": turns, "lowest": LOWEST_RATE[kind], "weight_decay": c.weight_decay}
-            for name, weight in decoder.named_parameters() if decoder else ():
-                groups.append({"name": f"{kind}_decoder.{name}", "params": [weight], "lr": rate} | cycle)
+            if decoder is not None:
+                tensors, cycle = list(decoder.parameters()), Triangles(turns, LOWEST_RATE[kind])
+                groups.append(ParameterGroup(f"{kind}_decoder", tensors, rate, cycle, weight_decay=c.weight_decay))
         return groups
+
+
+def layer_maps(layers: UInt8[Tensor, "P"], sizes: Int[Tensor, "V 2"]) -> list[UInt8[Tensor, "1 _ _"]]:
+    """Depth layers of every view, from the tensors of a state dict."""
+    flat = layers.split([height * width for height, width in sizes.tolist()])
+    return [part.reshape(1, *size) for part, size in zip(flat, sizes.tolist(), strict=True)]
 
 
 def capacities(views: int, config: CoherentConfig) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
+from gs_reg.optim import ParameterGroup
 from gs_reg.types import Splats, Views
 
 
@@ -87,6 +88,9 @@ class Free(nn.Module):
             extra={"filled": self.filled},
         )
 
+    def canonical(self) -> Splats:
+        return self()
+
     @torch.no_grad()
     def edit(self, edit: Edit) -> None:
         """Gathers all rows and takes the new values; where the centre is as it was, the offset keeps its bits."""
@@ -104,7 +108,7 @@ class Free(nn.Module):
         for name, value in (tensors | patch).items():
             setattr(self, name, nn.Parameter(value) if isinstance(getattr(self, name), nn.Parameter) else value)
 
-    def parameter_groups(self) -> list[dict]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         c = self.config
         rates = {
             "offset": (self.offset, c.lr_offset),
@@ -114,4 +118,4 @@ class Free(nn.Module):
             "dc": (self.dc, c.lr_color),
             "sh_rest": (self.sh_rest, c.lr_color / 20),
         }
-        return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
+        return [ParameterGroup(name, [p], lr, axis="gaussians") for name, (p, lr) in rates.items() if p.numel()]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gs_reg import _ops
 from gs_reg.geometry import camera_rays
+from gs_reg.optim import ParameterGroup
 from gs_reg.sh import rgb_to_sh
 from gs_reg.types import Cameras, Splats, Views
 
@@ -118,6 +119,10 @@ class PixelAligned(nn.Module):
         """Camera-space z of every Gaussian in its own photo."""
         return self.start * torch.exp(self.config.depth_range * torch.tanh(self.residual))
 
+    def depth_residuals(self) -> Float[Tensor, "N"]:
+        """Log of the depth over the measured one, in standard deviations of the measurement."""
+        return (self.depths().log() - self.start.log()) / self.spread
+
     def depths_of(self, splats: Splats) -> Float[Tensor, "N"]:
         """Camera-space z of this model's splats in their own photos."""
         return ((splats.means - self.origins) * self.rays).sum(-1) / self.rays.square().sum(-1)
@@ -125,6 +130,9 @@ class PixelAligned(nn.Module):
     def forward(self, views: Views | None = None) -> Splats:
         """The splats; the same for every view."""
         return self.placed(self.residual, self.opacity_logits)
+
+    def canonical(self) -> Splats:
+        return self()
 
     def placed(self, residual: Float[Tensor, "N"], opacity_logits: Float[Tensor, "N"]) -> Splats:
         """The splats for residuals and opacities from elsewhere."""
@@ -146,7 +154,7 @@ class PixelAligned(nn.Module):
         depth = self.start * torch.exp(reach * torch.tanh(residual))
         return self.origins + depth[:, None] * self.rays, self.log_sizes + depth.log()[:, None]
 
-    def parameter_groups(self) -> list[dict]:
+    def parameter_groups(self) -> list[ParameterGroup]:
         c = self.config
         rates = {
             "residual": (self.residual, c.lr_depth),
@@ -155,7 +163,7 @@ class PixelAligned(nn.Module):
             "dc": (self.dc, c.lr_color),
             "sh_rest": (self.sh_rest, c.lr_color / 20),
         }
-        return [{"name": name, "params": [p], "lr": lr} for name, (p, lr) in rates.items() if p.numel()]
+        return [ParameterGroup(name, [p], lr, axis="gaussians") for name, (p, lr) in rates.items() if p.numel()]
 
 
 def stride_of(views: Sequence[Views], config: PixelAlignedConfig) -> int:
@@ -164,7 +172,7 @@ def stride_of(views: Sequence[Views], config: PixelAlignedConfig) -> int:
     return max(config.stride, math.ceil(math.sqrt(pixels / config.max_gaussians)))
 
 
-def carriers(view: Views, stride: int) -> Bool[Tensor, "H W"]:
+def pixel_grid(view: Views, stride: int) -> Bool[Tensor, "H W"]:
     """The pixels of one view that carry a Gaussian."""
     keep = torch.zeros(view.photos.shape[1:3], dtype=torch.bool)
     keep[stride // 2 :: stride, stride // 2 :: stride] = True
@@ -175,7 +183,7 @@ def _rows(
     view: Views, depth: Float[Tensor, "H W"], spread: Float[Tensor, "H W"], config: PixelAlignedConfig, stride: int
 ) -> dict[str, Tensor]:
     """The tensors that differ from pixel to pixel, for the pixels of one view that carry a Gaussian."""
-    keep = carriers(view, stride)
+    keep = pixel_grid(view, stride)
     origin, ray = world_rays(view.cameras)
     focal = (view.cameras.Ks[0, 0, 0] + view.cameras.Ks[0, 1, 1]) / 2
     count = int(keep.sum())

@@ -1,20 +1,23 @@
 """Costs as values: a term is a frozen dataclass with a weight, the total is the sum of one mapping in one place.
 
-To add one: a dataclass with `weight` and `__call__(context) -> scalar`, a field where terms are grouped, a test.
+To add one: a dataclass with `weight` and `__call__(context) -> scalar`, a field where terms are grouped, a test. A term
+that needs more of the model than every model has says so: `needs` is a Protocol with the methods that it calls.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from gs_reg.errors import InputError
+from gs_reg.shot import Shot
 from gs_reg.ssim import l1_and_dssim
-from gs_reg.types import Render, Splats, Views
+from gs_reg.types import Cameras, Render, Splats, Views
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,13 @@ class Context:
     steps: int
     model: Any
     splats: Splats
+    """As they were drawn: of a dropped Gaussian the opacity is 0."""
     image: Render
-    views: Views
+    shot: Shot
+
+    @property
+    def views(self) -> Views:
+        return self.shot.views
 
     @property
     def progress(self) -> float:
@@ -38,10 +46,18 @@ class Context:
         """Both photometric costs, for one pass over the image gives both."""
         return l1_and_dssim(self.image.colors, self.views.photos, self.views.masks)
 
+    def draw(self, cameras: Cameras) -> Render:
+        """The same splats at another size, crop or camera, drawn as this step draws; differentiable."""
+        return self.shot.draw(self.splats, cameras)
+
 
 @runtime_checkable
 class Term(Protocol):
-    """Unweighted cost of a step; a `weight` of 0 is the only switch."""
+    """Unweighted cost of a step; a `weight` of 0 is the only switch.
+
+    It may have `needs`, a runtime-checkable Protocol of methods that its model must have, and `needs_views`, names of
+    fields of Views that must be there.
+    """
 
     @property
     def weight(self) -> float: ...
@@ -49,7 +65,41 @@ class Term(Protocol):
     def __call__(self, context: Context) -> Tensor: ...
 
 
-def evaluate(terms: Any, context: Context) -> Mapping[str, Tensor]:
-    """Weighted values of a dataclass of terms by field name; terms of weight 0 are not computed."""
-    named = {field.name: getattr(terms, field.name) for field in dataclasses.fields(terms)}
-    return {name: term.weight * term(context) for name, term in named.items() if term.weight != 0}
+Terms = Any
+"""A dataclass of terms, or a mapping of names to terms."""
+
+
+def named(terms: Terms) -> dict[str, Term]:
+    """The terms that count, by name: those whose weight is not 0."""
+    if not isinstance(terms, Mapping):
+        terms = {field.name: getattr(terms, field.name) for field in dataclasses.fields(terms)}
+    return {name: term for name, term in terms.items() if term.weight != 0}
+
+
+def evaluate(terms: Terms, context: Context) -> Mapping[str, Tensor]:
+    """Weighted values of the terms by name; terms of weight 0 are not computed."""
+    return {name: term.weight * term(context) for name, term in named(terms).items()}
+
+
+def cost_of(terms: Terms) -> Callable[[Context], Mapping[str, Tensor]]:
+    """The terms as the cost that `fit` takes."""
+    return partial(evaluate, terms)
+
+
+def check_needs(terms: Terms, model: type, views: Collection[str], flag: str = "terms") -> None:
+    """Refuses terms that count and need what is not there, before anything long starts.
+
+    `model` is the class of the model, `views` names the fields of Views that will be known, `flag` is the name of the
+    terms' group on the command line.
+
+    Raises:
+        InputError: names the flag and what is missing.
+    """
+    for name, term in named(terms).items():
+        needs = getattr(term, "needs", None)
+        if needs is not None and not issubclass(model, needs):
+            what = " ".join((needs.__doc__ or needs.__name__).split()).rstrip(".")
+            raise InputError(f"--{flag}.{name}.weight: not available for {model.__name__}: it needs {what}")
+        missing = [field for field in getattr(term, "needs_views", ()) if field not in views]
+        if missing:
+            raise InputError(f"--{flag}.{name}.weight: not available here: it needs views with {', '.join(missing)}")

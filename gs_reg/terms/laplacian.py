@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from gs_reg.neighbors import roughness
+from gs_reg.neighbors import Graph, roughness
 from gs_reg.terms import Context
+
+
+@runtime_checkable
+class Neighborhood(Protocol):
+    """Gaussians on a graph of neighbours."""
+
+    def graph(self) -> Graph:
+        """Weighted edges between the rows."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,8 @@ class Laplacian:
 
     The attributes are those `extra` columns of the splats that bear the names of the fields here.
     """
+
+    needs: ClassVar[type] = Neighborhood
 
     weight: float = 0.0
     """Weight of the difference to the neighbours; it falls along a cosine to `final` of that."""
@@ -45,4 +57,4 @@ class Laplacian:
         features = torch.cat(list(columns.values()), dim=1)
         attributes = torch.cat([features.new_full((c.shape[1],), getattr(self, name)) for name, c in columns.items()])
         falling = self.final + (1 - self.final) * (1 + math.cos(math.pi * context.progress)) / 2
-        return falling * roughness(features, context.model.graph, attributes)
+        return falling * roughness(features, context.model.graph(), attributes)

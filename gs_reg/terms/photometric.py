@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from gs_reg.terms import Context
 class L1:
     """Mean absolute difference of colours."""
 
+    needs_views: ClassVar[tuple[str, ...]] = ("images",)
+
     weight: float = 0.8
     """Weight of the mean absolute colour difference."""
 
@@ -27,6 +30,8 @@ class L1:
 class Ssim:
     """1 - SSIM (11x11 Gaussian window of sigma 1.5, zero padding)."""
 
+    needs_views: ClassVar[tuple[str, ...]] = ("images",)
+
     weight: float = 0.2
     """Weight of 1 - SSIM."""
 
@@ -37,6 +42,8 @@ class Ssim:
 @dataclass(frozen=True)
 class MultiLevelL1:
     """Mean absolute colour difference on a pyramid of 2x2 means, the levels weighted 1, 1/4, 1/8, 1/16, 1/32."""
+
+    needs_views: ClassVar[tuple[str, ...]] = ("images",)
 
     weight: float = 0.0
     """Weight of the mean absolute colour difference over a pyramid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -66,6 +67,8 @@ class DisparityTV:
     Difference first, then mask: a pair counts only if both ends are drawn.
     """
 
+    needs_views: ClassVar[tuple[str, ...]] = ("images",)
+
     weight: float = 0.0
     """Weight of the total variation of rendered disparity."""
     edge: float = 0.1
@@ -85,6 +88,8 @@ class LayeredTV:
     Unlike the published term: difference first, then mask, so that a layer's border is no edge; and each part is a mean
     over the pairs that it keeps.
     """
+
+    needs_views: ClassVar[tuple[str, ...]] = ("layers",)
 
     weight: float = 0.0
     """Weight of the total variation of rendered disparity inside depth layers."""

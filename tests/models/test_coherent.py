@@ -1,15 +1,19 @@
 """CoherentGS: decoders move every pixel, depth stays positive, sizes stay tied, tensors alone rebuild the model."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
-from gs_reg.fit import FitConfig, Model, fit
+from gs_reg.fit import FitConfig, fit
 from gs_reg.geometry import project
 from gs_reg.models.coherent import Coherent, CoherentConfig, capacities
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
-from gs_reg.optim import load_optimizer, make_optimizer, optimizer_tensors
+from gs_reg.render import RenderConfig
+from gs_reg.shot import Shot
+from gs_reg.state import Model, State
+from gs_reg.terms import cost_of
 from gs_reg.terms.correspondence import FlowConsistency
 from gs_reg.terms.photometric import L1, MultiLevelL1
 from gs_reg.terms.scene import SceneTerms
@@ -112,14 +116,14 @@ def test_a_shrunken_decoder_has_fewer_levels_and_the_same_rows():
 def test_every_parameter_in_a_group_gets_a_gradient_and_frozen_ones_are_in_none():
     model = model_of(TWO, sh_degree=1)
     model_ids = {id(p) for name, p in model.named_parameters() if name not in ("rows.residual", "rows.opacity_logits")}
-    assert {id(p) for g in model.parameter_groups() for p in g["params"]} == model_ids
+    assert {id(p) for g in model.parameter_groups() for p in g.tensors} == model_ids
     splats = model()
     (splats.means.sum() + splats.log_scales.sum() + splats.opacities.sum() + splats.sh.sum()).backward()
-    assert all(p.grad is not None and p.grad.any() for g in model.parameter_groups() for p in g["params"])
-    names = {g["name"] for g in model_of(TWO, replace(SMALL, freeze_dc=True)).parameter_groups()}
+    assert all(p.grad is not None and p.grad.any() for g in model.parameter_groups() for p in g.tensors)
+    names = {g.name for g in model_of(TWO, replace(SMALL, freeze_dc=True)).parameter_groups()}
     assert "dc" not in names
     free = model_of(TWO, replace(SMALL, decode_depth=False, decode_opacity=False))
-    assert {g["name"] for g in free.parameter_groups()} == {"residual", "opacity_logits", "log_sizes", "dc"}
+    assert {g.name for g in free.parameter_groups()} == {"residual", "opacity_logits", "log_sizes", "dc"}
 
 
 def test_made_up_rows_stay_where_they_are():
@@ -143,25 +147,28 @@ def test_capacities_beyond_the_published_views():
 TERMS = SceneTerms(l1=L1(0.0), pyramid=MultiLevelL1(0.8), layered=LayeredTV(0.1), flow=FlowConsistency(0.1))
 
 
-def run(model, optimizer, first, last):
-    config = FitConfig(steps=8, multisample=3, multisample_from=0.3)
-    loop = fit(model, lambda n: TWO[n % 2], TERMS, config, optimizer, first=first)
-    return [step.loss for _, step in zip(range(first, last), loop, strict=False)]
+CONFIG = FitConfig(steps=8)
+
+
+def run(state, last):
+    def shoot(step):
+        return Shot(TWO[step % 2], RenderConfig(supersample=1 + step % 3))
+
+    loop = fit(state, shoot, cost_of(TERMS), CONFIG)
+    return [step.loss for _, step in zip(range(state.step, last), loop, strict=False)]
 
 
 def test_resume_from_tensors_gives_the_same_bits():
     matches = [(torch.full((18, 24, 1), 0.45), torch.full((18, 24, 1), 4.0))] * 2
-    model = model_of(TWO, matches=matches)
-    optimizer = make_optimizer(model.parameter_groups())
-    unbroken = run(model, optimizer, 0, 8)
-    other = model_of(TWO, matches=matches)
-    other_optimizer = make_optimizer(other.parameter_groups())
-    run(other, other_optimizer, 0, 5)
-    saved, state = other.state_dict(), optimizer_tensors(other_optimizer)
-    fresh = Coherent({k: v.clone() for k, v in saved.items()}, other.config, other.rows.config)
-    fresh_optimizer = make_optimizer(fresh.parameter_groups())
-    load_optimizer(fresh_optimizer, {k: v.clone() for k, v in state.items()})
-    assert run(fresh, fresh_optimizer, 5, 8) == unbroken[5:]
+    model, other = model_of(TWO, matches=matches), model_of(TWO, matches=matches)
+    unbroken = run(State.begin(model, CONFIG.optim), 8)
+    state = State.begin(other, CONFIG.optim)
+    run(state, 5)
+    saved = copy.deepcopy(state.tensors())
+    fresh = Coherent(saved["model"], other.config, other.rows.config)
+    resumed = State.begin(fresh, CONFIG.optim)
+    resumed.load(saved, 5)
+    assert run(resumed, 8) == unbroken[5:]
     for name, value in model.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[name]), name
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg.models.free import Free, FreeConfig
-from gs_reg.optim import make_optimizer
+from gs_reg.optim import Optimizer
 from gs_reg.types import Splats
 
 
@@ -41,9 +41,9 @@ def test_colour_of_higher_degree_is_kept_as_far_as_it_goes(degree):
 def test_a_step_moves_every_gaussian_by_the_same_share_of_its_size():
     given = some_splats()
     model = Free.from_splats(given, FreeConfig(lr_offset=0.25))
-    optimizer = make_optimizer(model.parameter_groups())
+    optimizer = Optimizer(model.parameter_groups())
     model().means.sum().backward()
-    optimizer.step()
+    optimizer.step(0, 1)
     moved = (model().means - given.means).abs() / given.scales[:, :1]
     torch.testing.assert_close(moved, torch.full((5, 3), 0.25), rtol=1e-4, atol=0)
 

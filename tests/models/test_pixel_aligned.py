@@ -68,7 +68,7 @@ def test_masked_pixels_carry_no_gaussian():
 def test_every_parameter_has_a_group_and_gets_a_gradient():
     model = model_of(photo_view(), sh_degree=1)
     groups = model.parameter_groups()
-    assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in model.parameters()}
+    assert {id(p) for g in groups for p in g.tensors} == {id(p) for p in model.parameters()}
     splats = model()
     (splats.means.sum() + splats.log_scales.sum() + splats.opacities.sum() + splats.sh.square().sum()).backward()
     assert all(p.grad is not None for p in model.parameters())

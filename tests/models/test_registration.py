@@ -7,8 +7,10 @@ from torch.nn.functional import conv2d
 from gs_reg.fit import FitConfig, fit
 from gs_reg.models.free import Free, FreeConfig
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
-from gs_reg.optim import make_optimizer
 from gs_reg.render import RenderConfig, render
+from gs_reg.shot import Shot
+from gs_reg.state import State
+from gs_reg.terms import cost_of
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Cameras, Views
 
@@ -74,7 +76,7 @@ def test_faint_gaussians_lie_on_the_photo(stride, supersample):
 def test_training_ends_on_the_photo():
     rays = PixelAligned.from_views([view()], [depth()], PixelAlignedConfig())
     assert shift_of(rays) > 0.1
-    optimizer = make_optimizer(rays.parameter_groups())
-    for _ in fit(rays, lambda step: view(), SceneTerms(), FitConfig(steps=200), optimizer):
+    config = FitConfig(steps=200)
+    for _ in fit(State.begin(rays, config.optim), lambda step: Shot(view()), cost_of(SceneTerms()), config):
         pass
     assert shift_of(rays) < 0.02

@@ -12,7 +12,10 @@ from tests.terms.test_scene_terms import context, photo
 
 @dataclass
 class OnAGraph:
-    graph: Graph
+    edges: Graph
+
+    def graph(self) -> Graph:
+        return self.edges
 
 
 def seen(step=0, **extra):

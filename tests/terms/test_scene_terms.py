@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gs_reg.shot import Shot
 from gs_reg.terms import Context, evaluate
 from gs_reg.terms.anchor import DepthAnchor
 from gs_reg.terms.correspondence import FlowConsistency
@@ -29,7 +30,7 @@ def context(colors, photo, *, depths=None, alphas=None, masks=None, step=0, step
         colors, alphas, depths * alphas, None, torch.zeros(1, 0, 2).to(photo), torch.zeros(1, 0, 2, dtype=torch.int32)
     )
     views = Views(cameras, photo, ("a",), masks, layers=layers)
-    return Context(step, steps, model, splats, image, views)
+    return Context(step, steps, model, splats, image, Shot(views))
 
 
 def photo(height=12, width=10, seed=0):
@@ -206,8 +207,8 @@ class _Matched:
     match_pixels: torch.Tensor
     depth: torch.Tensor
 
-    def depths_of(self, _splats):
-        return self.depth
+    def match_errors(self, _splats):
+        return self.match_pixels * (1 / self.depth[:, None] - self.match_inverse_depth), self.match_pixels
 
 
 def matched(depth):
@@ -243,8 +244,8 @@ class _Depths:
     start: torch.Tensor
     spread: torch.Tensor
 
-    def depths(self):
-        return self.now
+    def depth_residuals(self):
+        return (self.now.log() - self.start.log()) / self.spread
 
 
 def test_anchor_by_hand():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from gs_reg.apps import cli
-from gs_reg.apps.scenes.coherent import _aligned, coherent_start, with_layers
+from gs_reg.apps.scenes.coherent import _aligned, coherent_start
 from gs_reg.apps.scenes.presets import PRESETS
+from gs_reg.apps.scenes.stages import with_layers
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.flow_pairs import RayMatches
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
@@ -17,6 +18,7 @@ from gs_reg.metrics import psnr
 from gs_reg.models.coherent import Coherent, CoherentConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.render import RenderConfig, render
+from gs_reg.shot import Shot
 from gs_reg.terms import Context, evaluate
 
 SHORT = ["--preset", "paper-short", "--train.steps", "6", "--coherent.decoders.capacity", "2", "--stop-after", "train"]
@@ -91,11 +93,11 @@ def test_views_take_the_layers_that_the_model_keeps(start):
     views, depths = start
     stage = replace(PRESETS["paper"].coherent, decoders=CoherentConfig(capacity=1, layers=4))
     model = coherent_start(views, depths, None, stage, PixelAlignedConfig(), 0)
-    layered = with_layers(views, model)
+    layered = with_layers(views, model.state_dict())
     assert all(view.layers.shape == (1, 48, 64) and view.layers.max() == 3 for view in layered)
     near, far = (views[0].depths[layered[0].layers == n].mean() for n in (3, 0))
     assert near < far
-    assert with_layers(views, model.rows) == views
+    assert with_layers(views, model.rows.state_dict()) == views
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
@@ -106,10 +108,10 @@ def test_scale_of_the_world_changes_nothing(start, scale):
 
     def seen(views, depths):
         model = coherent_start(views, depths, None, stage, PixelAlignedConfig(), 0)
-        view, config = with_layers(views, model)[0], RenderConfig(near=1e-6)
+        view, config = with_layers(views, model.state_dict())[0], RenderConfig(near=1e-6)
         splats = model()
         image = render(splats, view.cameras, config)
-        return image.colors.detach(), evaluate(preset.terms, Context(0, 10, model, splats, image, view))
+        return image.colors.detach(), evaluate(preset.terms, Context(0, 10, model, splats, image, Shot(view)))
 
     moved = torch.tensor([1, 1, 1, scale])
     views = [replace(v, cameras=replace(v.cameras, viewmats=v.cameras.viewmats * moved)) for v in start[0]]
@@ -134,10 +136,20 @@ def test_presets_switch_every_part_of_the_method_on():
 
 def test_terms_without_their_layers_or_matches_are_refused(photos, capsys):
     words = ["reconstruct", str(photos), "--dry-run"]
-    assert cli.main([*words, "--preset", "rays", "--terms.flow.weight", "0.1"]) == 2
-    assert "--terms.flow.weight: not available there: add --coherent.on" in capsys.readouterr().err
-    assert cli.main([*words, "--preset", "paper", "--free.terms.layered.weight", "1"]) == 2
-    assert "--free.terms.layered.weight: not available there" in capsys.readouterr().err
+    refused = {
+        (
+            "rays",
+            "terms.flow",
+        ): "PixelAligned: it needs Gaussians on rays, with matches of their pixels",
+        ("rays", "terms.layered"): "it needs views with layers; add --coherent.on, or start from --preset paper",
+        ("paper", "terms.anchor"): "Coherent: it needs Gaussians on rays whose depth was measured",
+        ("paper", "free.terms.layered"): "it needs views with layers; only Gaussians on the rays",
+        ("best", "free.terms.anchor"): "not available for Free: it needs Gaussians on rays whose depth was measured",
+    }
+    for (preset, term), reason in refused.items():
+        assert cli.main([*words, "--preset", preset, f"--{term}.weight", "0.1"]) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert errors[-1].startswith(f"gs-reg: --{term}.weight: not available") and reason in errors[-1]
     assert cli.main([*words, "--preset", "paper"]) == 0
     assert cli.main([*words, "--preset", "paper", "--start", "random"]) == 2
     assert "starts from depth" in capsys.readouterr().err

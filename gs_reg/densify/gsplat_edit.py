@@ -1,8 +1,8 @@
-"""gsplat's strategies, and what they do told as an Edit.
+"""gsplat's strategies, and what they do as an Edit.
 
-They change dictionaries of parameters and optimisers. They are given stand-ins: beside means, quats, scales and
-opacities a column of row numbers, and optimisers whose state is row numbers too. What they make of those says where
-each Gaussian and its optimiser's state came from.
+The strategies change dictionaries of parameters and optimisers in place. Here they are given a column of row numbers
+beside means, quats, scales and opacities, and optimisers whose state is row numbers too. Where those end up says which
+row each new Gaussian, and its optimiser's state, came from.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Means2d:
 
 
 @dataclass
-class _Ledger:
+class _RowOptimizer:
     """An optimiser as gsplat sees it; `origin` is 1 + the row that the state is of, 0 where it starts anew. Doubles,
     as gsplat fills up with float zeros."""
 
@@ -46,7 +46,7 @@ class _Ledger:
     state: dict[nn.Parameter, dict[str, Tensor]]
 
     @classmethod
-    def of(cls, parameter: nn.Parameter) -> _Ledger:
+    def of(cls, parameter: nn.Parameter) -> _RowOptimizer:
         origin = torch.arange(1, len(parameter) + 1, dtype=torch.float64, device=parameter.device)
         return cls([{"params": [parameter]}], {parameter: {"origin": origin}})
 
@@ -79,7 +79,7 @@ def default_edit(
         strategy.check_sanity(params, optimizers)
         strategy.step_post_backward(params, optimizers, running, step, info)
 
-    edit = _told(splats, act)
+    edit = _as_edit(splats, act)
     state.update({name: value for name, value in running.items() if isinstance(value, Tensor)})
     return edit
 
@@ -95,7 +95,7 @@ def mcmc_edit(strategy: Any, splats: Splats, step: int, rate: float) -> Edit:
     def act(params, optimizers):
         strategy.step_post_backward(params, optimizers, state, step, info={}, lr=rate)
 
-    edit = _told(splats, act)
+    edit = _as_edit(splats, act)
     if edit is None:
         return Edit(patch={"means": splats.means})
     return edit
@@ -107,10 +107,10 @@ def _binomials(strategy: type) -> dict[str, Tensor]:
     return strategy().initialize_state()
 
 
-def _told(splats: Splats, act: Callable[[dict, dict], None]) -> Edit | None:
+def _as_edit(splats: Splats, act: Callable[[dict, dict], None]) -> Edit | None:
     given = {name: nn.Parameter(getattr(splats, ours)) for name, ours in COLUMNS.items()}
     rows = nn.Parameter(torch.arange(len(splats), device=splats.means.device), requires_grad=False)
-    params, optimizers = {**given, "rows": rows}, {name: _Ledger.of(p) for name, p in given.items()}
+    params, optimizers = {**given, "rows": rows}, {name: _RowOptimizer.of(p) for name, p in given.items()}
     act(params, optimizers)
     patch = {ours: params[name].detach() for name, ours in COLUMNS.items() if params[name] is not given[name]}
     if not patch:
