@@ -17,14 +17,14 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Scene, Views
 
-from . import masks, readers
-from .downscale import Downscale
-from .downscale import choose as choose_downscale
-from .frames import Frame, make_frame, read_frame, working_name
-from .masks import MaskMode
-from .readers.source import Kind, Source, SourceCamera
+from . import readers
+from .photos.downscale import Downscale
+from .photos.downscale import choose as choose_downscale
+from .photos.frames import Frame, make_frame, read_frame, working_name
+from .photos.masks import MaskChoice, MaskMode, find_masks
+from .photos.undistort import colmap_camera
+from .readers.types import Kind, Source, SourceCamera
 from .split import split
-from .undistort import colmap_camera
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
 
@@ -43,7 +43,7 @@ class ReadConfig:
     """Hold out every n-th photo from the first on, 0 = none; default the source's split, else 8 (0 for under 10)."""
     downscale: Literal["auto"] | float = "auto"
     """Shrink photos by this factor; auto = at most 1600 px on the long side."""
-    masks: masks.Asked = "auto"
+    masks: MaskChoice = "auto"
     """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
     auto = transparent for alpha channels, ignore for mask files."""
     mask_dir: Path | None = None
@@ -143,7 +143,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     root = source.described_in if not Path(path).is_dir() else Path(path)
     downscale = choose_downscale(config.downscale, source.frames)
     mask_options = config.mask_dir, config.mask_invert, config.mask_erode
-    mode, mask_sources, mask_notes = masks.find_masks(source.frames, config.masks, root, *mask_options)
+    mode, mask_sources, mask_notes = find_masks(source.frames, config.masks, root, *mask_options)
     source_from_world = _normalisation(source)
     made = [
         make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gs_reg.data_tools.masks import MaskMode
+from gs_reg.data_tools.photos.masks import MaskMode
 from gs_reg.fit import Step, fit, shuffled
 from gs_reg.types import Views
 

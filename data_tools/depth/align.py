@@ -16,8 +16,8 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Views
 
-from ..flow_pairs import RayMatches
 from .fill import fill_inverse_depth
+from .ray_matches import RayMatches
 from .types import DepthMap
 
 FEWEST_MATCHES = 20

@@ -8,11 +8,11 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos
-from .colmap_files import check_binaries
-from .files import first_line
+from ..photos.images import list_photos
+from .colmap_binaries import check_binaries
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line
+from .types import Source, SourceCamera, SourceFrame
 
 TOO_NEAR = 1e-3
 """Points nearer to a camera than this share of the scene's size are dropped: nobody could have triangulated them."""

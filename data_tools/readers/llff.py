@@ -9,10 +9,10 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos
-from .files import first_line
+from ..photos.images import list_photos
 from .folders import images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line
+from .types import Source, SourceCamera, SourceFrame
 
 NEAREST = 0.75
 """The nearest depth of all photos becomes 1 / 0.75 world units."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from .files import number, pinhole_params, read_text
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import number, pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 
 def find(root: Path) -> Path | None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from ..images import read_header
-from .files import first_line, number
+from ..photos.images import read_header
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line, number
+from .types import Source, SourceCamera, SourceFrame
 
 PARTS = ("train", "val", "test")
 OPENCV = ("k1", "k2", "p1", "p2")

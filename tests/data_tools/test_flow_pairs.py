@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gs_reg.data_tools import synthetic
-from gs_reg.data_tools.flow_pairs import LARGEST_MISS, DepthFlow, flow_pairs, ray_matches, returns
+from gs_reg.data_tools.depth.ray_matches import ray_matches
+from gs_reg.data_tools.flow.pairs import LARGEST_MISS, DepthFlow, flow_pairs, returns
 from gs_reg.data_tools.synthetic import Rig, flow
 from gs_reg.types import Views
 

@@ -4,9 +4,9 @@ from gs_reg.errors import InputError, MissingPart
 
 from ..aliked import Aliked
 from .files import FileMaps
-from .fitted import Fitted
-from .measured import Measured
-from .ours import Ours
+from .metric import Measured
+from .mvs import Ours
+from .relative import Fitted
 from .types import Depths, DepthSource, DepthSourceConfig
 
 __all__ = ["DepthSource", "DepthSourceConfig", "Depths", "depth_source"]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos, read_header, read_pixels
+from ..photos.images import list_photos, read_header, read_pixels
 from . import colmap
 from .folders import images_folder
-from .source import Source
+from .types import Source
 
 NATIVE = frozenset({".jpg", ".jpeg", ".png"})
 """What COLMAP reads as it is; the rest is converted."""

@@ -11,18 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.types import Cameras, Views
 
-from .depth.consistency import agreement
-from .depth.frames import make_frame
-from .flow import DisFlow, Flow
+from .dis import DisFlow
+from .types import Flow
 
 ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS, CLOSING = 1.4, 1.5, 5
-SAME_SURFACE = 0.03
-"""Depths within this share of one another are of one surface."""
 
 
 def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
@@ -34,24 +31,6 @@ def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) ->
         seen |= matched(view, other, flow)
     kernel = np.ones((CLOSING, CLOSING), np.uint8)
     return torch.from_numpy(cv2.morphologyEx(seen.numpy().astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0)
-
-
-def seeing_views(views: Sequence[Views], depths: Sequence[Float[Tensor, "_ _"]]) -> tuple[Int[Tensor, "_ _"], ...]:
-    """How many of the views see the surface at each pixel, its own view included, by a test against their depths.
-
-    Depth 0 = nothing there, which 0 views see.
-    """
-    frames = [make_frame(view, float("inf")) for view in views]
-    surfaces = [torch.where(z > 0, 1 / z, 0.0).double().numpy() for z in depths]
-    counts = []
-    for i, (frame, w) in enumerate(zip(frames, surfaces, strict=True)):
-        others = [j for j in range(len(views)) if j != i]
-        tolerance = SAME_SURFACE * w
-        check = agreement(
-            frame, [frames[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
-        )
-        counts.append(torch.from_numpy(np.where(w > 0, 1 + check.views, 0)))
-    return tuple(counts)
 
 
 def matched(view: Views, other: Views, flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
 from numpy import ndarray
 
-from .frames import Frame, pair_motion, plane_homography, seen_at
+from .images import Frame, pair_motion, plane_homography, seen_at
 
 RADIUS = 2
 """Half side of the matching window, pixels."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gs_reg.types import Views
 
-from ..estimate import estimate_depths
+from ..mvs.estimate import estimate_depths
 from ..types import DepthConfig
 from .types import Depths, Progress
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from gs_reg.geometry import pixel_centers, project, unproject
 from gs_reg.types import Views
 
-from .depth.triangulate import ray_in_other
 from .visibility import sample
 
 LARGEST_MISS = 2 * math.log(2)
@@ -38,20 +37,6 @@ class FlowPair:
     """The flow is believed."""
 
 
-@dataclass(frozen=True)
-class RayMatches:
-    """What J other photos say about the inverse depths along the rays of one."""
-
-    inverse_depth: Float[Tensor, "H W J"]
-    """Where the ray passes nearest to the match, in the other photo's pixels; 0 without a match."""
-    pixels: Float[Tensor, "H W J"]
-    """By how many pixels of the other photo one unit of inverse depth moves the point; 0 without a match."""
-
-    @property
-    def count(self) -> int:
-        return int((self.pixels > 0).sum())
-
-
 def flow_pairs(views: Sequence[Views], flow: Flow) -> tuple[FlowPair, ...]:
     """Both directions of every pair of views, or of the nearest partners where there are more than eight views."""
     pairs = {(i, j) for i in range(len(views)) for j in _partners(views, i)}
@@ -73,28 +58,6 @@ def returns(there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]) -> Bool
     inside = ((landed >= 0) & (landed <= landed.new_tensor([back.shape[1], back.shape[0]]))).all(-1)
     miss = torch.where(inside, (there + sample(back, landed)).abs().sum(-1), torch.inf)
     return F.max_pool2d(miss[None], WINDOW, 1, WINDOW // 2)[0] < LARGEST_MISS
-
-
-def ray_matches(views: Sequence[Views], pairs: Sequence[FlowPair], i: int) -> RayMatches:
-    """The pairs that start in view i, as inverse depths; matches behind a camera or without parallax are left out."""
-    view = views[i]
-    centers = pixel_centers(view.cameras.width, view.cameras.height, view.photos)
-    none = centers.new_zeros(*centers.shape[:2], 0)
-    depths, shares = [none], [none]
-    for pair in pairs:
-        if pair.i != i:
-            continue
-        ray, shift = ray_in_other(view.cameras, views[pair.j].cameras, centers)
-        match = (centers + pair.flow).double()
-        a = ray[..., :2] - match * ray[..., 2:]
-        c = match * shift[2] - shift[:2]
-        w = (a * c).sum(-1) / c.square().sum(-1).clamp_min(1e-300)
-        depth = ray[..., 2] + shift[2] * w
-        pixels = c.norm(dim=-1) / depth.clamp_min(1e-12)
-        used = pair.mask & (depth > 1e-12) & (pixels > 0) & (w >= 0)
-        depths.append(torch.where(used, w, 0.0).to(centers)[..., None])
-        shares.append(torch.where(used, pixels, 0.0).to(centers)[..., None])
-    return RayMatches(torch.cat(depths, -1), torch.cat(shares, -1))
 
 
 def _partners(views: Sequence[Views], i: int) -> list[int]:

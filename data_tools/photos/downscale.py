@@ -8,8 +8,8 @@ from typing import Literal
 
 from gs_reg.errors import InputError
 
+from ..readers.types import SourceFrame
 from .images import Header, read_header
-from .readers.source import SourceFrame
 
 LONGEST = 1600
 """Long side in pixels that `auto` stays below."""

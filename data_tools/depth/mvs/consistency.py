@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .frames import Frame, seen_at
+from .images import Frame, seen_at
 
 
 @dataclass(frozen=True)

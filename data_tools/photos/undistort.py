@@ -10,7 +10,7 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from .readers.source import SourceCamera
+from ..readers.types import SourceCamera
 
 WIDEST = 1.5
 """Tangent of the largest angle off the axis that a pinhole image keeps (113 degrees across): wider wastes pixels."""

@@ -14,12 +14,12 @@ from gs_reg.errors import InputError
 from gs_reg.geometry import project
 from gs_reg.types import Views
 
-from ..consistency import Agreement, agreement
-from ..estimate import check_views
-from ..frames import make_frame
+from ..mvs.consistency import Agreement, agreement
+from ..mvs.estimate import check_views
+from ..mvs.images import make_frame
 from ..sparse import pair_points
 from ..types import DepthMap
-from .fitted import closed
+from .relative import closed
 from .types import Depths, Maps, Progress
 
 AGREE = 0.03

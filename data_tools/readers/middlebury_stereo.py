@@ -13,9 +13,9 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras, Views
 
-from ..images import list_photos, read_pixels
-from .files import number, pinhole_params, read_text
-from .source import Source, SourceCamera, SourceFrame
+from ..photos.images import list_photos, read_pixels
+from .parsing import number, pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 MOTORCYCLE = "motorcycle"
 """Written in place of a folder: the built-in pair, 741x500 (Scharstein et al., GCPR 2014)."""

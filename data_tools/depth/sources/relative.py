@@ -14,8 +14,8 @@ from gs_reg.errors import InputError
 from gs_reg.init.fill import push_pull
 from gs_reg.types import Views
 
-from ..estimate import check_views, estimate_depths
 from ..fill import fill_inverse_depth
+from ..mvs.estimate import check_views, estimate_depths
 from ..types import DepthConfig, DepthMap
 from .types import Depths, Maps, Progress
 

@@ -14,13 +14,13 @@ from numpy import ndarray
 from gs_reg.errors import InputError
 from gs_reg.types import Views
 
+from ..fill import fill_inverse_depth
+from ..sparse import Overlap, find_overlaps
+from ..types import DepthConfig, DepthMap
 from .consistency import Agreement, agreement, without_speckles
-from .fill import fill_inverse_depth
-from .frames import Frame, make_frame
+from .images import Frame, make_frame
+from .plane_sweep import choose_planes, complete, sweep
 from .refine import enlarge, refine
-from .sparse import Overlap, find_overlaps
-from .sweep import choose_planes, complete, sweep
-from .types import DepthConfig, DepthMap
 
 PROBE_PIXELS = 40_000
 PROBE_RANGE = 0.25, 2.5

@@ -8,10 +8,10 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
-from ..images import read_header
-from .files import pinhole_params, read_text
+from ..photos.images import read_header
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 
 def find(root: Path) -> Path | None:

@@ -15,10 +15,10 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
 
+from ..readers.types import Source, SourceCamera, SourceFrame
 from .downscale import Downscale, full_size, oriented, photo_sizes
 from .images import read_header, read_mask, read_pixels, resize_area
 from .masks import MaskSource, dark_background, eroded
-from .readers.source import Source, SourceCamera, SourceFrame
 from .undistort import Pinhole, rescaled, sampling_map, to_pinhole
 
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .frames import Frame, pair_motion, seen_at
-from .triangulate import Triangulation, triangulate
+from ..triangulate import Triangulation, triangulate
+from .images import Frame, pair_motion, seen_at
 
 WINDOW = 5
 NOISE = 12.0

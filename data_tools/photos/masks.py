@@ -11,12 +11,12 @@ import numpy as np
 
 from gs_reg.errors import InputError
 
+from ..readers.types import SourceFrame
 from .images import read_header
-from .readers.source import SourceFrame
 
 MaskMode = Literal["none", "ignore", "transparent"]
 """What masked pixels mean: nothing is masked; in no loss; must be empty."""
-Asked = Literal["auto", "none", "ignore", "transparent", "dark"]
+MaskChoice = Literal["auto", "none", "ignore", "transparent", "dark"]
 MaskFrom = Literal["nothing", "file", "alpha", "dark"]
 DARKEST, BRIGHTEST = 0.06, 0.25
 """Between these lies the brightest channel at which a dark background ends: black cloth in light reaches 0.2."""
@@ -40,7 +40,7 @@ class MaskSource:
 
 def find_masks(
     frames: Sequence[SourceFrame],
-    asked: Asked,
+    asked: MaskChoice,
     root: Path,
     mask_dir: Path | None = None,
     invert: bool = False,
