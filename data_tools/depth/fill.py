@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -79,5 +80,6 @@ def _spread(values: Float[Tensor, "H W"], known: Bool[Tensor, "H W"]) -> Float[T
     """Every pixel takes the value of the nearest known one."""
     from scipy.ndimage import distance_transform_edt
 
-    y, x = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
-    return values[torch.from_numpy(y).long(), torch.from_numpy(x).long()]
+    indices = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
+    y, x = torch.from_numpy(np.asarray(indices)).long()
+    return values[y, x]

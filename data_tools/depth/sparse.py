@@ -85,7 +85,7 @@ def _keypoints(view: Views) -> _Keypoints:
     mask = None
     if view.masks is not None:
         mask = cv2.resize(view.masks[0].numpy().astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    found, descriptors = cv2.SIFT_create(nfeatures=MOST, contrastThreshold=0.003).detectAndCompute(small, mask)
+    found, descriptors = cv2.SIFT.create(nfeatures=MOST, contrastThreshold=0.003).detectAndCompute(small, mask)
     if descriptors is None:
         return _Keypoints(torch.zeros(0, 2), torch.zeros(0, 128), SIFT_RATIO)
     # Key points count pixel centres from 0; ours lie at +0.5.

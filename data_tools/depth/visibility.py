@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gs_reg.types import Views
 
-from .mvs.consistency import agreement
-from .mvs.images import make_frame
+from .mvs.consistency import check_consistency
+from .mvs.images import make_image
 
 SAME_SURFACE = 0.03
 """Depths within this share of one another are of one surface."""
@@ -23,14 +23,14 @@ def seeing_views(views: Sequence[Views], depths: Sequence[Float[Tensor, "_ _"]])
 
     Depth 0 = nothing there, which 0 views see.
     """
-    frames = [make_frame(view, float("inf")) for view in views]
+    images = [make_image(view, float("inf")) for view in views]
     surfaces = [torch.where(z > 0, 1 / z, 0.0).double().numpy() for z in depths]
     counts = []
-    for i, (frame, w) in enumerate(zip(frames, surfaces, strict=True)):
+    for i, (image, w) in enumerate(zip(images, surfaces, strict=True)):
         others = [j for j in range(len(views)) if j != i]
         tolerance = SAME_SURFACE * w
-        check = agreement(
-            frame, [frames[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
+        check = check_consistency(
+            image, [images[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
         )
         counts.append(torch.from_numpy(np.where(w > 0, 1 + check.views, 0)))
     return tuple(counts)

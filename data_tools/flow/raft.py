@@ -59,7 +59,7 @@ class RaftFlow:
         if size != (height, width):
             scale = torch.tensor([width / size[1], height / size[0]])[:, None, None]
             flow = F.interpolate(flow[None], (height, width), mode="bilinear", align_corners=False)[0] * scale
-        return of_other_size(flow.movedim(0, -1), tuple(b.photos.shape[1:3]))
+        return of_other_size(flow.movedim(0, -1), (b.photos.shape[1], b.photos.shape[2]))
 
 
 def _loaded(path: Path) -> tuple[torch.nn.Module, str]:

@@ -42,8 +42,8 @@ def consistent(
     camera: Cameras, other: Cameras, there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]
 ) -> Bool[Tensor, "H W"]:
     """Pixels whose flow ends in the other picture, near the epipolar line, and comes back by less than 1.4 px."""
-    size = torch.tensor([there.shape[1], there.shape[0]])
-    pixels = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1) + 0.5
+    height, width = there.shape[:2]
+    pixels = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1) + 0.5
     landed = pixels + there
     returned = sample(back, landed)
     inside = ((landed > 0) & (landed < torch.tensor([back.shape[1], back.shape[0]]))).all(-1)

@@ -78,7 +78,7 @@ class Mesh:
 
     def _nearest_face_open3d(self, origin: Tensor, directions: Tensor) -> Int[Tensor, "R"]:
         try:
-            import open3d as o3d
+            import open3d as o3d  # pyright: ignore[reportMissingImports] - optional, and on few machines
         except ImportError as error:
             message = f"mesh of {len(self.faces)} faces: above {BRUTE_FORCE_FACES} open3d is needed"
             raise MissingPart(f"{message}: pip install 'gs-reg[mesh]' ({error})") from error

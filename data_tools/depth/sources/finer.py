@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gs_reg.types import Views
 
-from ..types import DepthMap
-from .types import Depths, DepthSource, Progress
+from ..types import DepthMap, Progress
+from .types import Depths, DepthSource
 
 
 class Finer:

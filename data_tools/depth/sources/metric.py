@@ -14,13 +14,13 @@ from gs_reg.errors import InputError
 from gs_reg.geometry import project
 from gs_reg.types import Views
 
-from ..mvs.consistency import Agreement, agreement
+from ..mvs.consistency import Consistency, check_consistency
 from ..mvs.estimate import check_views
-from ..mvs.images import make_frame
+from ..mvs.images import make_image
 from ..sparse import pair_points
-from ..types import DepthMap
+from ..types import DepthMap, Progress
 from .relative import closed
-from .types import Depths, Maps, Progress
+from .types import Depths, Maps
 
 AGREE = 0.03
 """Surfaces of two views within this share of the depth, or three standard deviations, are the same."""
@@ -70,17 +70,17 @@ class Measured:
         if self._check:
             check = _against_others(i, views, surfaces, max(AGREE, 3 * self._sd))
             seen = torch.from_numpy(check.views).long() * valid
-            valid = valid & torch.from_numpy(check.before.sum(0) <= check.views)
+            valid = valid & torch.from_numpy(check.violating.sum(0) <= check.views)
         kind = views[i].photos.dtype
         return DepthMap((1 / w).to(kind), sd.to(kind), valid, seen)
 
 
-def _against_others(i: int, views: Sequence[Views], surfaces: Sequence[Tensor], share: float) -> Agreement:
+def _against_others(i: int, views: Sequence[Views], surfaces: Sequence[Tensor], share: float) -> Consistency:
     """Is view i's surface where the others' are, up to a share of the depth?"""
     others = [j for j in range(len(views)) if j != i]
-    frame, *frames = (make_frame(views[j], float("inf")) for j in (i, *others))
+    image, *images = (make_image(views[j], float("inf")) for j in (i, *others))
     w, *other_w = (surfaces[j].double().numpy() for j in (i, *others))
-    return agreement(frame, frames, w, other_w, [share * w] * len(others))
+    return check_consistency(image, images, w, other_w, [share * w] * len(others))
 
 
 def _counts(view: Views) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from gs_reg.types import Views
 
 from ..mvs.estimate import estimate_depths
-from ..types import DepthConfig
-from .types import Depths, Progress
+from ..types import DepthConfig, Progress
+from .types import Depths
 
 
 class Ours:

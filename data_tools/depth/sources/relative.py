@@ -16,8 +16,8 @@ from gs_reg.types import Views
 
 from ..fill import fill_inverse_depth
 from ..mvs.estimate import check_views, estimate_depths
-from ..types import DepthConfig, DepthMap
-from .types import Depths, Maps, Progress
+from ..types import DepthConfig, DepthMap, Progress
+from .types import Depths, Maps
 
 TRIES, SAMPLE = 256, 4096
 """Pairs of pixels that RANSAC proposes a line from, and pixels that judge it."""

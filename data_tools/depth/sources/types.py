@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from gs_reg.types import Views
 
-from ..types import DepthConfig, DepthMap
+from ..types import DepthConfig, DepthMap, Progress
 
 Kind = Literal["metric", "depth", "disparity"]
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
