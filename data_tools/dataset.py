@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -23,7 +24,7 @@ from .photos.downscale import choose as choose_downscale
 from .photos.frames import Frame, make_frame, read_frame, working_name
 from .photos.masks import MaskChoice, MaskMode, find_masks
 from .photos.undistort import colmap_camera
-from .readers.types import Kind, Source, SourceCamera
+from .readers.types import DatasetKind, Source, SourceCamera
 from .split import split
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
@@ -56,7 +57,7 @@ class ReadConfig:
     """Edges of photos with lens distortion: crop to valid pixels, or keep all and mask the invalid."""
     images: Path | None = None
     """Folder of the photos, where it is not the usual one."""
-    kind: Literal["auto"] | Kind = "auto"
+    kind: Literal["auto"] | DatasetKind = "auto"
     """What the folder is; auto = found out."""
     cache_dir: Path | None = None
     """Where the cameras of plain photos are kept; default .gs-reg/sfm beside them."""
@@ -66,7 +67,7 @@ class ReadConfig:
 class Dataset:
     """Photos with their cameras, before any pixel is read."""
 
-    kind: Kind
+    kind: DatasetKind
     root: Path
     frames: tuple[Frame, ...]
     """All usable photos, sorted by name."""
@@ -241,7 +242,7 @@ def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tupl
 
 
 def _check_camera(camera: SourceCamera, place: str) -> None:
-    """Here rather than in every reader, so that no later step divides by it."""
+    """Here rather than in every reader, so that no later step divides by a focal length of 0."""
     if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
         raise InputError(f"{place}: intrinsics {camera.params} for {camera.width}x{camera.height} pixels: mend them")
     try:
@@ -252,7 +253,7 @@ def _check_camera(camera: SourceCamera, place: str) -> None:
         raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g}: expected > 0")
 
 
-def _check_pose(pose: np.ndarray, place: str) -> None:
+def _check_pose(pose: Float[ndarray, "4 4"], place: str) -> None:
     if not np.isfinite(pose).all():
         raise InputError(f"{place}: the pose has values that are not finite: mend or remove this camera")
     rotation = pose[:3, :3]

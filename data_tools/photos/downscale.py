@@ -1,4 +1,4 @@
-"""Which folder of photos is read, and how far its photos are shrunk."""
+"""Downscaling: which of `images`, `images_2`, `images_4` ... is read, and how far its photos are shrunk on load."""
 
 from __future__ import annotations
 

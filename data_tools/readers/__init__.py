@@ -8,7 +8,7 @@ from gs_reg.errors import InputError
 
 from ..photos.images import list_photos
 from . import colmap, llff, middlebury_multiview, middlebury_stereo, plain_photos, strecha, transforms_json
-from .types import Kind, Source
+from .types import DatasetKind, Source
 
 LOOKED_FOR = {
     "llff": "poses_bounds.npy",
@@ -21,7 +21,7 @@ LOOKED_FOR = {
 }
 
 
-def detect(path: str | Path) -> Kind:
+def detect(path: str | Path) -> DatasetKind:
     """The kind of a folder, by the first of these that it has: see LOOKED_FOR.
 
     Raises:
@@ -57,7 +57,7 @@ def _instead(file: Path) -> str:
     return f", such as {file.parent}"
 
 
-def read(path: str | Path, kind: Kind, images: Path | None = None, cache_dir: Path | None = None) -> Source:
+def read(path: str | Path, kind: DatasetKind, images: Path | None = None, cache_dir: Path | None = None) -> Source:
     """Reads a folder as one kind.
 
     Raises:
