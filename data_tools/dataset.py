@@ -19,9 +19,8 @@ from gs_reg.errors import InputError
 from gs_reg.types import Scene, Views
 
 from . import readers
-from .photos.downscale import Downscale
-from .photos.downscale import choose as choose_downscale
-from .photos.frames import Frame, make_frame, read_frame, working_name
+from .photos.downscale import Downscale, choose_downscale
+from .photos.frames import Frame, make_frame, read_frame, with_short_names
 from .photos.masks import MaskChoice, MaskMode, find_masks
 from .photos.undistort import colmap_camera
 from .readers.types import DatasetKind, Source, SourceCamera
@@ -231,7 +230,7 @@ def _checked(source: Source) -> Source:
     for frame in source.frames:
         _check_camera(frame.camera, f"{place}: {frame.name}")
         _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
-    return working_name(source)
+    return with_short_names(source)
 
 
 def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tuple[str, ...]]:

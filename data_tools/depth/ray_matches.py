@@ -18,7 +18,7 @@ from .triangulate import ray_in_other
 
 @dataclass(frozen=True)
 class RayMatches:
-    """What J other photos say about the inverse depths along the rays of one."""
+    """Flow matches of one photo in J others, as inverse depths along its rays."""
 
     inverse_depth: Float[Tensor, "H W J"]
     """Where the ray passes nearest to the match, in the other photo's pixels; 0 without a match."""
@@ -43,6 +43,7 @@ def ray_matches(views: Sequence[Views], pairs: Sequence[FlowPair], i: int) -> Ra
         match = (centers + pair.flow).double()
         a = ray[..., :2] - match * ray[..., 2:]
         c = match * shift[2] - shift[:2]
+        # the projection A + b w is nearest to the match at this w, up to the division by depth: see triangulate
         w = (a * c).sum(-1) / c.square().sum(-1).clamp_min(1e-300)
         depth = ray[..., 2] + shift[2] * w
         pixels = c.norm(dim=-1) / depth.clamp_min(1e-12)

@@ -23,10 +23,11 @@ class DisFlow:
         import cv2
 
         solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        solver.setFinestScale(0)
+        solver.setFinestScale(0)  # the preset stops at half the resolution
         first, second = (
             cv2.cvtColor((v.photos[0].clamp(0, 1) * 255).byte().numpy(), cv2.COLOR_RGB2GRAY) for v in (a, b)
         )
+        # DIS takes two images of one size only
         resized = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA)
         start = np.empty((0, 0), np.float32)  # none
         flow = solver.calc(first, resized, start)

@@ -17,6 +17,7 @@ from gs_reg.types import Views
 from .types import of_other_size
 
 UPDATES = 20
+"""Iterations of the update block."""
 LEAST_SIDE = 128
 """The correlation pyramid has four levels of an eighth of the picture: smaller ones vanish."""
 MOST_PIXELS = 500_000
@@ -52,7 +53,7 @@ class RaftFlow:
         ratio = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
         size = round(height * ratio), round(width * ratio)
         first, second = (_resized(v.photos, size) * 2 - 1 for v in (a, b))
-        pad = _padding(size)
+        pad = _padding(size)  # torchvision's RAFT takes sides that are multiples of 8 only
         with torch.no_grad():
             flow = self._net(*(F.pad(x, pad, mode="replicate") for x in (first, second)), num_flow_updates=UPDATES)[-1]
         flow = flow[0, :, pad[2] : pad[2] + size[0], pad[0] : pad[0] + size[1]]

@@ -1,6 +1,6 @@
-"""Which pixels of a held-out photo some training photo has seen, and how many photos see a surface.
+"""Visibility mask of a held-out photo: which of its pixels some training photo has seen.
 
-The first is from photos and cameras alone. The mask of the published few-view tables is not public; ours is a rule of
+It is found from photos and cameras alone. The mask of the published few-view tables is not public; ours is a rule of
 its own and says so: dense flow to a training photo and back ends within 1.4 px, and the match lies within 1.5 px of its
 epipolar line; then a 5x5 closing.
 """
@@ -19,7 +19,9 @@ from gs_reg.types import Cameras, Views
 from .dis import DisFlow
 from .types import Flow
 
-ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS, CLOSING = 1.4, 1.5, 5
+ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS = 1.4, 1.5
+CLOSING = 5
+"""Side of the square of the morphological closing, pixels."""
 
 
 def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
@@ -34,7 +36,7 @@ def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) ->
 
 
 def matched(view: Views, other: Views, flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
-    """Pixels of `view` whose flow to `other` comes back and obeys the cameras."""
+    """Pixels of `view` whose flow to `other` passes the forward-backward check and the epipolar constraint."""
     return consistent(view.cameras, other.cameras, flow(view, other), flow(other, view))
 
 
@@ -66,6 +68,7 @@ def epipolar_distance(
     b_from_a = b.viewmats[0].double() @ torch.linalg.inv(a.viewmats[0].double())
     tx, ty, tz = b_from_a[:3, 3].tolist()
     cross = torch.tensor([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]], dtype=torch.float64)
+    # the fundamental matrix, K_b^-T [t]x R K_a^-1
     F = torch.linalg.inv(b.Ks[0].double()).T @ cross @ b_from_a[:3, :3] @ torch.linalg.inv(a.Ks[0].double())
     homogeneous = torch.nn.functional.pad(points.double(), (0, 1), value=1.0)
     lines = homogeneous @ F.T

@@ -38,7 +38,7 @@ class Downscale:
         return f"1/{self.factor:.4g}, {how}"
 
 
-def choose(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
+def choose_downscale(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
     """`auto` takes the full-size photos or a folder images_N near 1600 px, else shrinks to 1600 px on the long side.
 
     A folder counts as images_N only if every photo in it is 1/N of the full size, rounded up or down.

@@ -1,4 +1,4 @@
-"""One photo of a data set: its camera in the normalised world, and how its pixels become that camera's."""
+"""One photo of a data set: its camera in the normalised world, and how its file becomes that camera's pixels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Frame:
     loading: Loading
 
 
-def working_name(source: Source) -> Source:
+def with_short_names(source: Source) -> Source:
     """The source sorted by name, names without folders where they stay different.
 
     Raises:
@@ -95,6 +95,7 @@ def make_frame(
     width, height = (max(1, round(side * shrink)) for side in (pinhole.width, pinhole.height))
     viewmat = torch.from_numpy(frame.camera_from_source.copy())
     scale, offset = source_from_world[0, 0], source_from_world[:3, 3]
+    # x_camera = R (scale x_world + offset) + t; divided by scale, it is a rotation again
     viewmat[:3, 3] = (viewmat[:3, :3] @ offset + viewmat[:3, 3]) / scale
     cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
     mask_sizes = (file_size, full_size(frame, sizes))

@@ -170,8 +170,8 @@ def plane_visibility(inverse_depth, h, w, tolerance, out):
 def sgm_pass(cost, grey, total, p1, p2, backward):
     """Adds four of the eight path costs of semi-global matching to `total`: from the left and from above, or mirrored.
 
-    L(p, d) = C(p, d) + min(L(q, d), L(q, d +- 1) + p1, min L(q) + p2[|I_p - I_q|]) - min L(q) (Hirschmueller 2008,
-    eq. 13), with q the pixel before p on the path. The subtraction keeps L below 255 + max(p2), far from int16's end.
+    L(p, d) = C(p, d) + min(L(q, d), L(q, d +- 1) + p1, min L(q) + p2[|I_p - I_q|]) - min L(q), with q the pixel before
+    p on the path. The subtraction keeps L below 255 + max(p2), far from int16's end.
     """
     height, width, depth = cost.shape
     top = np.int16(16000)  # more than any cost; a column of it on either side of the planes spares tests at the ends
