@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gs_reg import metrics
 from gs_reg.data_tools.dataset import load_views, read_dataset
-from gs_reg.data_tools.visibility import seen_mask
+from gs_reg.data_tools.flow.visibility import seen_mask
 from gs_reg.errors import InputError
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Splats, Views
@@ -88,7 +88,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "gaussians": len(splats),
         "seed": timing["seed"],
         "lpips": reason,
-        "visible": "pixels that dense flow matches in a training photo (data_tools/visibility.py)",
+        "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
     }
 
