@@ -43,14 +43,15 @@ typedef struct {
   void* v_residual;  // that of log_sizes is v_log_scales
 } gsr_ray_points;
 
-// The k nearest other points of each point, nearest first, ties by index. Points are finite, N > k, k <= 32.
+// The k <= 64 nearest points of each query, nearest first, ties by index; without queries, the nearest other points of
+// each point. All are finite, and there are enough.
 typedef struct {
   uint32_t struct_size;
   int32_t is_double, threads;
-  int64_t N, k;
-  const void* points;  // [N,3]
-  int32_t* neighbors;  // [N,k]
-  void* distances;     // [N,k] squared
+  int64_t N, M, k;
+  const void *points, *queries;  // [N,3]; [M,3], or null: the points are the queries, and M is N
+  int32_t* neighbors;            // [M,k]
+  void* distances;               // [M,k] squared
 } gsr_neighbors;
 
 // A graph with weighted edges, and attributes on its nodes:
