@@ -63,23 +63,12 @@ class SelectiveAdam(torch.optim.Optimizer):
                 state |= {"exp_avg": torch.zeros_like(values), "exp_avg_sq": torch.zeros_like(values)}
                 state["row_steps"] = torch.zeros_like(seen, dtype=torch.int32)
             state["row_steps"] += seen
-            if _ops.is_native(values) and _ops.offers(values, "gsr_adam"):
-                rates = {"lr": group["lr"], "betas": group["betas"], "eps": group["eps"]}
-                moments = state["exp_avg"], state["exp_avg_sq"]
-                _ops.adam(values, values.grad, *moments, row_steps=state["row_steps"], visible=seen, **rates)
-            else:
-                _move_rows(values, state, seen.nonzero()[:, 0], group)
-
-
-def _move_rows(values: Tensor, state: dict[str, Tensor], rows: Tensor, group: dict) -> None:
-    """One step for some rows in plain torch."""
-    (beta1, beta2), column = group["betas"], (-1, *[1] * (values.ndim - 1))
-    gradient, steps = values.grad[rows], state["row_steps"][rows].double()  # type: ignore[index]
-    mean = beta1 * state["exp_avg"][rows] + (1 - beta1) * gradient
-    square = beta2 * state["exp_avg_sq"][rows] + (1 - beta2) * gradient.square()
-    rest1, rest2 = ((1 - beta**steps).to(values).view(column) for beta in (beta1, beta2))
-    values[rows] -= group["lr"] / rest1 * mean / ((square / rest2).sqrt() + group["eps"])
-    state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
+            if not _ops.is_native(values, values.grad):
+                kind = f"{values.dtype} on {values.device}"
+                raise ValueError(f"selective: no kernel moves {group['name']}, {kind}; `gs-reg doctor` says why")
+            rates = {"lr": group["lr"], "betas": group["betas"], "eps": group["eps"]}
+            moments = state["exp_avg"], state["exp_avg_sq"]
+            _ops.adam(values, values.grad, *moments, row_steps=state["row_steps"], visible=seen, **rates)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:

@@ -81,6 +81,9 @@ def test_what_it_refuses():
     optimizer = optimizer_of(tensors, True)
     with pytest.raises(ValueError, match="selective: centres has 9 rows, and 5 were drawn"):
         steps(tensors, optimizer, [torch.ones(5, dtype=torch.bool)])
+    half = {"centres": torch.nn.Parameter(torch.zeros(9, 3, dtype=torch.float16))}
+    with pytest.raises(ValueError, match=r"selective: no kernel moves centres, torch\.float16 on cpu"):
+        steps(half, optimizer_of(half, True), [torch.ones(9, dtype=torch.bool)])
     group = {"name": "a", "params": [tensors["centres"]], "lr": 0.1, "weight_decay": 0.5}
     with pytest.raises(ValueError, match="selective: a has weight decay"):
         make_optimizer([group], selective=True)
