@@ -118,7 +118,7 @@ void search(const gsr_neighbors& args, const Tree<T>& tree, const T* query, int6
     tree.distances(query, leaf, distances);
     const int64_t begin = tree.begin(leaf), end = tree.begin(leaf + 1);
     for (int64_t j = begin; j < end; ++j)
-      if (distances[j - begin] <= best.distance[args.k - 1] && j != own)
+      if (distances[j - begin] <= best.distance[best.k - 1] && j != own)
         best.offer(distances[j - begin], tree.point(j).id);
   };
   visit(scan, [&](T distance, int32_t id) { return best.takes(distance, id); });
