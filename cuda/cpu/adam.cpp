@@ -13,8 +13,8 @@
 namespace gsr {
 namespace {
 
-constexpr int64_t kRange = 16384;  // numbers that a thread takes at once
-constexpr int kBlock = 256;
+constexpr int kBlock = 240;  // whole rows of the usual widths, in whole registers
+constexpr int kBlocks = 64;  // that a thread takes at once
 
 // Of the numbers from `first` to `first + count`.
 template <class T>
@@ -53,8 +53,17 @@ class Rows {
   void spread(int64_t skipped, int count, T* __restrict out) const {
     const T* from = of_rows_;
     if (a_.width == 1) return void(std::copy_n(from, count, out));
+    if (a_.width == 3) return spread_whole<3>(count, out);
+    if (a_.width == 4) return spread_whole<4>(count, out);
     for (int64_t at = -skipped; at < count; at += a_.width, ++from)
       for (int64_t i = std::max<int64_t>(at, 0); i < std::min<int64_t>(at + a_.width, count); ++i) out[i] = *from;
+  }
+
+  // A width that the compiler knows, as blocks of such rows skip nothing.
+  template <int width>
+  void spread_whole(int count, T* __restrict out) const {
+    for (int i = 0; i < count / width; ++i)
+      for (int j = 0; j < width; ++j) out[width * i + j] = of_rows_[i];
   }
 
   const gsr_adam_rows& a_;
@@ -101,11 +110,14 @@ void adam(const gsr_adam_rows& a) {
   T *values = static_cast<T*>(a.values), *means = static_cast<T*>(a.exp_avg);
   T* square_means = static_cast<T*>(a.exp_avg_sq);
   const int64_t all = a.N * a.width;
-  parallel_for(a.threads, (all + kRange - 1) / kRange, [&](int64_t range, int) {
+  if (all == 0) return;
+  const int64_t block = a.width > kBlock ? kBlock : kBlock / a.width * a.width;
+  const int64_t range = kBlocks * block;
+  parallel_for(a.threads, (all + range - 1) / range, [&](int64_t chunk, int) {
     Rows<T> rows(a);
-    const int64_t end = std::min(all, (range + 1) * kRange);
-    for (int64_t first = range * kRange; first < end; first += kBlock) {
-      const int count = static_cast<int>(std::min<int64_t>(kBlock, end - first));
+    const int64_t end = std::min(all, (chunk + 1) * range);
+    for (int64_t first = chunk * range; first < end; first += block) {
+      const int count = static_cast<int>(std::min(block, end - first));
       if (!rows.find(first, count)) continue;
       int i = 0;
       for (int64_t at = first; i + Vec<T>::width <= count; i += Vec<T>::width, at += Vec<T>::width)

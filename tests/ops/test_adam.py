@@ -39,7 +39,7 @@ def some_rows(count, seed=0):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(1,), (7,), (2000,), (700, 3), (9, 4, 3), (5, 300), (3000, 45)], ids=str)
+@pytest.mark.parametrize("shape", [(1,), (7,), (2000,), (700, 3), (300, 4), (9, 4, 3), (5, 300), (3000, 45)], ids=str)
 @pytest.mark.parametrize("correction", ["none", "global", "rows"])
 def test_is_plain_torch(isa, shape, correction, dtype):
     values, gradients, mean, square = state(shape, dtype)
