@@ -184,7 +184,7 @@ def _laplacian(points: Tensor, k: int, channels: int) -> Case:
         residual.square().sum()
         return (residual - back @ residual) * (2 / len(points))
 
-    ours = _with_gradients(lambda x: neighbors.roughness(x, graph), features)
+    ours = _with_gradients(lambda x: neighbors.laplacian_energy(x, graph), features)
     op = f"graph Laplacian, {len(points)} nodes, {k} edges, {channels} channels, with gradient"
     return Case(op, "torch sparse CSR and its transpose", by_torch, ours)
 

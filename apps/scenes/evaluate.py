@@ -153,7 +153,7 @@ def finite(value: Tensor) -> float | None:
 def mean_of(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Mean over views; null where no view has the figure."""
     keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
-    columns = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
+    columns = {key: [value for row in rows if (value := row.get(key)) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
 
