@@ -63,7 +63,7 @@ class Config:
     @classmethod
     def of_preset(cls, name: str) -> Config:
         """Raises InputError for a name that is none."""
-        known = {other: other for other in presets.PRESETS}
+        known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
         if name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")
         values = presets.PRESETS[known[name]]
