@@ -41,8 +41,7 @@ GSR_DEVICE bool gradients_of(const gsr_projection& a, int64_t n, T (&g)[11]) {
   RowGradient<T> row = {};
   bool seen = false;
   for (int64_t c = 0; c < a.C; ++c)
-    if (a.radii[2 * (c * a.N + n)] > 0) seen = true, row_vjp(a, c, n, row);
-  make_finite(row);
+    if (a.radii[2 * (c * a.N + n)] > 0) seen = true, row_vjp<false>(a, c, n, row);
   for (int i = 0; i < 3; ++i) g[i] = row.mean[i], g[7 + i] = row.scale[i];
   for (int i = 0; i < 4; ++i) g[3 + i] = row.quat[i];
   g[10] = row.opacity;
@@ -74,6 +73,7 @@ project_adam_kernel(gsr_projection a, gsr_adam_projection u) {
 
 template <class T>
 void project_adam(const gsr_adam_projection& u) {
+  if (u.projection->warps) throw std::invalid_argument("warps have no step of Adam behind projection");
   launch(project_adam_kernel<T>, blocks_for(u.projection->N, kVjpThreads), kVjpThreads, stream(), *u.projection, u);
 }
 

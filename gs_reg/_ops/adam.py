@@ -122,7 +122,7 @@ def project_adam(
     on the device; `step`, `counts` and `most` are those of `adam`.
     """
     like = drawn["means"]
-    ins = [drawn[name] for name in (*INPUTS, "viewmats", "Ks")]
+    ins = [*[drawn[name] for name in INPUTS], drawn.get("warps"), drawn["viewmats"], drawn["Ks"]]
     v_outs = (gradients["means2d"], gradients.get("depths"), gradients["conics"], gradients["opacities2d"])
     settings = (size, eps2d, antialiased, orthographic)
     projection, kept = projection_gradient(ins, drawn["radii"], *v_outs, *settings)

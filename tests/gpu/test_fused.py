@@ -217,7 +217,7 @@ def test_project_adam_is_the_gradient_and_then_adam(emulated, in_logs):
     leaves = {name: drawn[name].clone().requires_grad_() for name in INPUTS}
     limits = (0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
     with emulated():
-        outputs = _ops.project(*leaves.values(), drawn["viewmats"], drawn["Ks"], 29, 31, *limits)
+        outputs = _ops.project(*leaves.values(), None, drawn["viewmats"], drawn["Ks"], 29, 31, *limits)
     drawn["radii"] = outputs[5]
     generator = torch.Generator().manual_seed(3)
     names = ("means2d", "depths", "conics", "opacities2d")
@@ -246,3 +246,5 @@ def test_project_adam_is_the_gradient_and_then_adam(emulated, in_logs):
     with emulated(), pytest.raises(ValueError, match="quats: values: expected a contiguous tensor"):
         bad = learned | {"quats": replace(learned["quats"], values=values["quats"].T)}
         _ops.project_adam(bad, drawn, v, (29, 31), **options)
+    with emulated(), pytest.raises(RuntimeError, match="warps have no step of Adam"):
+        _ops.project_adam(learned, drawn | {"warps": torch.zeros(60, 3, 3).double()}, v, (29, 31), **options)

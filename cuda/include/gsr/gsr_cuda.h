@@ -34,7 +34,7 @@ typedef struct {
   uint32_t struct_size;
   int32_t is_double, threads;
   int32_t in_logs;                   // the values of scales and opacities are logs and logits of what projection took
-  const gsr_projection* projection;  // as gsr_project_vjp takes it; the gradients that it would write are not used
+  const gsr_projection* projection;  // as gsr_project_vjp takes it, without warps; what it would write is not used
   double lr[4], beta1, beta2, eps;   // of means, quats, scales, opacities
   double rest1, rest2;               // 1 - beta^t, or 1 for means that are not corrected
   const double* now;                 // [6] lr, rest1, rest2 on the device in their place, or null
