@@ -80,9 +80,10 @@ struct RowGradient : FootprintGradient<T> {
 template <class T, bool kWarped>
 GSR_HD RowGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& cam, const Gaussian<T, kWarped>& g,
                                       const ProjectedGradient<T>& v, typename MaskOf<T>::type seen) {
+  RowGradient<T> row = {};
+  if (!MaskOf<T>::any(seen)) return row;
   const Footprint<T> f = footprint(cam, g, T(a.eps2d));
   const T v_compensation = a.antialiased ? v.opacity * min(g.opacity, T(1)) : T(0);
-  RowGradient<T> row;
   // above 1 the opacity is clamped
   row.opacity = keep(at_least(T(1), g.opacity), a.antialiased ? v.opacity * compensation(f) : v.opacity);
   static_cast<FootprintGradient<T>&>(row) =
