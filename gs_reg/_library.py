@@ -8,7 +8,7 @@ from ctypes import c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 
-ABI = 1
+ABI = 2
 ISAS = ("avx512", "avx2", "base")
 CUDA_LIBRARY = Path(__file__).parent / "libgsr_cuda.so"
 ALLOC = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int32, c_int64)
@@ -32,10 +32,10 @@ class Projection(_Struct):
         i32 is_double threads antialiased orthographic width height
         i64 C N
         f64 near_plane far_plane radius_clip eps2d alpha_min
-        ptr means quats scales opacities viewmats Ks
+        ptr means quats scales opacities warps viewmats Ks
         ptr means2d depths conics opacities2d shapes radii nonfinite
         ptr v_means2d v_depths v_conics v_opacities2d
-        ptr v_means v_quats v_scales v_opacities v_viewmats
+        ptr v_means v_quats v_scales v_opacities v_warps v_viewmats
     """)
 
 

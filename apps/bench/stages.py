@@ -52,9 +52,9 @@ class Step:
     def size(self) -> tuple[int, int]:
         return self.scene.cameras.width, self.scene.cameras.height
 
-    def projection_inputs(self) -> tuple[Tensor, ...]:
+    def projection_inputs(self) -> tuple[Tensor | None, ...]:
         s = self.scene
-        return s.means, s.quats, s.scales, s.opacities, s.cameras.viewmats, s.cameras.Ks
+        return s.means, s.quats, s.scales, s.opacities, None, s.cameras.viewmats, s.cameras.Ks
 
     def project(self) -> tuple[Tensor, ...]:
         c = CONFIG

@@ -1,11 +1,11 @@
-// Projection of all Gaussians into all cameras, and its gradient: the formulas of gsr/projection.h on a register of
+// Projection of all Gaussians into all cameras, and its gradient: the formulas of gsr/rows.h on a register of
 // Gaussians at once. Rows are independent, so threads take ranges of Gaussians; the camera gradient is summed range by
 // range in a fixed order, whatever the number of threads.
 #include <algorithm>
 #include <vector>
 
 #include "api.h"
-#include "gsr/projection.h"
+#include "gsr/rows.h"
 #include "pool.h"
 #include "simd_math.h"
 
@@ -36,32 +36,23 @@ void over_rows(const gsr_projection& a, Body body) {
   });
 }
 
-template <class T>
+template <class T, bool kWarped>
 struct Gaussians {
   Columns<T, 3> means, scales;
   Columns<T, 4> quats;
   Columns<T, 1> opacities;
+  Columns<T, 9> warps;
 
   void read(const gsr_projection& a, int64_t first, int count) {
     means.read(a.means, first, count), scales.read(a.scales, first, count);
     quats.read(a.quats, first, count), opacities.read(a.opacities, first, count);
+    if (kWarped) warps.read(a.warps, first, count);
   }
-};
-
-// One register of them.
-template <class T>
-struct Lanes {
-  typedef Vec<T> V;
-  V mean[3], scale[3], quat[4], opacity;
-
-  GSR_INLINE Lanes(const Gaussians<T>& from, int i) {
-    from.means.get(i, mean), from.scales.get(i, scale), from.quats.get(i, quat), from.opacities.get(i, &opacity);
-  }
-  GSR_INLINE typename V::Mask valid() const {
-    V sum = opacity - opacity, length(T(0));  // x - x is NaN for NaN and infinities
-    for (int j = 0; j < 3; ++j) sum += (mean[j] - mean[j]) + (scale[j] - scale[j]);
-    for (int j = 0; j < 4; ++j) length += quat[j] * quat[j];
-    return is_finite(sum + length) & greater(length, V(T(0)));
+  GSR_INLINE Gaussian<Vec<T>, kWarped> get(int i) const {
+    Gaussian<Vec<T>, kWarped> g;
+    means.get(i, g.mean), scales.get(i, g.scale), quats.get(i, g.quat), opacities.get(i, &g.opacity);
+    if (kWarped) warps.get(i, g.warp);
+    return g;
   }
 };
 
@@ -72,6 +63,10 @@ struct Projected {
   Columns<T, 3> conics;
   Columns<T, 6> shapes;
 
+  GSR_INLINE void set(int i, const ProjectedRow<Vec<T>>& row) {
+    means2d.set(i, row.mean), radii.set(i, row.radii), depths.set(i, &row.depth), opacities.set(i, &row.opacity);
+    conics.set(i, row.conic), shapes.set(i, row.shape);
+  }
   void write(const gsr_projection& a, int64_t first, int count) const {
     means2d.write(a.means2d, first, count), depths.write(a.depths, first, count);
     conics.write(a.conics, first, count), opacities.write(a.opacities2d, first, count);
@@ -79,55 +74,19 @@ struct Projected {
   }
 };
 
-// Where `wanted` holds and nothing culls; all else becomes zero.
-template <class T>
-GSR_INLINE void project_lanes(const gsr_projection& a, const Camera<Vec<T>>& cam, const Lanes<T>& in,
-                              typename Vec<T>::Mask wanted, int i, Projected<T>& out) {
-  typedef Vec<T> V;
-  const V zero(T(0)), alpha_min(T(a.alpha_min)), limit(T(1 << 30)), clip(T(a.radius_clip));
-  const V width(T(a.width)), height(T(a.height));
-  const Footprint<V> f = footprint(cam, in.mean, in.quat, in.scale, V(T(a.eps2d)));
-  const V depth = f.p[2];
-  typename V::Mask kept = wanted & at_least(depth, V(T(a.near_plane))) & at_least(V(T(a.far_plane)), depth);
-  if (!a.orthographic) kept = kept & greater(depth, zero);
-  V opacity = min(in.opacity, V(T(1)));
-  if (a.antialiased) opacity *= compensation(f);
-  kept = kept & greater(f.det, zero) & at_least(opacity, alpha_min) & greater(opacity, zero);
-
-  const V budget = max(log(opacity / alpha_min), zero);  // half of the squared extent in sigmas; may be infinite
-  const V extent = sqrt(2 * budget), extent_x = extent * sqrt(f.s00) * f.unit, extent_y = extent * sqrt(f.s11) * f.unit;
-  const V radius_x = ceil(min(extent_x, limit)), radius_y = ceil(min(extent_y, limit));
-  kept = kept & (greater(radius_x, clip) | greater(radius_y, clip));
-  kept = kept & greater(f.u + radius_x, zero) & greater(width, f.u - radius_x);
-  kept = kept & greater(f.v + radius_y, zero) & greater(height, f.v - radius_y);
-
-  const auto set = [&](auto& columns, auto... values) {
-    const V kept_values[] = {keep(kept, V(values))...};
-    columns.set(i, kept_values);
-  };
-  V abc[3];
-  conic(f, abc);
-  set(out.means2d, f.u, f.v), set(out.radii, radius_x, radius_y);
-  set(out.depths, depth), set(out.opacities, opacity), set(out.conics, abc[0], abc[1], abc[2]);
-  // exp(-sigma) = 2^-(P^2 (dx - k dy)^2 + Q^2 dy^2): a sum of squares, so never above 1
-  const V fold(T(0.72134752044448170368)), log2_e(T(1.4426950408889634074));  // log2(e) / 2
-  set(out.shapes, sqrt(fold * f.s11 / f.det) / f.unit, f.s01 / f.s11, sqrt(fold / f.s11) / f.unit,
-      log(opacity) * log2_e, extent_x, extent_y);
-}
-
-template <class T>
+template <class T, bool kWarped>
 void project(const gsr_projection& a) {
   const auto cams = cameras_of<T>(a);
   std::vector<int64_t> valid((a.N + kRange - 1) / kRange, 0);
   over_rows(a, [&](int64_t range, int64_t first, int count) {
-    Gaussians<T> in;
+    Gaussians<T, kWarped> in;
     Projected<T> out;
     in.read(a, first, count);
-    for (int i = 0; i < count; i += Vec<T>::width) valid[range] += __builtin_popcount(bits<T>(Lanes<T>(in, i).valid()));
+    for (int i = 0; i < count; i += Vec<T>::width) valid[range] += __builtin_popcount(bits<T>(is_valid(in.get(i))));
     for (int64_t c = 0; c < a.C; ++c) {
       for (int i = 0; i < count; i += Vec<T>::width) {
-        const Lanes<T> lanes(in, i);
-        project_lanes(a, cams[c], lanes, lanes.valid(), i, out);
+        const Gaussian<Vec<T>, kWarped> gaussian = in.get(i);
+        out.set(i, project_row(a, cams[c], gaussian, is_valid(gaussian)));
       }
       out.write(a, c * a.N + first, count);
     }
@@ -149,89 +108,89 @@ struct Incoming {
     std::fill_n(visible.of[0], kColumn, T(0));
     for (int i = 0; i < count; ++i) visible.of[0][i] = T(a.radii[2 * (first + i)]);
   }
+  GSR_INLINE ProjectedGradient<Vec<T>> get(int i) const {
+    ProjectedGradient<Vec<T>> v;
+    means2d.get(i, v.mean), conics.get(i, v.conic), depths.get(i, &v.depth), opacities.get(i, &v.opacity);
+    return v;
+  }
+  GSR_INLINE typename Vec<T>::Mask seen(int i) const { return greater(Vec<T>::load(visible.of[0] + i), Vec<T>(T(0))); }
 };
 
-template <class T>
+template <class T, bool kWarped>
 struct Outgoing {
-  Columns<T, 3> means, scales;
-  Columns<T, 4> quats;
-  Columns<T, 1> opacities;
+  Columns<T, 3> means = {}, scales = {};
+  Columns<T, 4> quats = {};
+  Columns<T, 1> opacities = {};
+  Columns<T, 9> warps;
 
+  Outgoing() {
+    if (kWarped) warps = {};
+  }
+  GSR_INLINE void add(int i, const RowGradient<Vec<T>>& g) {
+    means.add(i, g.mean), scales.add(i, g.scale), quats.add(i, g.quat), opacities.add(i, &g.opacity);
+    if (kWarped) warps.add(i, g.warp);
+  }
   void write(const gsr_projection& a, int64_t first, int count) const {
     means.write(a.v_means, first, count), scales.write(a.v_scales, first, count);
     quats.write(a.v_quats, first, count), opacities.write(a.v_opacities, first, count);
+    if (kWarped && a.v_warps) warps.write(a.v_warps, first, count);
   }
 };
 
-// Adds the gradient through one camera to the rows and, if asked for, to the camera's own sum (12 numbers: R, t).
-template <class T, bool kCamera>
-GSR_INLINE void project_lanes_vjp(const gsr_projection& a, const Camera<Vec<T>>& cam, const Lanes<T>& in,
-                                  const Incoming<T>& v, int i, Outgoing<T>& out, Vec<T>* v_camera) {
-  typedef Vec<T> V;
-  V v_mean2d[2], v_conic[3], v_depth, v_opacity, radius;
-  v.means2d.get(i, v_mean2d), v.conics.get(i, v_conic), v.depths.get(i, &v_depth), v.opacities.get(i, &v_opacity);
-  v.visible.get(i, &radius);
-  const typename V::Mask visible = greater(radius, V(T(0)));
-  const Footprint<V> f = footprint(cam, in.mean, in.quat, in.scale, V(T(a.eps2d)));
-  const V opacity = min(in.opacity, V(T(1)));
-  const FootprintGradient<V> g = footprint_vjp(cam, f, in.mean, in.scale, v_mean2d[0], v_mean2d[1], v_depth, v_conic,
-                                               a.antialiased ? v_opacity * opacity : V(T(0)));
-  const auto add = [&](T* column, V value) {
-    (V::load(column + i) + keep(visible & is_finite(value), value)).store(column + i);
-  };
-  for (int j = 0; j < 3; ++j) add(out.means.of[j], g.mean[j]), add(out.scales.of[j], g.scale[j]);
-  for (int j = 0; j < 4; ++j) add(out.quats.of[j], g.quat[j]);
-  // above 1 the opacity is clamped
-  add(out.opacities.of[0],
-      keep(at_least(V(T(1)), in.opacity), a.antialiased ? v_opacity * compensation(f) : v_opacity));
-  const auto add_to_camera = [&](V& sum, V value) { sum += keep(visible & is_finite(value), value); };
-  for (int j = 0; j < 9 * kCamera; ++j) add_to_camera(v_camera[j], g.R[j]);
-  for (int j = 0; j < 3 * kCamera; ++j) add_to_camera(v_camera[9 + j], g.t[j]);
+// `v_cameras`: for each range of rows and camera, 12 numbers (R, t).
+template <class T>
+void store_viewmats(const gsr_projection& a, const std::vector<T>& v_cameras) {
+  T* v_viewmats = static_cast<T*>(a.v_viewmats);
+  std::fill_n(v_viewmats, 16 * a.C, T(0));
+  for (size_t at = 0; at < v_cameras.size(); ++at) {
+    const int64_t c = at / 12 % a.C, i = at % 12;
+    v_viewmats[16 * c + (i < 9 ? 4 * (i / 3) + i % 3 : 4 * (i - 9) + 3)] += v_cameras[at];
+  }
 }
 
-template <class T, bool kCamera>
+template <class T, bool kWarped, bool kCamera>
 void project_vjp(const gsr_projection& a) {
   const auto cams = cameras_of<T>(a);
   const int64_t ranges = (a.N + kRange - 1) / kRange;
   std::vector<T> v_cameras(kCamera ? ranges * a.C * 12 : 0, T(0));
   over_rows(a, [&](int64_t range, int64_t first, int count) {
-    Gaussians<T> in;
+    Gaussians<T, kWarped> in;
     Incoming<T> v;
-    Outgoing<T> out = {};
+    Outgoing<T, kWarped> out;
     in.read(a, first, count);
     for (int64_t c = 0; c < a.C; ++c) {
       Vec<T> v_camera[12];
       std::fill_n(v_camera, 12, Vec<T>(T(0)));
       v.read(a, c * a.N + first, count);
-      for (int i = 0; i < count; i += Vec<T>::width)
-        project_lanes_vjp<T, kCamera>(a, cams[c], Lanes<T>(in, i), v, i, out, v_camera);
+      for (int i = 0; i < count; i += Vec<T>::width) {
+        const RowGradient<Vec<T>> g = project_row_vjp(a, cams[c], in.get(i), v.get(i), v.seen(i));
+        out.add(i, g);
+        for (int j = 0; j < 9 * kCamera; ++j) v_camera[j] += g.R[j];
+        for (int j = 0; j < 3 * kCamera; ++j) v_camera[9 + j] += g.t[j];
+      }
       for (int j = 0; j < 12 * kCamera; ++j) v_cameras[(range * a.C + c) * 12 + j] += sum(v_camera[j]);
     }
     out.write(a, first, count);
   });
-  if (!kCamera) return;
-  T* v_viewmats = static_cast<T*>(a.v_viewmats);
-  std::fill_n(v_viewmats, 16 * a.C, T(0));
-  for (int64_t r = 0; r < ranges; ++r)
-    for (int64_t c = 0; c < a.C; ++c)
-      for (int i = 0; i < 12; ++i) {
-        const int64_t to = i < 9 ? 4 * (i / 3) + i % 3 : 4 * (i - 9) + 3;
-        v_viewmats[16 * c + to] += v_cameras[(r * a.C + c) * 12 + i];
-      }
+  if (kCamera) store_viewmats(a, v_cameras);
 }
 
-template <class T>
+template <class T, bool kWarped>
 void project_vjp(const gsr_projection& a) {
-  a.v_viewmats ? project_vjp<T, true>(a) : project_vjp<T, false>(a);
+  a.v_viewmats ? project_vjp<T, kWarped, true>(a) : project_vjp<T, kWarped, false>(a);
 }
 
 }  // namespace
 }  // namespace gsr
 
 int32_t gsr_project(gsr_projection* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::project<decltype(t)>(*args); });
+  return gsr::dispatch(args, [&](auto t) {
+    args->warps ? gsr::project<decltype(t), true>(*args) : gsr::project<decltype(t), false>(*args);
+  });
 }
 
 int32_t gsr_project_vjp(gsr_projection* args) {
-  return gsr::dispatch(args, [&](auto t) { gsr::project_vjp<decltype(t)>(*args); });
+  return gsr::dispatch(args, [&](auto t) {
+    args->warps ? gsr::project_vjp<decltype(t), true>(*args) : gsr::project_vjp<decltype(t), false>(*args);
+  });
 }

@@ -51,7 +51,7 @@ struct Vec {
   static constexpr int width = kRegisterBytes / sizeof(T);
   Raw v;
 
-  GSR_INLINE Vec() {}
+  Vec() = default;
   GSR_INLINE Vec(Raw raw) : v(raw) {}
   GSR_INLINE Vec(T s) : v(s - Raw{}) {}
   static GSR_INLINE Vec load(const T* p) { return *reinterpret_cast<const Raw*>(p); }  // aligned
@@ -77,6 +77,7 @@ struct Vec {
 template <class T>
 struct MaskOf<Vec<T>> {
   typedef typename Vec<T>::Mask type;
+  static GSR_INLINE bool any(type m);
 };
 
 // a b + c
@@ -177,6 +178,11 @@ GSR_INLINE Vec<T> sum_each(const Vec<T>* a) {
 #endif
 
 namespace gsr {
+
+template <class T>
+GSR_INLINE bool MaskOf<Vec<T>>::any(type m) {
+  return bits<T>(m) != 0;
+}
 
 template <>
 GSR_INLINE Vec<double> exp2(Vec<double> p) {

@@ -1,5 +1,5 @@
 // Roots and logarithms of registers, and the way from rows of numbers to registers and back: what the formulas of
-// gsr/projection.h need beyond the operations of the pixel loops, so that they run on a register of Gaussians at once.
+// gsr/rows.h need beyond the operations of the pixel loops, so that they run on a register of Gaussians at once.
 #pragma once
 #include <float.h>
 
@@ -58,18 +58,17 @@ GSR_INLINE Vec<float> log(Vec<float> a) {
   return select(greater(a, V(FLT_MAX)), a, fma(exponent, V(0.69314718f), series + series));
 }
 
+template <class T>
+GSR_INLINE Vec<T> log2(Vec<T> a) {
+  return log(a) * Vec<T>(T(1.4426950408889634074));
+}
+
 // The smallest integer that is at least `a`, for |a| < 2^31.
 template <class T>
 GSR_INLINE Vec<T> ceil(Vec<T> a) {
   typedef int32_t Whole __attribute__((vector_size(Vec<T>::width * sizeof(int32_t))));
   const Vec<T> cut = __builtin_convertvector(__builtin_convertvector(a.v, Whole), typename Vec<T>::Raw);
   return select(greater(a, cut), cut + 1, cut);
-}
-
-template <class T>
-GSR_INLINE typename Vec<T>::Mask is_finite(Vec<T> a) {
-  const Vec<T> zero = a - a;  // NaN for NaN and infinities
-  return at_least(zero, zero);
 }
 
 constexpr int kColumn = 64;  // rows that are worked on at once
@@ -99,6 +98,9 @@ struct Columns {
   }
   GSR_INLINE void set(int i, const Vec<T>* in) {
     for (int j = 0; j < width; ++j) in[j].store(of[j] + i);
+  }
+  GSR_INLINE void add(int i, const Vec<T>* in) {
+    for (int j = 0; j < width; ++j) (Vec<T>::load(of[j] + i) + in[j]).store(of[j] + i);
   }
 };
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "api.h"
-#include "gsr/math.h"
+#include "gsr/ellipse.h"
 #include "pool.h"
 #include "simd_math.h"
 
@@ -98,29 +98,6 @@ struct Visible {
   }
 };
 
-// A little slack: the pixel loop rounds in its own way, and a hit must never be missed.
-template <class T>
-T padded_extent(T extent) {
-  return extent * T(1.00001) + T(1e-3);
-}
-
-// Pixels of the image whose centres lie in the bounding box of a splat; empty if x0 > x1.
-struct Box {
-  int x0 = 1, y0 = 0, x1 = 0, y1 = 0;
-
-  template <class T>
-  Box(const gsr_rasterization& a, T x, T y, T extent_x, T extent_y) {
-    const T ex = padded_extent(extent_x), ey = padded_extent(extent_y);
-    const T left = max(x - ex - T(0.5), T(0)), right = min(x + ex - T(0.5), T(a.width - 1));
-    const T top = max(y - ey - T(0.5), T(0)), bottom = min(y + ey - T(0.5), T(a.height - 1));
-    if (!(left <= right && top <= bottom)) return;
-    x0 = static_cast<int>(left), y0 = static_cast<int>(top);
-    x0 += x0 < left, y0 += y0 < top;
-    x1 = static_cast<int>(right), y1 = static_cast<int>(bottom);
-    if (y0 > y1) x0 = x1 + 1;
-  }
-};
-
 // The ellipse of a splat at the threshold, ready to be tested against the blocks of a tile.
 template <class T>
 struct Ellipse {
@@ -169,15 +146,16 @@ struct Ramp {
 template <class T>
 constexpr Ramp<T> kRamp{};
 
-// The outline of a splat at the threshold, cut into bands of four rows of pixel centres. What it covers of a band is
-// convex, so it touches a block of the band just where their columns overlap.
+// The outline of a splat, cut into bands of four rows of pixel centres. What it covers of a band is convex, so it
+// touches a block of the band just where their columns overlap.
 template <class T>
-struct Outline {
-  T x, y, k, ratio, extent, tip;  // ratio = Q / P; the rightmost point lies at y = tip, the leftmost at -tip
+struct Bands {
+  T x, y;
+  Outline<T> outline;
 
-  explicit Outline(const Record<T>& r) : x(r.x), y(r.y), extent(padded_extent(r.extent_y)) {
-    const T inverse = 1 / r.P;
-    k = r.Pk * inverse, ratio = r.Q * inverse, tip = k * r.extent_y * r.extent_y / r.extent_x;
+  explicit Bands(const Record<T>& r) : x(r.x), y(r.y) {
+    const T inverse = 1 / r.P, k = r.Pk * inverse;
+    outline = {k, r.Q * inverse, padded_extent(r.extent_y), k * r.extent_y * r.extent_y / r.extent_x};
   }
 
   // Columns of blocks [first, end) that it touches in each of the bands from `band` on, between columns `from` and
@@ -185,17 +163,14 @@ struct Outline {
   GSR_INLINE void columns(int band, int from, int to, Group& first, Group& end) const {
     typedef Vec<T> V;
     typedef int32_t Whole __attribute__((vector_size(V::width * sizeof(int32_t))));
-    const V low(-extent), high(extent), squared(extent * extent), zero(T(0)), quarter(T(1) / kBlock);
+    const V lowest(-outline.half_height), highest(outline.half_height), quarter(T(1) / kBlock);
     const T pad = T(1e-3) + T(1e-6) * std::fabs(x);
     Whole firsts[kGroup / V::width], ends[kGroup / V::width];
     for (int i = 0; i < kGroup / V::width; ++i) {
       const V head = fma(V::load(kRamp<T>.of + i * V::width), V(T(kBlock)), V(T(kBlock * band) + T(0.5) - y));
-      const V upper = max(head, low), lower = min(head + V(T(kBlock - 1)), high);
-      const V right_y = min(max(V(tip), upper), lower), left_y = min(max(V(-tip), upper), lower);
-      const V right_x = fma(V(k), right_y, V(ratio) * sqrt(max(fnma(right_y, right_y, squared), zero)));
-      const V left_x = fma(V(k), left_y, V(-ratio) * sqrt(max(fnma(left_y, left_y, squared), zero)));
-      const V begin = (left_x + V(x - pad + T(0.5))) * quarter,
-              stop = (right_x + V(x + pad + T(kBlock - 0.5))) * quarter;
+      V left, right;
+      outline.reach(max(head, lowest), min(head + V(T(kBlock - 1)), highest), left, right);
+      const V begin = (left + V(x - pad + T(0.5))) * quarter, stop = (right + V(x + pad + T(kBlock - 0.5))) * quarter;
       firsts[i] = __builtin_convertvector(min(max(begin, V(T(from))), V(T(to + 1))).v, Whole);
       ends[i] = __builtin_convertvector(max(min(stop, V(T(to + 1))), V(T(from))).v, Whole);
     }
@@ -265,7 +240,7 @@ struct Target {
 
 // Tile by tile: less work for a tile or two. A box of one or two blocks is not worth the test.
 template <class T>
-GSR_INLINE void emit_few(const Record<T>& r, const Box& box, T log2_alpha_min, int32_t first_tile, int tiles_x,
+GSR_INLINE void emit_few(const Record<T>& r, const PixelBox& box, T log2_alpha_min, int32_t first_tile, int tiles_x,
                          Target& target) {
   const Ellipse<T> ellipse(r, log2_alpha_min);
   for (int ty = box.y0 >> kTileBits; ty <= box.y1 >> kTileBits; ++ty)
@@ -281,14 +256,14 @@ GSR_INLINE void emit_few(const Record<T>& r, const Box& box, T log2_alpha_min, i
     }
 }
 
-// By the outline: a fixed price, and little for each tile.
+// By bands: a fixed price, and little for each tile.
 template <class T>
-GSR_INLINE void emit_many(const Record<T>& r, const Box& box, int32_t first_tile, int tiles_x, Target& target) {
-  const Outline<T> outline(r);
+GSR_INLINE void emit_many(const Record<T>& r, const PixelBox& box, int32_t first_tile, int tiles_x, Target& target) {
+  const Bands<T> bands(r);
   const int tx0 = box.x0 >> kTileBits, tx1 = box.x1 >> kTileBits, ty0 = box.y0 >> kTileBits, ty1 = box.y1 >> kTileBits;
   for (int group = ty0; group <= ty1; group += kGroup / 4) {
     Group first, end, band, zero = {};
-    outline.columns(4 * group, box.x0 >> kBlockBits, box.x1 >> kBlockBits, first, end);
+    bands.columns(4 * group, box.x0 >> kBlockBits, box.x1 >> kBlockBits, first, end);
     memcpy(&band, kRamp<int32_t>.of, sizeof band);
     band += 4 * group;
     end = ((band < box.y0 >> kBlockBits) | (band > box.y1 >> kBlockBits)) ? zero : end;
@@ -320,7 +295,7 @@ template <class T>
 void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, T log2_alpha_min, Entries& entries,
           int32_t* counts) {
   const Record<T>& r = t.records[record];
-  const Box box(a, r.x, r.y, r.extent_x, r.extent_y);
+  const PixelBox box = pixel_box(r.x, r.y, r.extent_x, r.extent_y, a.width, a.height);
   if (box.x0 > box.x1) return;
   const int64_t tiles =
       int64_t((box.x1 >> kTileBits) - (box.x0 >> kTileBits) + 1) * ((box.y1 >> kTileBits) - (box.y0 >> kTileBits) + 1);
@@ -444,7 +419,7 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
   const int64_t ranges = a.threads > 1 ? 4 * a.threads : 1, length = (a.visible + ranges - 1) / ranges;
   std::vector<Entries> entries(ranges);
   int32_t* counts = workspace.take<int32_t>(ranges * t.tiles);
-  const T log2_alpha_min = log2(T(a.alpha_min));
+  const T log2_alpha_min = ::log2(T(a.alpha_min));
   const auto flat_of = [&](int64_t i) { return order ? static_cast<int32_t>(order[i]) : visible.ids[i]; };
   parallel_for(a.threads, ranges, [&](int64_t range, int) {
     Entries& own = entries[range];

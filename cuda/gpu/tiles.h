@@ -50,6 +50,38 @@ TileLists<T> tile_lists_of(const gsr_rasterization& a);
 template <class T>
 TileLists<T> build_tile_lists(gsr_rasterization& a);
 
+// What a splat's ellipse covers, strip by strip of rows of pixel centres. It leans outwards a little: the pixel loop
+// rounds in its own way, and a hit must never be missed.
+template <class T>
+struct Strips {
+  T x, y;
+  Outline<T> outline;
+
+  Strips() = default;
+  GSR_DEVICE Strips(const Shape<T>& s, T log2_alpha_min) : x(s.x), y(s.y) {
+    // infinite where no alpha is too small
+    const T budget = min((s.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5), T(1e30));
+    const T half_height = sqrt(budget) / s.Q;
+    // the rightmost point: where the derivative of k y + half_width(y) is 0
+    outline = {s.Pk / s.P, s.Q / s.P, half_height, half_height * s.Pk / sqrt(s.Pk * s.Pk + s.Q * s.Q)};
+  }
+  // From where to where in x inside the rows of pixel centres [top, bottom]; empty (from > to) where there is none.
+  GSR_DEVICE void reach(T top, T bottom, T& from, T& to) const {
+    const T low = max(top - y, -outline.half_height), high = min(bottom - y, outline.half_height);
+    from = 1, to = 0;
+    if (!(low <= high)) return;
+    T left, right;
+    outline.reach(low, high, left, right);
+    const T slack = T(1e-3) + T(1e-5) * max(T(fabs(right)), T(fabs(left)));
+    from = x + left - slack, to = x + right + slack;
+  }
+  GSR_DEVICE PixelBox box(int width, int height) const {
+    T left, right;
+    outline.reach(outline.tip, outline.tip, left, right);
+    return pixel_box(x, y, right, outline.half_height, width, height);
+  }
+};
+
 // Where a splat's box lies among the tiles of its camera.
 struct TileBox {
   int x0, y0, columns, total;

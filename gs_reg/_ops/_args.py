@@ -6,6 +6,7 @@ import ctypes
 import struct
 from contextlib import AbstractContextManager, nullcontext
 from ctypes import c_double, c_int32, c_int64, c_uint32, c_void_p
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -80,9 +81,13 @@ def addresses(*tensors: Tensor | None) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def contiguous(*tensors: Tensor) -> list[Tensor]:
-    """Each as the native library takes it."""
-    return [t.contiguous() for t in tensors]
+@overload
+def contiguous(*tensors: Tensor) -> list[Tensor]: ...
+@overload
+def contiguous(*tensors: Tensor | None) -> list[Tensor | None]: ...
+def contiguous(*tensors):
+    """Each as the native library takes it; None stays None."""
+    return [None if t is None else t.contiguous() for t in tensors]
 
 
 def incoming(given: Tensor | None, like: Tensor, *shape: int) -> Tensor | None:

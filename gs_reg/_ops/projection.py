@@ -11,11 +11,11 @@ from gs_reg._ops._pages import empty, empty_as
 PROJECTION = Fields(
     Projection,
     "is_double threads antialiased orthographic width height C N near_plane far_plane radius_clip eps2d alpha_min "
-    "means quats scales opacities viewmats Ks",
+    "means quats scales opacities warps viewmats Ks",
 )
 PROJECTED = Fields(Projection, "means2d depths conics opacities2d shapes radii nonfinite")
 V_PROJECTED = Fields(Projection, "v_means2d v_depths v_conics v_opacities2d")
-V_INPUTS = Fields(Projection, "v_means v_quats v_scales v_opacities v_viewmats")
+V_INPUTS = Fields(Projection, "v_means v_quats v_scales v_opacities v_warps v_viewmats")
 
 
 @operator("gs_reg::project")
@@ -24,6 +24,7 @@ def project(
     quats: Tensor,
     scales: Tensor,
     opacities: Tensor,
+    warps: Tensor | None,
     viewmats: Tensor,
     Ks: Tensor,
     width: int,
@@ -37,8 +38,8 @@ def project(
     orthographic: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """means2d, depths, conics, opacities2d, shapes, radii, count of non-finite rows; see gsr.h for shapes."""
-    ins = contiguous(means, quats, scales, opacities, viewmats, Ks)
-    outs = _project_outputs(ins[0], viewmats.shape[0])
+    ins = contiguous(means, quats, scales, opacities, warps, viewmats, Ks)
+    outs = _project_outputs(means, viewmats.shape[0])
     args = _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic)
     PROJECTED.fill(args, *addresses(*outs))
     call("gsr_project", args, means)
@@ -59,7 +60,7 @@ def _project_outputs(means: Tensor, cameras: int):
 
 
 def _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, antialiased, orthographic) -> Projection:
-    means, viewmats = ins[0], ins[4]
+    means, viewmats = ins[0], ins[5]
     modes = (means.dtype == torch.float64, torch.get_num_threads(), antialiased, orthographic)
     sizes = (width, height, viewmats.shape[0], means.shape[0])
     limits = (near, far, radius_clip, eps2d, alpha_min)
@@ -69,7 +70,7 @@ def _projection(ins, width, height, near, far, radius_clip, eps2d, alpha_min, an
 
 
 @project.register_fake
-def _(means, quats, scales, opacities, viewmats, *_):
+def _(means, quats, scales, opacities, warps, viewmats, *_):
     return _project_outputs(means, viewmats.shape[0])
 
 
@@ -79,6 +80,7 @@ def project_vjp(
     quats: Tensor,
     scales: Tensor,
     opacities: Tensor,
+    warps: Tensor | None,
     viewmats: Tensor,
     Ks: Tensor,
     radii: Tensor,
@@ -92,31 +94,36 @@ def project_vjp(
     antialiased: bool,
     orthographic: bool,
     with_viewmats: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
-    ins = contiguous(means, quats, scales, opacities, viewmats, Ks)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of means, quats, scales, opacities, warps and viewmats; of warps empty where there are none, and of
+    viewmats unless asked for."""
+    ins = contiguous(means, quats, scales, opacities, warps, viewmats, Ks)
     radii, v_means2d, v_conics, v_opacities2d = contiguous(radii, v_means2d, v_conics, v_opacities2d)
     v_outs = [v_means2d, incoming(v_depths, means, *radii.shape[:2]), v_conics, v_opacities2d]
     args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
     args.radii = radii.data_ptr()
     V_PROJECTED.fill(args, *addresses(*v_outs))
-    outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
-    V_INPUTS.fill(args, *addresses(*outs[:4], outs[4] if with_viewmats else None))
+    *v_rows, v_warps, v_viewmats = outs = _project_gradients(
+        means, quats, scales, opacities, warps, viewmats, with_viewmats
+    )
+    asked = (v_warps if warps is not None else None, v_viewmats if with_viewmats else None)
+    V_INPUTS.fill(args, *addresses(*v_rows, *asked))
     call("gsr_project_vjp", args, means)
     return outs
 
 
 @project_vjp.register_fake
-def _(means, quats, scales, opacities, viewmats, *rest):
-    return _project_gradients(means, quats, scales, opacities, viewmats, rest[-1])
+def _(means, quats, scales, opacities, warps, viewmats, *rest):
+    return _project_gradients(means, quats, scales, opacities, warps, viewmats, rest[-1])
 
 
-def _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats):
+def _project_gradients(means, quats, scales, opacities, warps, viewmats, with_viewmats):
     return (
         empty_as(means),
         empty_as(quats),
         empty_as(scales),
         empty_as(opacities),
+        means.new_empty(0) if warps is None else empty_as(warps),
         empty_as(viewmats) if with_viewmats else viewmats.new_empty(0),
     )
 
@@ -140,9 +147,9 @@ def _project_backward(ctx, v_means2d, v_depths, v_conics, v_opacities2d, *_):
         zeros(C, N) if v_opacities2d is None else v_opacities2d,
     )
     settings = (ctx.width, ctx.height, ctx.eps2d, ctx.antialiased, ctx.orthographic)
-    with_viewmats = ctx.needs_input_grad[4]
-    *grads, v_viewmats = project_vjp(*ins, radii, *v_outs, *settings, with_viewmats)
-    return *grads, v_viewmats if with_viewmats else None, *[None] * 10
+    with_warps, with_viewmats = ctx.needs_input_grad[4:6]
+    *grads, v_warps, v_viewmats = project_vjp(*ins, radii, *v_outs, *settings, with_viewmats)
+    return *grads, v_warps if with_warps else None, v_viewmats if with_viewmats else None, *[None] * 10
 
 
 project.register_autograd(_project_backward, setup_context=_project_setup)

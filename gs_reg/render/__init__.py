@@ -80,6 +80,8 @@ def _check(splats: Splats, cameras: Cameras, features: Tensor | None, background
         "viewmats": (cameras.viewmats, (C, 4, 4)),
         "Ks": (cameras.Ks, (C, 3, 3)),
     }
+    if splats.warps is not None:
+        expected["warps"] = (splats.warps, (N, 3, 3))
     if features is not None:
         expected["features"] = (features, (N, features.shape[-1]))
     if backgrounds is not None:

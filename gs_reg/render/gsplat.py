@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import MissingPart
 from gs_reg.render.config import RenderConfig
 from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.sh import sh_colors
 from gs_reg.types import Cameras, Render, Splats
 
@@ -45,10 +47,12 @@ def draw(
     colors = sh_colors(splats.sh, splats.means, viewpoints(cameras, degree), degree)
     stacked = stack_channels(colors, depths, features)
     padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels - 3))
+    covars = None if splats.warps is None else _covariances(splats, splats.warps)
     image, alphas, meta = rasterization(
         splats.means,
-        splats.quats,
-        splats.scales,
+        # beside covars it wants these absent, whatever its annotations say
+        splats.quats if covars is None else None,  # pyright: ignore[reportArgumentType]
+        splats.scales if covars is None else None,  # pyright: ignore[reportArgumentType]
         splats.opacities,
         stacked,
         cameras.viewmats,
@@ -66,6 +70,7 @@ def draw(
         # of the absolute gradients it keeps those of the last pass alone
         channel_chunk=max(CHUNK, channels) if config.absgrad else CHUNK,
         camera_model=config.camera_model,
+        covars=covars,
     )
     return unstack_channels(image, alphas[..., 0], meta["means2d"], meta["radii"], features is not None)
 
@@ -144,6 +149,12 @@ def _rasterization(device: torch.device):
     if not built:
         raise MissingPart("backend gsplat: its kernels cannot be built: it finds no CUDA toolkit (nvcc)")
     return rasterization
+
+
+def _covariances(splats: Splats, warps: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
+    """(W R S)(W R S)^T"""
+    M = warps @ quat_to_rotmat(splats.quats) * splats.scales[:, None]
+    return M @ M.mT
 
 
 def _camera_depths(splats: Splats, cameras: Cameras) -> Tensor:

@@ -29,6 +29,7 @@ def draw(
         splats.quats,
         splats.scales,
         splats.opacities,
+        splats.warps,
         cameras.viewmats,
         cameras.Ks,
         width,

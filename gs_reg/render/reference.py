@@ -59,15 +59,19 @@ def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> tuple[Ten
     in_range = (p[..., 2] >= config.near) & (p[..., 2] <= config.far)
     if config.camera_model == "pinhole":
         in_range &= p[..., 2] > 0
-    finite = torch.isfinite(torch.cat([splats.means, splats.quats, splats.scales, splats.opacities[:, None]], -1)).all(
-        -1
-    )
+    rows = [splats.means, splats.quats, splats.scales, splats.opacities[:, None]]
+    if splats.warps is not None:
+        rows.append(splats.warps.flatten(1))
+    finite = torch.isfinite(torch.cat(rows, -1)).all(-1)
     finite &= splats.quats.square().sum(-1) > 0
     kept = in_range & finite
     p = torch.where(kept[..., None], p, torch.ones_like(p))
     means2d, J = _camera(p, cameras, config)
     quats = torch.where(finite[:, None], splats.quats, torch.ones_like(splats.quats))
-    M = J @ R @ quat_to_rotmat(quats) @ torch.diag_embed(splats.scales.nan_to_num())
+    axes = quat_to_rotmat(quats)
+    if splats.warps is not None:
+        axes = torch.where(finite[:, None, None], splats.warps, torch.zeros_like(splats.warps)) @ axes
+    M = J @ R @ axes @ torch.diag_embed(splats.scales.nan_to_num())
     cov = M @ M.mT
     det_raw = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1] ** 2
     cov = cov + config.eps2d * torch.eye(2, dtype=cov.dtype, device=cov.device)

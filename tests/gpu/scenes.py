@@ -80,7 +80,7 @@ def projected(inputs: Inputs) -> tuple[Tensor, ...]:
     """What `_ops.project` returns."""
     limits = (CONFIG.near, CONFIG.far, CONFIG.radius_clip, CONFIG.eps2d, CONFIG.alpha_min, False, False)
     arguments = [inputs.leaf[name] for name in LEAVES[:4]]
-    return _ops.project(*arguments, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, *limits)
+    return _ops.project(*arguments, None, inputs.viewmats, inputs.Ks, inputs.width, inputs.height, *limits)
 
 
 def rasterized(

@@ -197,12 +197,12 @@ def test_adam_rests_where_a_drawing_had_too_little_memory(emulated, most, moves)
 
 
 def test_selective_adam_is_the_cpus(emulated):
-    from ..test_optim import optimizer_of, parameters, steps
+    from ..test_optim import SELECTIVE, optimizer_of, parameters, steps
 
     seen = [torch.arange(9) % 3 != number for number in range(3)]
     ours, theirs = parameters(), parameters()
     with emulated():
-        steps(ours, optimizer_of(ours, True), seen)
-    steps(theirs, optimizer_of(theirs, True), seen)
+        steps(ours, optimizer_of(ours, SELECTIVE), seen)
+    steps(theirs, optimizer_of(theirs, SELECTIVE), seen)
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-6)

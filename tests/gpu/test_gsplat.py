@@ -8,6 +8,7 @@ import torch
 
 from gs_reg.errors import MissingPart
 from gs_reg.render import RenderConfig, gsplat, render
+from gs_reg.types import Splats
 
 from ..render.scenes import random_scene
 
@@ -18,7 +19,7 @@ def calls(monkeypatch):
     made = []
 
     def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
-        made.append({"colors": colors, "width": width, "height": height, **options})
+        made.append({"quats": quats, "scales": scales, "colors": colors, "width": width, "height": height, **options})
         C, N, D = colors.shape
         meta = {"means2d": torch.zeros(C, N, 2), "radii": torch.zeros(C, N, 2, dtype=torch.int32)}
         return torch.zeros(C, height, width, D), torch.zeros(C, height, width, 1), meta
@@ -59,6 +60,29 @@ def test_depth_is_a_channel(calls):
     splats, _ = random_scene(count=9, width=20, height=10)
     assert calls[0]["colors"].shape == (2, 9, 4) and calls[0]["channel_chunk"] == 32
     torch.testing.assert_close(calls[0]["colors"][0, :, 3], splats.means[:, 2].float())
+
+
+def test_warped_shapes_go_as_covariances(calls):
+    drawn()
+    assert calls[0]["covars"] is None and calls[0]["quats"].shape == (9, 4) and calls[0]["scales"].shape == (9, 3)
+    _, cameras = random_scene(count=1, width=20, height=10)
+    # axes 1, 2, 3 long; W takes x to 2 y, y to x and flattens z
+    warps = torch.tensor([[[0.0, 1, 0], [2, 0, 0], [0, 0, 0]]], requires_grad=True)
+    one = Splats(
+        torch.zeros(1, 3),
+        torch.tensor([[2.0, 0, 0, 0]]),
+        torch.tensor([[1.0, 2, 3]]).log(),
+        torch.zeros(1),
+        torch.zeros(1, 1, 3),
+        warps=warps,
+    )
+    render(one, cameras.to(dtype=torch.float32), RenderConfig(backend="gsplat"))
+    covars = calls[1]["covars"]
+    assert calls[1]["quats"] is None and calls[1]["scales"] is None
+    torch.testing.assert_close(covars, torch.tensor([[[4.0, 0, 0], [0, 4, 0], [0, 0, 0]]]))
+    # d(W D W^T)_yy / dW_yx = 2 W_yx D_xx
+    (gradient,) = torch.autograd.grad(covars[0, 1, 1], warps)
+    torch.testing.assert_close(gradient[0], torch.tensor([[0.0, 0, 0], [4, 0, 0], [0, 0, 0]]))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The CUDA kernels of projection and compositing, emulated, against the CPU library."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,14 +10,16 @@ from gs_reg import _ops
 from gs_reg._ops import rasterizer
 from gs_reg.render import RenderConfig, render
 
-from ..render.scenes import leaves, random_scene, rebuilt
+from ..render.scenes import leaves, random_scene, random_warps, rebuilt
+from ..render.test_warps import identity_changes_nothing, operands, project
 
 SIZE = {"count": 60, "width": 29, "height": 31}
 
 
-def drawn(dtype=torch.float64, features=0, **options):
+def drawn(dtype=torch.float64, features=0, warps=None, **options):
     """All outputs, and the gradients of a random linear function of them."""
     splats, cameras = random_scene(**SIZE)
+    splats = replace(splats, warps=warps)
     leaf = {k: v.detach().to(dtype).requires_grad_() for k, v in leaves(splats, cameras).items()}
     generator = torch.Generator().manual_seed(5)
 
@@ -52,6 +57,61 @@ def test_float64(emulated, mode, camera_model):
     with emulated():
         ours = drawn(**options)
     assert_close(ours, drawn(**options))
+
+
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+@pytest.mark.parametrize("camera_model", ["pinhole", "ortho"])
+def test_warped_shapes(emulated, mode, camera_model):
+    options = {"mode": mode, "camera_model": camera_model, "warps": random_warps(SIZE["count"])}
+    with emulated():
+        ours = drawn(**options)
+    theirs = drawn(**options)
+    assert_close(ours, theirs)
+    assert "warps" in ours[2]
+
+
+def test_an_identity_gives_the_same_numbers(emulated):
+    with emulated():
+        identity_changes_nothing(torch.float32)
+        identity_changes_nothing(torch.float64)
+
+
+def test_nonfinite_maps_are_culled_and_counted(emulated):
+    ins, _ = operands(40)
+    with torch.no_grad():
+        ins[4][7, 1, 2], ins[4][8, 0, 0] = math.nan, math.inf
+    with emulated():
+        outputs = project(ins)
+    assert outputs[6].item() == 2 and not outputs[5][:, 7:9].any()
+    for ours, theirs in zip(outputs, project(ins), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+def needles(count=150):
+    """Thin splats across an image of 83x70: of all sizes and directions, some as faint as the threshold."""
+    generator = torch.Generator().manual_seed(9)
+    splats, cameras = random_scene(count=count, width=83, height=70, degree=0)
+    sizes = torch.logspace(-2, 1, count, dtype=torch.float64)
+    ratios = torch.rand(count, 3, generator=generator, dtype=torch.float64) ** 4
+    opacities = torch.rand(count, generator=generator, dtype=torch.float64) ** 6 * 0.9 + 1 / 255
+    splats.means[:, 2] += 2
+    return replace(
+        splats, log_scales=(sizes[:, None] * (ratios + 1e-3)).log(), opacity_logits=opacities.logit()
+    ), cameras
+
+
+def test_both_ways_to_bin_find_every_pixel_of_thin_splats(emulated):
+    """The CPU goes by projected extents and blocks, a GPU by shapes and strips: what either missed would be at least
+    1/255 of a pixel, without a cut-off in transmittance."""
+    splats, cameras = needles()
+    config = RenderConfig(backend="native", transmittance_min=0.0)
+    want = render(splats, cameras, replace(config, backend="reference"))
+    assert (want.radii > 40).any() and (want.radii[want.radii > 0] < 4).any()
+    with emulated():
+        ours = render(splats, cameras, config)
+    for image in (ours, render(splats, cameras, config)):
+        torch.testing.assert_close(image.colors, want.colors, rtol=0, atol=1e-11)
+        torch.testing.assert_close(image.alphas, want.alphas, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("features", [1, 4, 12, 13, 29, 60])

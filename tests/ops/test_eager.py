@@ -23,8 +23,15 @@ def leaf(*shape):
 def splats():
     torch.manual_seed(3)
     s, cameras = random_scene(count=20)
-    leaves = [t.detach().requires_grad_() for t in (s.means, s.quats, s.scales, s.opacities, cameras.viewmats)]
-    return (*leaves, cameras.Ks, *PROJECTION)
+    *leaves, viewmats = [
+        t.detach().requires_grad_() for t in (s.means, s.quats, s.scales, s.opacities, cameras.viewmats)
+    ]
+    return (*leaves, None, viewmats, cameras.Ks, *PROJECTION)
+
+
+def warped():
+    *rows, _, viewmats, Ks = splats()[:7]
+    return (*rows, leaf(20, 3, 3), viewmats, Ks, *PROJECTION)
 
 
 def projected():
@@ -60,6 +67,7 @@ def map_with_holes():
 
 CASES = {
     "project": (_ops.project, splats),
+    "project warped": (_ops.project, warped),
     "rasterize": (_ops.rasterize, projected),
     "sh_channels": (_ops.sh_channels, harmonics),
     "photometric": (_ops.photometric, lambda: (leaf(1, 14, 13, 3), leaf(1, 14, 13, 3).detach(), None, True)),

@@ -31,6 +31,16 @@ def random_scene(
     return splats, Cameras(viewmats, K.repeat(cameras, 1, 1), width, height)
 
 
+def random_warps(count: int, seed: int = 2) -> torch.Tensor:
+    """[count, 3, 3], float64: most near the identity; some mirror, some flatten (rank 2), and one is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    warps = torch.eye(3) + 0.4 * torch.randn(count, 3, 3, generator=generator, dtype=torch.float64)
+    warps[1::5, :, 0] *= -1
+    warps[2::5, :, 1] = warps[2::5, :, 0]
+    warps[3] = 0
+    return warps
+
+
 def leaves(splats: Splats, cameras: Cameras) -> dict[str, torch.Tensor]:
     """Every differentiable input, as leaves."""
     tensors = {
@@ -41,9 +51,12 @@ def leaves(splats: Splats, cameras: Cameras) -> dict[str, torch.Tensor]:
         "sh": splats.sh,
         "viewmats": cameras.viewmats,
     }
+    if splats.warps is not None:
+        tensors["warps"] = splats.warps
     return {name: tensor.detach().clone().requires_grad_() for name, tensor in tensors.items()}
 
 
 def rebuilt(leaf: dict[str, torch.Tensor], cameras: Cameras) -> tuple[Splats, Cameras]:
-    splats = Splats(*[leaf[k] for k in ("means", "quats", "log_scales", "opacity_logits", "sh")])
+    names = ("means", "quats", "log_scales", "opacity_logits", "sh")
+    splats = Splats(*[leaf[name] for name in names], warps=leaf.get("warps"))
     return splats, Cameras(leaf["viewmats"], cameras.Ks.to(leaf["viewmats"].dtype), cameras.width, cameras.height)

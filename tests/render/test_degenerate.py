@@ -31,7 +31,7 @@ def project(means, quats, scales, opacities, cam=None, near=0.01, antialiased=Fa
     cam = cam or camera()
     tensors = [torch.tensor(x, dtype=torch.float32) for x in (means, quats, scales, opacities)]
     return _ops.project(
-        *tensors, cam.viewmats, cam.Ks, cam.width, cam.height, near, 1e10, 0.0, 0.3, 1 / 255, antialiased, ortho
+        *tensors, None, cam.viewmats, cam.Ks, cam.width, cam.height, near, 1e10, 0.0, 0.3, 1 / 255, antialiased, ortho
     )
 
 

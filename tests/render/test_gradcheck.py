@@ -6,7 +6,7 @@ import torch
 from gs_reg import _ops
 from gs_reg.render import RenderConfig, render
 
-from .scenes import leaves, random_scene, rebuilt
+from .scenes import leaves, random_scene, random_warps, rebuilt
 
 SMOOTH = {"alpha_min": 0.0, "alpha_max": 1.0, "transmittance_min": 0.0}
 
@@ -47,11 +47,13 @@ def test_gradcheck_with_normal_cutoffs_away_from_them():
 
 def test_opcheck():
     splats, cameras = random_scene(count=20)
-    ins = (splats.means, splats.quats, splats.scales, splats.opacities, cameras.viewmats)
-    ins = tuple(t.detach().requires_grad_() for t in ins)
+    ins = (splats.means, splats.quats, splats.scales, splats.opacities, random_warps(20), cameras.viewmats)
+    *rows, warps, viewmats = [t.detach().requires_grad_() for t in ins]
     settings = (75, 64, 0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
-    torch.library.opcheck(_ops.project.library_op, (*ins, cameras.Ks, *settings))
-    means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(*ins, cameras.Ks, *settings)
+    for given in (None, warps):
+        torch.library.opcheck(_ops.project.library_op, (*rows, given, viewmats, cameras.Ks, *settings))
+    projected = _ops.project(*rows, None, viewmats, cameras.Ks, *settings)
+    means2d, depths, conics, opacities, shapes, radii, _ = projected
     features = torch.rand(2, 20, 3, dtype=torch.float64)
     tensors = [t.detach().requires_grad_() for t in (means2d, conics, opacities, features)]
     # state tensors have sizes that only the data knows, which opcheck's dynamic-shape test cannot follow

@@ -111,7 +111,7 @@ def test_same_bits_after_shuffling_splats():
 
     def draw(order):
         means2d, depths, conics, opacities, shapes, radii, _ = _ops.project(
-            *[t[order] for t in rows], cameras.viewmats.float(), cameras.Ks.float(), 75, 64, *PROJECTION
+            *[t[order] for t in rows], None, cameras.viewmats.float(), cameras.Ks.float(), 75, 64, *PROJECTION
         )
         return _ops.rasterize(
             means2d,
@@ -168,15 +168,15 @@ def test_projected_rows_do_not_depend_on_the_rows_beside_them(count):
     splats, cameras = random_scene()
     rows = [t.float() for t in (splats.means, splats.quats, splats.scales, splats.opacities)]
     view = (cameras.viewmats.float(), cameras.Ks.float(), 75, 64)
-    whole = _ops.project(*rows, *view, *PROJECTION)[:6]
+    whole = _ops.project(*rows, None, *view, *PROJECTION)[:6]
     upstream = [torch.randn_like(t) for t in whole[:4]]
-    part = _ops.project(*[t[:count] for t in rows], *view, *PROJECTION)[:6]
+    part = _ops.project(*[t[:count] for t in rows], None, *view, *PROJECTION)[:6]
     assert all(torch.equal(a, b[:, :count]) for a, b in zip(part, whole, strict=True))
 
     def gradients(n):
-        v_outs = [v[:, :n] for v in upstream]
+        v_outs = [whole[5][:, :n].contiguous(), *[v[:, :n] for v in upstream]]
         settings = (75, 64, 0.3, False, False, True)
-        return _ops.project_vjp(*[t[:n] for t in rows], *view[:2], whole[5][:, :n].contiguous(), *v_outs, *settings)[:4]
+        return _ops.project_vjp(*[t[:n] for t in rows], None, *view[:2], *v_outs, *settings)[:4]
 
     assert all(torch.equal(a, b[:count]) for a, b in zip(gradients(count), gradients(len(splats)), strict=True))
 
@@ -185,12 +185,13 @@ def test_cameras_that_need_no_gradient_change_no_other():
     splats, cameras = random_scene()
     rows = [t.float() for t in (splats.means, splats.quats, splats.scales, splats.opacities)]
     view = (cameras.viewmats.float(), cameras.Ks.float())
-    projected = _ops.project(*rows, *view, 75, 64, *PROJECTION)
+    projected = _ops.project(*rows, None, *view, 75, 64, *PROJECTION)
     upstream = [torch.randn_like(t) for t in projected[:4]]
 
     def gradients(wanted):
-        return _ops.project_vjp(*rows, *view, projected[5], *upstream, 75, 64, 0.3, False, False, wanted)
+        return _ops.project_vjp(*rows, None, *view, projected[5], *upstream, 75, 64, 0.3, False, False, wanted)
 
     every, few = gradients(True), gradients(False)
     assert all(torch.equal(a, b) for a, b in zip(every[:4], few[:4], strict=True))
-    assert few[4].numel() == 0
+    assert every[4].numel() == few[4].numel() == 0  # there are no warps
+    assert every[5].shape == (2, 4, 4) and few[5].numel() == 0

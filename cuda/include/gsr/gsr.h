@@ -7,7 +7,7 @@
 #define GSR_API extern "C" __attribute__((visibility("default")))
 
 // Version of this interface; Python refuses a library of another one.
-#define GSR_ABI 1
+#define GSR_ABI 2
 
 // Memory of a size that only the library knows comes from the caller: one call for each slot, 64-byte aligned.
 typedef void* (*gsr_alloc)(void* context, int32_t slot, int64_t bytes);
@@ -20,6 +20,7 @@ typedef struct {
   int64_t C, N;
   double near_plane, far_plane, radius_clip, eps2d, alpha_min;
   const void *means, *quats, *scales, *opacities;  // [N,3] [N,4] wxyz [N,3] linear [N] linear
+  const void* warps;                               // [N,3,3] W of the covariance (W R S)(W R S)^T, or null
   const void *viewmats, *Ks;                       // [C,4,4] world to camera, [C,3,3]
   // forward: culled rows are zero
   void *means2d, *depths, *conics, *opacities2d;  // [C,N,2] [C,N] [C,N,3] [C,N] (with the antialiasing factor)
@@ -29,7 +30,7 @@ typedef struct {
   // backward: gradients of the outputs in, of the inputs out; on CUDA v_depths may be null
   const void *v_means2d, *v_depths, *v_conics, *v_opacities2d;
   void *v_means, *v_quats, *v_scales, *v_opacities;  // overwritten
-  void* v_viewmats;                                  // [C,4,4] or null
+  void *v_warps, *v_viewmats;                        // [N,3,3] or null, [C,4,4] or null
 } gsr_projection;
 
 // Front-to-back compositing of projected splats with D channels.

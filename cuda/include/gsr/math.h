@@ -48,10 +48,20 @@ GSR_HD T square(T x) {
 template <class T>
 struct MaskOf {
   typedef bool type;
+  static GSR_HD bool any(bool m) { return m; }
 };
+template <class T>
+GSR_HD bool greater(T a, T b) {
+  return a > b;
+}
 template <class T>
 GSR_HD bool at_least(T a, T b) {
   return a >= b;
+}
+template <class T>
+GSR_HD typename MaskOf<T>::type is_finite(T a) {
+  const T zero = a - a;  // NaN for NaN and infinities
+  return at_least(zero, zero);
 }
 // a where m holds, else 0
 template <class T>
@@ -65,6 +75,21 @@ GSR_HD T absolute(T a) {
 template <class T>
 GSR_HD bool any_nonzero(T a) {
   return a != 0;
+}
+// c - a b
+template <class T>
+GSR_HD T fnma(T a, T b, T c) {
+  return fma(-a, b, c);
+}
+// The smallest integer that is at least `a`, which lies between 0 and 2^31.
+template <class T>
+GSR_HD int whole_above(T a) {
+#ifdef __CUDA_ARCH__
+  return static_cast<int>(ceil(a));  // one instruction
+#else
+  const int cut = static_cast<int>(a);  // ceil would be a call without SSE4
+  return cut + (T(cut) < a);
+#endif
 }
 
 // c = a(m x k) b(k x n), row major.

@@ -1,11 +1,17 @@
 // One Gaussian seen by one camera: mean, 2D covariance, conic, extent, and their derivatives.
-// The camera covariance is M M^T with M = J R Rq diag(scale), a 2x3 matrix; its determinant is taken as the sum of the
-// squared 2x2 minors of M plus the low-pass terms, all positive, so thin splats lose no digits. M is divided by its
-// largest entry first, so that huge splats do not overflow.
+// The camera covariance is M M^T with M = J R W Rq diag(scale), a 2x3 matrix, W the Gaussian's warp if it has one; its
+// determinant is taken as the sum of the squared 2x2 minors of M plus the low-pass terms, all positive, so thin splats
+// lose no digits. M is divided by its largest entry first, so that huge splats do not overflow.
 #pragma once
 #include "gsr/math.h"
 
 namespace gsr {
+
+// One Gaussian; with T a register, one a lane. `warp` is there where kWarped.
+template <class T, bool kWarped>
+struct Gaussian {
+  T mean[3], quat[4], scale[3], opacity, warp[9];
+};
 
 template <class T>
 struct Camera {
@@ -35,16 +41,17 @@ struct Footprint {
   T p[3], u, v;                                 // camera-space mean and its pixel
   T slope_x, slope_y;                           // clamped
   typename MaskOf<T>::type inside_x, inside_y;  // not clamped
-  T quat[4], quat_norm, Rq[9];
-  T J[6], B[6], A[9], M[6];  // B = J R, A = Rq diag(scale), M = B A / unit
-  T unit;                    // of length, in pixels
-  T s00, s01, s11;           // low-passed 2D covariance, in units
-  T det, det_raw;            // with and without the low-pass
+  T quat[4], quat_norm, Rq[9], warped[9];       // W Rq where there is a W
+  T J[6], B[6], A[9], M[6];                     // B = J R, A = W Rq diag(scale), M = B A / unit
+  T unit;                                       // of length, in pixels
+  T s00, s01, s11;                              // low-passed 2D covariance, in units
+  T det, det_raw;                               // with and without the low-pass
 };
 
-template <class T>
-GSR_HD Footprint<T> footprint(const Camera<T>& cam, const T* mean, const T* quat, const T* scale, T eps2d) {
+template <class T, bool kWarped>
+GSR_HD Footprint<T> footprint(const Camera<T>& cam, const Gaussian<T, kWarped>& g, T eps2d) {
   Footprint<T> f;
+  const T *mean = g.mean, *quat = g.quat;
   for (int i = 0; i < 3; ++i)
     f.p[i] = cam.R[3 * i] * mean[0] + cam.R[3 * i + 1] * mean[1] + cam.R[3 * i + 2] * mean[2] + cam.t[i];
   const T x = f.p[0], y = f.p[1], z = f.p[2];
@@ -66,7 +73,10 @@ GSR_HD Footprint<T> footprint(const Camera<T>& cam, const T* mean, const T* quat
   f.quat_norm = sqrt(quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]);
   for (int i = 0; i < 4; ++i) f.quat[i] = quat[i] / f.quat_norm;
   rotation_from_quat(f.quat, f.Rq);
-  for (int i = 0; i < 9; ++i) f.A[i] = f.Rq[i] * scale[i % 3];
+  // products with the ones and zeros of an identity leave every number as it is, but for the sign of a zero
+  if (kWarped) matmul<3, 3, 3>(g.warp, f.Rq, f.warped);
+  const T* axes = kWarped ? f.warped : f.Rq;
+  for (int i = 0; i < 9; ++i) f.A[i] = axes[i] * g.scale[i % 3];
   matmul<2, 3, 3>(f.J, cam.R, f.B);
   matmul<2, 3, 3>(f.B, f.A, f.M);
   f.unit = 1;
@@ -97,13 +107,13 @@ GSR_HD T compensation(const Footprint<T>& f) {
 
 template <class T>
 struct FootprintGradient {
-  T mean[3], quat[4], scale[3];
+  T mean[3], quat[4], scale[3], warp[9];
   T R[9], t[3];
 };
 
-// Gradients of mean, quaternion, scale and viewmat from those of pixel, depth, conic and compensation.
-template <class T>
-GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<T>& f, const T* mean, const T* scale,
+// Gradients of mean, quaternion, scale, warp and viewmat from those of pixel, depth, conic and compensation.
+template <class T, bool kWarped>
+GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<T>& f, const Gaussian<T, kWarped>& in,
                                           T v_u, T v_v, T v_z, const T* v_abc, T v_compensation) {
   FootprintGradient<T> g;
   // conic X = S^-1: v_S = -X V X, and X' = X unit^2 keeps the numbers small
@@ -123,19 +133,21 @@ GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<
     g11 += half * ((f.s00 - eps) - ratio * f.s00);
     g01 += half * (-f.s01 + ratio * f.s01);
   }
+  const T* axes = kWarped ? f.warped : f.Rq;
   T v_M[6];
   for (int k = 0; k < 3; ++k) {
     v_M[k] = 2 * (g00 * f.M[k] + g01 * f.M[3 + k]) / f.unit;
     v_M[3 + k] = 2 * (g01 * f.M[k] + g11 * f.M[3 + k]) / f.unit;
   }
-  T v_A[9], v_B[6], v_J[6], v_Rq[9];
+  T v_A[9], v_B[6], v_J[6], v_axes[9], v_Rq[9];
   matmul_tn<3, 2, 3>(f.B, v_M, v_A);
   matmul_nt<2, 3, 3>(v_M, f.A, v_B);
   for (int k = 0; k < 3; ++k) {
-    g.scale[k] = v_A[k] * f.Rq[k] + v_A[3 + k] * f.Rq[3 + k] + v_A[6 + k] * f.Rq[6 + k];
-    for (int i = 0; i < 3; ++i) v_Rq[3 * i + k] = v_A[3 * i + k] * scale[k];
+    g.scale[k] = v_A[k] * axes[k] + v_A[3 + k] * axes[3 + k] + v_A[6 + k] * axes[6 + k];
+    for (int i = 0; i < 3; ++i) v_axes[3 * i + k] = v_A[3 * i + k] * in.scale[k];
   }
-  rotation_from_quat_vjp(f.quat, f.quat_norm, v_Rq, g.quat);
+  if (kWarped) matmul_nt<3, 3, 3>(v_axes, f.Rq, g.warp), matmul_tn<3, 3, 3>(in.warp, v_axes, v_Rq);
+  rotation_from_quat_vjp(f.quat, f.quat_norm, kWarped ? v_Rq : v_axes, g.quat);
   matmul_nt<2, 3, 3>(v_B, cam.R, v_J);
   matmul_tn<3, 2, 3>(f.J, v_B, g.R);
 
@@ -155,7 +167,7 @@ GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<
   }
   for (int j = 0; j < 3; ++j) {
     g.mean[j] = cam.R[j] * g.t[0] + cam.R[3 + j] * g.t[1] + cam.R[6 + j] * g.t[2];
-    for (int i = 0; i < 3; ++i) g.R[3 * i + j] += g.t[i] * mean[j];
+    for (int i = 0; i < 3; ++i) g.R[3 * i + j] += g.t[i] * in.mean[j];
   }
   return g;
 }

@@ -1,82 +1,100 @@
 // Projection of one Gaussian into one camera as gsr.h defines it: what is culled, what is written; and the gradient.
+// T is a number on a GPU and a register on the CPU, where each lane is a Gaussian of its own.
 #pragma once
-#include <stdint.h>
-
 #include "gsr/gsr.h"
 #include "gsr/projection.h"
 
 namespace gsr {
 
 // False where an input is not finite or the quaternion is zero.
-template <class T>
-GSR_HD bool is_finite(const T* mean, const T* quat, const T* scale, T opacity) {
-  T sum = opacity - opacity, length = 0;
-  for (int i = 0; i < 3; ++i) sum += (mean[i] - mean[i]) + (scale[i] - scale[i]);
-  for (int i = 0; i < 4; ++i) sum += quat[i] - quat[i], length += quat[i] * quat[i];
-  return sum == 0 && length > 0 && length - length == 0;  // x - x is NaN for NaN and infinities
+template <class T, bool kWarped>
+GSR_HD typename MaskOf<T>::type is_valid(const Gaussian<T, kWarped>& g) {
+  T sum = g.opacity - g.opacity, length = T(0);
+  for (int i = 0; i < 3; ++i) sum += (g.mean[i] - g.mean[i]) + (g.scale[i] - g.scale[i]);
+  for (int i = 0; i < 9 * kWarped; ++i) sum += g.warp[i] - g.warp[i];
+  for (int i = 0; i < 4; ++i) length += g.quat[i] * g.quat[i];
+  return is_finite(sum + length) & greater(length, T(0));
 }
 
 template <class T>
 struct ProjectedRow {
-  T mean[2], depth, conic[3], opacity, shape[6];
-  int32_t radii[2];
+  T mean[2], depth, conic[3], opacity, shape[6], radii[2];
 };
 
-// All zeros where the Gaussian is culled.
-template <class T>
-GSR_HD ProjectedRow<T> project_row(const gsr_projection& a, const Camera<T>& cam, const T* mean, const T* quat,
-                                   const T* scale, T opacity) {
+// All zeros where the Gaussian is culled or not `wanted`.
+template <class T, bool kWarped>
+GSR_HD ProjectedRow<T> project_row(const gsr_projection& a, const Camera<T>& cam, const Gaussian<T, kWarped>& g,
+                                   typename MaskOf<T>::type wanted) {
+  typedef MaskOf<T> Masks;
   ProjectedRow<T> row = {};
-  const T z = cam.R[6] * mean[0] + cam.R[7] * mean[1] + cam.R[8] * mean[2] + cam.t[2];
-  if (!(z >= T(a.near_plane) && z <= T(a.far_plane) && (a.orthographic || z > 0))) return row;
-  const T alpha_min = T(a.alpha_min);
-  opacity = min(opacity, T(1));
-  if (opacity < alpha_min || opacity <= 0) return row;
-  const Footprint<T> f = footprint(cam, mean, quat, scale, T(a.eps2d));
-  if (!(f.det > 0)) return row;
-  if (a.antialiased) opacity *= compensation(f);
-  if (opacity < alpha_min || opacity <= 0) return row;
+  const T zero = T(0), alpha_min = T(a.alpha_min), clip = T(a.radius_clip), limit = T(1 << 30);
+  const T depth = cam.R[6] * g.mean[0] + cam.R[7] * g.mean[1] + cam.R[8] * g.mean[2] + cam.t[2];
+  typename Masks::type kept = wanted & at_least(depth, T(a.near_plane)) & at_least(T(a.far_plane), depth);
+  if (!a.orthographic) kept = kept & greater(depth, zero);
+  T opacity = min(g.opacity, T(1));
+  kept = kept & at_least(opacity, alpha_min) & greater(opacity, zero);
+  if (!Masks::any(kept)) return row;
+  const Footprint<T> f = footprint(cam, g, T(a.eps2d));
+  kept = kept & greater(f.det, zero);
+  if (a.antialiased) {
+    opacity *= compensation(f);
+    kept = kept & at_least(opacity, alpha_min) & greater(opacity, zero);
+  }
+  if (!Masks::any(kept)) return row;
 
-  const T extent = sqrt(2 * T(log(opacity / alpha_min)));  // in sigmas; infinite at alpha_min 0
-  const T extent_x = extent * (sqrt(f.s00) * f.unit), extent_y = extent * (sqrt(f.s11) * f.unit), limit = T(1 << 30);
+  const T extent = sqrt(2 * max(T(log(opacity / alpha_min)), zero));  // in sigmas; infinite at alpha_min 0
+  const T extent_x = extent * sqrt(f.s00) * f.unit, extent_y = extent * sqrt(f.s11) * f.unit;
   const T radius_x = ceil(min(extent_x, limit)), radius_y = ceil(min(extent_y, limit));
-  if (radius_x <= T(a.radius_clip) && radius_y <= T(a.radius_clip)) return row;
-  if (!(f.u + radius_x > 0 && f.u - radius_x < a.width && f.v + radius_y > 0 && f.v - radius_y < a.height)) return row;
+  kept = kept & (greater(radius_x, clip) | greater(radius_y, clip));
+  kept = kept & greater(f.u + radius_x, zero) & greater(T(a.width), f.u - radius_x);
+  kept = kept & greater(f.v + radius_y, zero) & greater(T(a.height), f.v - radius_y);
+  if (!Masks::any(kept)) return row;
 
-  row.mean[0] = f.u, row.mean[1] = f.v, row.depth = f.p[2], row.opacity = opacity;
-  conic(f, row.conic);
+  T abc[3];
+  conic(f, abc);
+  for (int i = 0; i < 3; ++i) row.conic[i] = keep(kept, abc[i]);
+  row.mean[0] = keep(kept, f.u), row.mean[1] = keep(kept, f.v);
+  row.depth = keep(kept, depth), row.opacity = keep(kept, opacity);
+  row.radii[0] = keep(kept, radius_x), row.radii[1] = keep(kept, radius_y);
   // exp(-sigma) = 2^-(P^2 (dx - k dy)^2 + Q^2 dy^2): a sum of squares, so never above 1
   const T fold = T(0.72134752044448170368);  // log2(e) / 2
-  row.shape[0] = sqrt(fold * f.s11 / f.det) / f.unit, row.shape[1] = f.s01 / f.s11;
-  row.shape[2] = sqrt(fold / f.s11) / f.unit, row.shape[3] = log2(opacity);
-  row.shape[4] = extent_x, row.shape[5] = extent_y;
-  row.radii[0] = static_cast<int32_t>(radius_x), row.radii[1] = static_cast<int32_t>(radius_y);
+  row.shape[0] = keep(kept, sqrt(fold * f.s11 / f.det) / f.unit), row.shape[1] = keep(kept, f.s01 / f.s11);
+  row.shape[2] = keep(kept, sqrt(fold / f.s11) / f.unit), row.shape[3] = keep(kept, T(log2(opacity)));
+  row.shape[4] = keep(kept, extent_x), row.shape[5] = keep(kept, extent_y);
   return row;
 }
 
+// Gradients of what project_row returns, as far as it has any.
 template <class T>
-struct RowGradient {
-  T mean[3], quat[4], scale[3], opacity;
+struct ProjectedGradient {
+  T mean[2], depth, conic[3], opacity;
 };
 
-// Adds the gradient through one camera, and returns that of the camera (R, t).
 template <class T>
-GSR_HD FootprintGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& cam, const T* mean, const T* quat,
-                                            const T* scale, T opacity, const T* v_mean2d, T v_depth, const T* v_conic,
-                                            T v_opacity2d, RowGradient<T>& row) {
-  const Footprint<T> f = footprint(cam, mean, quat, scale, T(a.eps2d));
-  row.opacity += opacity > 1 ? T(0) : (a.antialiased ? v_opacity2d * compensation(f) : v_opacity2d);
-  const T v_compensation = a.antialiased ? v_opacity2d * min(opacity, T(1)) : T(0);
-  const FootprintGradient<T> g =
-      footprint_vjp(cam, f, mean, scale, v_mean2d[0], v_mean2d[1], v_depth, v_conic, v_compensation);
-  for (int i = 0; i < 3; ++i) row.mean[i] += g.mean[i], row.scale[i] += g.scale[i];
-  for (int i = 0; i < 4; ++i) row.quat[i] += g.quat[i];
-  return g;
-}
+struct RowGradient : FootprintGradient<T> {
+  T opacity;
+};
 
-template <class T>
-GSR_HD T finite_or_zero(T x) {
-  return x - x == 0 ? x : T(0);
+// Gradients of the Gaussian and of the camera (R, t). Zero where the Gaussian is not `seen`, and for each number that
+// would not be finite.
+template <class T, bool kWarped>
+GSR_HD RowGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& cam, const Gaussian<T, kWarped>& g,
+                                      const ProjectedGradient<T>& v, typename MaskOf<T>::type seen) {
+  RowGradient<T> row = {};
+  if (!MaskOf<T>::any(seen)) return row;
+  const Footprint<T> f = footprint(cam, g, T(a.eps2d));
+  const T v_compensation = a.antialiased ? v.opacity * min(g.opacity, T(1)) : T(0);
+  // above 1 the opacity is clamped
+  row.opacity = keep(at_least(T(1), g.opacity), a.antialiased ? v.opacity * compensation(f) : v.opacity);
+  static_cast<FootprintGradient<T>&>(row) =
+      footprint_vjp(cam, f, g, v.mean[0], v.mean[1], v.depth, v.conic, v_compensation);
+  const auto keep_finite = [&](T* values, int count) {
+    for (int i = 0; i < count; ++i) values[i] = keep(seen & is_finite(values[i]), values[i]);
+  };
+  keep_finite(row.mean, 3), keep_finite(row.quat, 4), keep_finite(row.scale, 3), keep_finite(&row.opacity, 1);
+  if (kWarped) keep_finite(row.warp, 9);
+  keep_finite(row.R, 9), keep_finite(row.t, 3);
+  return row;
 }
 
 }  // namespace gsr
