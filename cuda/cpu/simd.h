@@ -152,6 +152,19 @@ GSR_INLINE T sum(Vec<T> a) {
   for (int i = 0; i < Vec<T>::width; ++i) out += a.v[i];
   return out;
 }
+template <class T>
+GSR_INLINE T largest(Vec<T> a) {
+  T out = a.v[0];
+  for (int i = 1; i < Vec<T>::width; ++i) out = a.v[i] > out ? a.v[i] : out;
+  return out;
+}
+// A number in the first lane, and zeros.
+template <class T>
+GSR_INLINE Vec<T> alone(T first) {
+  Vec<T> out(T(0));
+  out.v[0] = first;
+  return out;
+}
 
 // The sums of `width` vectors as the lanes of one, by a tree of transposes and additions.
 template <class T>

@@ -53,10 +53,33 @@ template <class T>
 GSR_HD bool at_least(T a, T b) {
   return a >= b;
 }
+template <class T>
+GSR_HD bool greater(T a, T b) {
+  return a > b;
+}
+template <class T>
+GSR_HD T select(bool m, T a, T b) {
+  return m ? a : b;
+}
 // a where m holds, else 0
 template <class T>
 GSR_HD T keep(bool m, T a) {
   return m ? a : T(0);
+}
+// 0 where m holds, else a
+template <class T>
+GSR_HD T drop(bool m, T a) {
+  return m ? T(0) : a;
+}
+// c - a b
+template <class T>
+GSR_HD T fnma(T a, T b, T c) {
+  return fma(-a, b, c);
+}
+// -|a|
+template <class T>
+GSR_HD T negative(T a) {
+  return -T(fabs(a));
 }
 template <class T>
 GSR_HD T absolute(T a) {
