@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops, neighbors
-from gs_reg.sh import sh_colors, sh_colors_reference
+from gs_reg.sh import sh_sums, sh_sums_reference
 from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
 from gs_reg.terms.smoothness import pair_sums, pair_sums_reference
 
@@ -107,7 +107,7 @@ def _photometric(height: int, width: int) -> Case:
 
 def _harmonics(count: int) -> Case:
     sh, means, centers = torch.randn(count, 4, 3), torch.randn(count, 3), torch.randn(1, 3)
-    jobs = [_trained(lambda x, f=f: f(x, means, centers, 1).sum(), sh) for f in (sh_colors_reference, sh_colors)]
+    jobs = [_trained(lambda x, f=f: f(x, means, centers, 1, 0.5, True).sum(), sh) for f in (sh_sums_reference, sh_sums)]
     return Case(f"SH of degree 1, 3 channels, {count} rows, with gradient", "torch", *jobs)
 
 
