@@ -152,6 +152,8 @@ def _show(found: dict) -> None:
     console.print(table)
     for threads, rates in found["rates"].items():
         console.print(_rates_in_words(threads, rates))
+        best = {row["stage"]: row["best_milliseconds"] for row in found["rows"] if row["threads"] == threads}
+        console.print(f"lift, threads: {threads}: {best['lift'] / best['rasterizer']:.0%} of forward + backward")
     if found["memory"]:
         peak, budget = (found["memory"][key] / 2**20 for key in ("peak_bytes", "budget_bytes"))
         console.print(f"memory beyond inputs and outputs: {peak:.1f} MiB, allowed {budget:.1f} MiB\n")

@@ -30,8 +30,10 @@ STAGES = (
     "loss",
     "optimiser",
     "rasterizer",
+    "lift",
 )
-"""`backward` holds the reduction; `rasterizer` is both calls as a whole: sort to backward, and their memory."""
+"""`backward` holds the reduction; `rasterizer` is both calls as a whole: sort to backward, and their memory; `lift` is
+one call as a whole, with maps of as many channels."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Step:
         return _ops.rasterize_vjp(
             means2d, shapes, depths, radii, features, image, state, self.v_image, self.v_alphas, *_cutoffs(), False
         )
+
+    def lift(self, projected: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        means2d, depths, _conics, _opacities, shapes, radii, _ = projected
+        return _ops.lift(means2d, shapes, depths, radii, self.v_image, *_cutoffs())
 
     def project_vjp(self, projected: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
         v_means2d, v_conics, v_opacities, _v_features, _ = gradients
@@ -121,6 +127,7 @@ def run_stages(step: Step, repeats: int, warm_up: int) -> dict[str, list[float]]
         gradients = _timed(seconds, "rasterizer", lambda p=projected, d=drawn: step.rasterize_vjp(p, d))
         own = yardsticks.stage_seconds()
         own["backward"] += own.pop("reduction")
+        _timed(seconds, "lift", lambda p=projected: step.lift(p))
         _timed(seconds, "projection backward", lambda p=projected, g=gradients: step.project_vjp(p, g))
         for stage, job in training(drawn[0]).items():
             _timed(seconds, stage, job)

@@ -146,6 +146,11 @@ GSR_INLINE uint32_t bits(typename Vec<T>::Mask m) {
   return out;
 }
 #endif
+// a where m holds, else -|b|
+template <class T>
+GSR_INLINE Vec<T> select_or_negative(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
+  return select(m, a, negative(b));
+}
 template <class T>
 GSR_INLINE T sum(Vec<T> a) {
   T out = 0;

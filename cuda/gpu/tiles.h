@@ -1,5 +1,5 @@
 // From projected splats to depth-sorted lists for each tile of 16x16 pixels, with a hit bit for each of its eight
-// sub-tiles of 8x4 pixels, which one warp draws.
+// sub-tiles of 8x4 pixels, which one warp composites.
 #pragma once
 #include "api.h"
 #include "gsr/blend.h"

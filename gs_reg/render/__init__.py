@@ -30,7 +30,7 @@ def render(
     features: Float[Tensor, "N F"] | Float[Tensor, "C N F"] | None = None,
     backgrounds: Float[Tensor, "C 3"] | None = None,
 ) -> Render:
-    """Draws splats into cameras, differentiable in every float tensor but the intrinsics.
+    """Renders splats into cameras, differentiable in every float tensor but the intrinsics.
 
     Colours are `splats.colors` where given, as they are; else those of `splats.sh`. `features` are F more channels a
     splat, or a splat and camera, blended like colour over a background of 0.

@@ -10,12 +10,13 @@ from ..render.scenes import random_scene
 NAMES = ("sums", "weights", "largest")
 
 
-def lifted(channels, dtype=torch.float64, count=60, **options):
+def lifted(channels, dtype=torch.float64, count=60, device="cpu", **options):
     splats, cameras = random_scene(count=count, width=29, height=31)
-    projected = project(splats.to(dtype=dtype), cameras.to(dtype=dtype), RenderConfig(backend="native", **options))
+    config = RenderConfig(backend="native", **options)
+    projected = project(splats.to(device, dtype), cameras.to(device, dtype), config)
     maps = torch.randn(2, 31, 29, channels, generator=torch.Generator().manual_seed(channels), dtype=torch.float64)
-    found = lift(projected, maps.to(dtype))
-    return {name: getattr(found, name) for name in NAMES}
+    found = lift(projected, maps.to(device, dtype))
+    return {name: getattr(found, name).cpu() for name in NAMES}
 
 
 def assert_close(ours, theirs, limit=1e-10):

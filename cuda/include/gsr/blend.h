@@ -53,7 +53,7 @@ GSR_HD Blended<T> blend(const PixelCuts<T>& cuts, T raw, T before) {
   Blended<T> b;
   b.open = greater(left, cuts.transmittance_min);
   b.alpha = keep(b.open, alpha), b.weight = b.alpha * before;
-  b.transmittance = select(b.open, left, negative(before));
+  b.transmittance = select_or_negative(b.open, left, before);
   return b;
 }
 

@@ -57,10 +57,6 @@ template <class T>
 GSR_HD bool greater(T a, T b) {
   return a > b;
 }
-template <class T>
-GSR_HD T select(bool m, T a, T b) {
-  return m ? a : b;
-}
 // a where m holds, else 0
 template <class T>
 GSR_HD T keep(bool m, T a) {
@@ -76,10 +72,10 @@ template <class T>
 GSR_HD T fnma(T a, T b, T c) {
   return fma(-a, b, c);
 }
-// -|a|
+// a where m holds, else -|b|; in one, as a compiler for GPUs makes more of it in two
 template <class T>
-GSR_HD T negative(T a) {
-  return -T(fabs(a));
+GSR_HD T select_or_negative(bool m, T a, T b) {
+  return m ? a : -T(fabs(b));
 }
 template <class T>
 GSR_HD T absolute(T a) {
