@@ -6,6 +6,7 @@
 // operations, and the bits do not depend on the number of threads.
 #include "api.h"
 #include "composite.h"
+#include "gsr/elementary.h"
 #include "memory.h"
 #include "pool.h"
 
@@ -194,8 +195,10 @@ template <class T, class Channels>
 GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& t, int64_t record, const T* total,
                                 Channels channels) {
   const int64_t flat = t.flat_ids[record];
-  splat_vjp(t.records[record].shape, total, static_cast<T*>(a.v_means2d) + 2 * flat,
-            static_cast<T*>(a.v_conics) + 3 * flat, static_cast<T*>(a.v_opacities) + flat);
+  const Shape<T>& shape = t.records[record].shape;
+  const T per_opacity = exp_of(T(-0.69314718055994530942) * shape.log2_opacity);
+  splat_vjp(shape, per_opacity, total, static_cast<T*>(a.v_means2d) + 2 * flat, static_cast<T*>(a.v_conics) + 3 * flat,
+            static_cast<T*>(a.v_opacities) + flat);
   T* v_features = static_cast<T*>(a.v_features) + flat * channels;
   for (int d = 0; d < channels; ++d) v_features[d] = total[kMoments + d];
   if (a.absgrad)

@@ -239,7 +239,8 @@ finish_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width)
       read_four(rows + place * width + i, four);
       for (int j = 0; j < 4; ++j) row[i + j] = four[j];
     }
-    splat_vjp(t.records[place].shape, row, v_mean, v_conic, &v_opacity);
+    const Shape<T>& shape = t.records[place].shape;
+    splat_vjp(shape, exp2(-shape.log2_opacity), row, v_mean, v_conic, &v_opacity);
     for (int i = 0; i < 2; ++i) absolute[i] = T(kUnfold) * row[kMoments + i];
     for (int i = 0; i < kNarrow; ++i) channels[i] = row[kSums + i];
   }

@@ -71,9 +71,10 @@ GSR_HD T blend_vjp(const PixelCuts<T>& cuts, T raw, const Blended<T>& b, T befor
 constexpr int kMoments = 6;  // sums over pixels of vs, vs u, vs v, vs u^2, vs u v, vs v^2, with vs of blend_vjp
 constexpr double kUnfold = 1.3862943611198906188;  // 2 ln 2: of the exponent's gradient
 
-// Gradients of centre, conic and opacity from the moments of all pixels.
+// Gradients of centre, conic and opacity from the moments of all pixels. `per_opacity` is 1 / opacity: CPU and GPU have
+// fast ways of their own to 2^-log2_opacity.
 template <class T>
-GSR_HD void splat_vjp(const Shape<T>& s, const T* m, T* v_mean, T* v_conic, T* v_opacity) {
+GSR_HD void splat_vjp(const Shape<T>& s, T per_opacity, const T* m, T* v_mean, T* v_conic, T* v_opacity) {
   const T unfold = T(kUnfold);
   v_mean[0] = -unfold * s.P * m[1], v_mean[1] = -unfold * (s.Q * m[2] - s.Pk * m[1]);
   // dx = u / P + Pk v / (P Q), dy = v / Q
@@ -81,7 +82,7 @@ GSR_HD void splat_vjp(const Shape<T>& s, const T* m, T* v_mean, T* v_conic, T* v
   v_conic[0] = (x_u * x_u * m[3] + 2 * x_u * x_v * m[4] + x_v * x_v * m[5]) / -2;
   v_conic[1] = -y_v * (x_u * m[4] + x_v * m[5]);
   v_conic[2] = y_v * y_v * m[5] / -2;
-  *v_opacity = m[0] * exp2(-s.log2_opacity);
+  *v_opacity = m[0] * per_opacity;
 }
 
 }  // namespace gsr
