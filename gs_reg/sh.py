@@ -44,28 +44,52 @@ def sh_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Tensor, "*
     return torch.stack(out, dim=-1)
 
 
-def sh_colors(
-    sh: Float[Tensor, "N K D"], means: Float[Tensor, "N 3"], centers: Float[Tensor, "C 3"], degree: int
+def sh_sums(
+    sh: Float[Tensor, "N K D"],
+    means: Float[Tensor, "N 3"],
+    centers: Float[Tensor, "C 3"],
+    degree: int,
+    bias: float = 0.0,
+    clamp: bool = False,
 ) -> Float[Tensor, "C N D"]:
-    """Colour of every splat towards every camera centre: max(0, 0.5 + sum Y_k sh_k); at the centre, of degree 0 alone.
+    """bias + sum Y_k sh_k of every splat towards every camera centre, clamped at 0 or not; at the centre, of degree 0
+    alone.
 
     Raises:
         ValueError: the coefficients do not reach `degree`.
     """
     check_degree(sh, degree)
     if _ops.is_native(sh, means, centers):
-        return _ops.sh_channels(sh, means, centers, None, degree, 0.5, True)
-    return sh_colors_reference(sh, means, centers, degree)
+        return _ops.sh_channels(sh, means, centers, None, degree, bias, clamp)
+    return sh_sums_reference(sh, means, centers, degree, bias, clamp)
 
 
-def sh_colors_reference(
+def sh_sums_reference(
+    sh: Float[Tensor, "N K D"],
+    means: Float[Tensor, "N 3"],
+    centers: Float[Tensor, "C 3"],
+    degree: int,
+    bias: float = 0.0,
+    clamp: bool = False,
+) -> Float[Tensor, "C N D"]:
+    """sh_sums in plain torch."""
+    if degree == 0:
+        sums = (bias + C0 * sh[:, 0]).expand(centers.shape[0], -1, -1)
+    else:
+        basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)
+        sums = bias + torch.einsum("cnk,nkd->cnd", basis, sh[:, : basis.shape[-1]])
+    return sums.clamp_min(0) if clamp else sums
+
+
+def sh_colors(
     sh: Float[Tensor, "N K D"], means: Float[Tensor, "N 3"], centers: Float[Tensor, "C 3"], degree: int
 ) -> Float[Tensor, "C N D"]:
-    """sh_colors in plain torch."""
-    if degree == 0:
-        return (0.5 + C0 * sh[:, 0]).clamp_min(0).expand(centers.shape[0], -1, -1)
-    basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)
-    return (0.5 + torch.einsum("cnk,nkd->cnd", basis, sh[:, : basis.shape[-1]])).clamp_min(0)
+    """Colour of every splat towards every camera centre: max(0, 0.5 + sum Y_k sh_k).
+
+    Raises:
+        ValueError: the coefficients do not reach `degree`.
+    """
+    return sh_sums(sh, means, centers, degree, bias=0.5, clamp=True)
 
 
 def check_degree(sh: Float[Tensor, "N K D"], degree: int) -> None:

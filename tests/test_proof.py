@@ -5,9 +5,7 @@ import json
 import pytest
 
 from gs_reg import _ops, _proof
-from gs_reg.render import RenderConfig, _backend
-from gs_reg.render import gsplat as gsplat_backend
-from gs_reg.render import native as native_backend
+from gs_reg.render import RenderConfig, _backend, _backend_name, gsplat, native, reference
 
 
 @pytest.fixture
@@ -42,11 +40,13 @@ def test_auto_takes_what_is_proven(monkeypatch):
 
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     monkeypatch.setattr(_proof, "doubt_here", lambda: "never run")
-    assert _backend(RenderConfig(), cpu) is native_backend.draw
-    assert _backend(RenderConfig(), cuda) is gsplat_backend.draw
-    assert _backend(RenderConfig(backend="native"), cuda) is native_backend.draw
+    assert _backend_name(RenderConfig(), cpu) == "native"
+    assert _backend_name(RenderConfig(), cuda) == "gsplat"
+    assert _backend_name(RenderConfig(backend="native"), cuda) == "native"
     on_gpu = torch.empty(3, device="meta")  # any device that is not the CPU
     assert not _ops.is_native(on_gpu)
     monkeypatch.setattr(_proof, "doubt_here", lambda: None)
-    assert _backend(RenderConfig(), cuda) is native_backend.draw
-    assert _backend(RenderConfig(backend="gsplat"), cuda) is gsplat_backend.draw
+    assert _backend_name(RenderConfig(), cuda) == "native"
+    assert _backend_name(RenderConfig(backend="gsplat"), cuda) == "gsplat"
+    for name, module in {"native": native, "gsplat": gsplat, "reference": reference}.items():
+        assert _backend(RenderConfig(backend=name)) is module

@@ -202,6 +202,8 @@ def _print(result: SceneResult) -> None:
     console.print(table)
     for threads, rates in result["rates"].items():
         console.print(_rates_line(threads, rates))
+        best = {row["stage"]: row["best_milliseconds"] for row in result["rows"] if row["threads"] == threads}
+        console.print(f"lift, threads: {threads}: {best['lift'] / best['rasterizer']:.0%} of forward + backward")
     if result["memory"]:
         peak, budget = result["memory"]["peak_bytes"] / 2**20, result["memory"]["budget_bytes"] / 2**20
         console.print(f"memory beyond inputs and outputs: {peak:.1f} MiB, allowed {budget:.1f} MiB\n")

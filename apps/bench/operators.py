@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops, neighbors
-from gs_reg.sh import sh_colors, sh_colors_reference
+from gs_reg.sh import sh_sums, sh_sums_reference
 from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
 from gs_reg.terms.smoothness import pair_sums, pair_sums_reference
 
@@ -118,7 +118,14 @@ def _photometric(height: int, width: int) -> Case:
 
 def _spherical_harmonics(count: int) -> Case:
     sh, means, centers = torch.randn(count, 4, 3), torch.randn(count, 3), torch.randn(1, 3)
-    jobs = [_with_gradients(lambda x, f=f: f(x, means, centers, 1).sum(), sh) for f in (sh_colors_reference, sh_colors)]
+
+    def ours(x):
+        return sh_sums(x, means, centers, 1, 0.5, True).sum()
+
+    def by_torch(x):
+        return sh_sums_reference(x, means, centers, 1, 0.5, True).sum()
+
+    jobs = [_with_gradients(f, sh) for f in (by_torch, ours)]
     return Case(f"SH of degree 1, 3 channels, {count} rows, with gradient", "torch", *jobs)
 
 

@@ -29,8 +29,10 @@ STAGES = (
     "loss",
     "optimiser",
     "rasterizer",
+    "lift",
 )
-"""`backward` includes the reduction; `rasterizer` is the time of both calls, from sort to backward, with allocation."""
+"""`backward` includes the reduction; `rasterizer` is the time of both calls, from sort to backward, with allocation;
+`lift` is one call, with maps of as many channels."""
 
 T = TypeVar("T")
 Rendered = tuple[Tensor, Tensor, list[Tensor]]
@@ -74,6 +76,10 @@ class Step:
         return _ops.rasterize_vjp(
             means2d, shapes, depths, radii, features, image, state, self.v_image, self.v_alphas, *_cutoffs(), False
         )
+
+    def lift(self, projected: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        means2d, depths, _conics, _opacities, shapes, radii, _ = projected
+        return _ops.lift(means2d, shapes, depths, radii, self.v_image, *_cutoffs())
 
     def project_vjp(self, projected: tuple[Tensor, ...], gradients: Gradients) -> None:
         v_means2d, v_conics, v_opacities, _v_features, _ = gradients
@@ -127,6 +133,7 @@ def run_stages(step: Step, repeats: int, warm_up: int) -> dict[str, list[float]]
         gradients = _timed(seconds, "rasterizer", lambda p=projected, r=rendered: step.rasterize_vjp(p, r))
         inside = stage_seconds()
         inside["backward"] += inside.pop("reduction")
+        _timed(seconds, "lift", lambda p=projected: step.lift(p))
         _timed(seconds, "projection backward", lambda p=projected, g=gradients: step.project_vjp(p, g))
         for stage, job in training_jobs(rendered[0]).items():
             _timed(seconds, stage, job)

@@ -82,17 +82,17 @@ struct Scalar {
   }
 
   void backward_rows(int worker, float* sums) {
-    std::vector<float> behind(channels);
+    std::vector<float> background(channels);
     for (int y = worker; y < a.height; y += a.threads)
-      for (int x = 0; x < a.width; ++x) backward_pixel(x, y, behind.data(), sums);
+      for (int x = 0; x < a.width; ++x) backward_pixel(x, y, background.data(), sums);
   }
 
-  void backward_pixel(int x, int y, float* behind, float* sums) {
+  void backward_pixel(int x, int y, float* background, float* sums) {
     const int64_t pixel = int64_t(y) * a.width + x;
     const float* v = a.v_image + pixel * channels;
     const float last = std::fabs(T[pixel]);
     float before = last;
-    std::fill_n(behind, channels, 0.f);
+    std::fill_n(background, channels, 0.f);
     for (auto id = ids[pixel].rbegin(); id != ids[pixel].rend(); ++id) {
       const Sample s(a, *id, x, y);
       const float alpha = std::min(s.raw, float(a.alpha_max)), inverse = 1 / (1 - alpha);
@@ -101,8 +101,8 @@ struct Scalar {
       float *sum = sums + int64_t(*id) * width, v_alpha = last * inverse * a.v_alphas[pixel];
       for (int d = 0; d < channels; ++d) {
         sum[kGeometry + d] += alpha * before * v[d];
-        v_alpha += (color[d] * before - behind[d] * inverse) * v[d];
-        behind[d] += alpha * before * color[d];
+        v_alpha += (color[d] * before - background[d] * inverse) * v[d];
+        background[d] += alpha * before * color[d];
       }
       if (s.raw > float(a.alpha_max)) continue;
       const float v_sigma = -s.raw * v_alpha;

@@ -22,7 +22,7 @@ struct BareSplat {
 
 struct alignas(64) BareTile {
   BareSplat splats[kSplats];
-  alignas(64) float x[kPixels], y[kPixels], through[kPixels], rest[kPixels];
+  alignas(64) float x[kPixels], y[kPixels], transmittance[kPixels], rest[kPixels];
   alignas(64) float color[kColors][kPixels], v_color[kColors][kPixels];
   float sums[kSplats][kSums + V::width];
 
@@ -59,7 +59,7 @@ struct alignas(64) BareTile {
           for (int d = 0; d < kColors; ++d) sums_of[p][d] = fma(weight, V(s.color[d]), sums_of[p][d]);
         }
       for (int p = 0; p < parts; ++p) {
-        state[p].store(through + block + p * V::width);
+        state[p].store(transmittance + block + p * V::width);
         for (int d = 0; d < kColors; ++d) sums_of[p][d].store(color[d] + block + p * V::width);
       }
     }
@@ -67,7 +67,7 @@ struct alignas(64) BareTile {
 
   // A splat after the other, its sums in registers.
   void backward() {
-    std::fill_n(through, kPixels, 1.f);
+    std::fill_n(transmittance, kPixels, 1.f);
     for (int n = 0; n < kSplats; ++n) {
       const BareSplat s = splats[n];
       V m[kSums];
@@ -87,13 +87,13 @@ struct alignas(64) BareTile {
 
   GSR_INLINE void backward_vector(const BareSplat& s, int i, V* m) {
     V u, v, cv(0.f);
-    const V raw = raw_alpha(s, i, u, v), before = V::load(through + i);
+    const V raw = raw_alpha(s, i, u, v), before = V::load(transmittance + i);
     V alpha = min(raw, V(kAlphaMax));
     const V left = fnma(alpha, before, before);
     const V::Mask open = greater(left, V(kCut));
     alpha = keep(open, alpha);
     const V weight = alpha * before;
-    select(open, left, negative(before)).store(through + i);
+    select(open, left, negative(before)).store(transmittance + i);
     for (int d = 0; d < kColors; ++d) {
       const V v_channel = V::load(v_color[d] + i);
       cv = fma(V(s.color[d]), v_channel, cv), m[6 + d] = fma(weight, v_channel, m[6 + d]);

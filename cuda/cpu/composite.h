@@ -1,12 +1,10 @@
-// What forward and backward share: the one inlined compositing step, and the walk through a tile in batches.
+// What forward, backward and lift share: the walk through a tile in batches.
 //
 // A tile's list is taken in batches of 64. Their splats are copied side by side, and their hit bits are turned over, so
 // that each 4x4 block knows which of the 64 concern it. Then block after block runs through its own splats, with its
 // pixels in registers: loops without inner loops, so hardly a mispredicted branch, and no pixel state in memory. What
 // does not depend on the pixel's state, most of the work, goes first and in a loop of its own: chains of dependent
 // operations are long, and a processor only overlaps as many splats as fit into its window.
-//
-// A pixel that is finished keeps its transmittance with the sign turned: `T > 0` is the test for "still open".
 #pragma once
 #include <string.h>
 
@@ -14,6 +12,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "gsr/blend.h"
 #include "gsr/gsr.h"
 #include "simd.h"
 #include "tiles.h"
@@ -23,43 +22,17 @@ namespace gsr {
 constexpr int kBatch = 64, kBlockPixels = kBlock * kBlock;
 
 template <class T>
-struct Cutoffs {
-  Vec<T> log2_alpha_min, alpha_max, transmittance_min;
-  T outside;  // transmittance of pixels beyond the image: finished from the start, where a pixel can finish
+using Cuts = PixelCuts<Vec<T>>;
 
-  explicit Cutoffs(const gsr_rasterization& a)
-      // the exponential is only good down to 2^-126
-      : log2_alpha_min(std::max(log2(T(a.alpha_min)), std::is_same<T, float>::value ? T(-126) : T(-1020))),
-        alpha_max(T(a.alpha_max)),
-        // a cut of 0 means none: no product of (1 - alpha) may then finish a pixel
-        transmittance_min(a.transmittance_min > 0 ? T(a.transmittance_min) : T(-1)),
-        outside(a.transmittance_min > 0 ? T(-1) : T(1)) {}
-};
-
-// 2^power, and 0 where that is below the threshold. A function of splat and pixel alone.
 template <class T>
-GSR_INLINE Vec<T> raw_alpha(const Cutoffs<T>& cut, Vec<T> log2_opacity, Vec<T> u, Vec<T> v) {
-  const Vec<T> power = fnma(u, u, fnma(v, v, log2_opacity));
-  return keep(at_least(power, cut.log2_alpha_min), exp2(power));
+Cuts<T> cuts_of(const gsr_rasterization& a) {
+  return pixel_cuts<Vec<T>, T>(a);
 }
 
-// What one splat does to one register of pixels.
 template <class T>
-struct Step {
-  Vec<T> alpha, weight, after;
-  typename Vec<T>::Mask open;  // not finished after this splat
-};
-
-template <class T>
-GSR_INLINE Step<T> composite(const Cutoffs<T>& cut, Vec<T> raw, Vec<T> before) {
-  Step<T> s;
-  const Vec<T> alpha = min(raw, cut.alpha_max), left = fnma(alpha, before, before);
-  // the splat that would take an open pixel to the cut is itself left out, and finishes the pixel; one that is finished
-  // already is negative and so never passes
-  s.open = greater(left, cut.transmittance_min);
-  s.alpha = keep(s.open, alpha), s.weight = s.alpha * before;
-  s.after = select(s.open, left, negative(before));
-  return s;
+GSR_INLINE Shape<Vec<T>> spread(const Shape<T>& s) {
+  typedef Vec<T> V;
+  return {V(s.x), V(s.y), V(s.P), V(s.Pk), V(s.Q), V(s.log2_opacity)};
 }
 
 // Calls call(constant) with the number of channels where a loop for it is compiled, else with 0.
@@ -106,28 +79,19 @@ struct BlockPixels {
     for (int c = 0; c < columns; ++c) x[c] = V::load(kLanes<T>.x[c]) + V(T(left));
     for (int p = 0; p < parts; ++p) y[p] = V::load(kLanes<T>.y[p]) + V(T(top));
   }
+  // The exponent at the pixels of one register.
+  GSR_INLINE V power(const Shape<V>& s, int part, V* u, V* v) const {
+    return splat_power(s, x[part % columns], y[part], u, v);
+  }
 };
 
-// alpha = 2^(log2_opacity - u^2 - v^2) with u = P dx - Pk dy, v = Q dy.
+// A number for each pixel of a block.
 template <class T>
-GSR_INLINE void place(const Record<T>& r, const BlockPixels<T>& pixels, Vec<T>* u, Vec<T>* v) {
-  typedef Vec<T> V;
-  V along[BlockPixels<T>::columns];
-  for (int c = 0; c < BlockPixels<T>::columns; ++c) along[c] = V(r.P) * (V(r.x) - pixels.x[c]);
-#pragma GCC unroll 16
-  for (int p = 0; p < BlockPixels<T>::parts; ++p) {
-    const V dy = V(r.y) - pixels.y[p];
-    u[p] = fnma(V(r.Pk), dy, along[p % BlockPixels<T>::columns]), v[p] = V(r.Q) * dy;
-  }
-}
+struct PixelRow {
+  alignas(64) T of[kBlockPixels];
 
-// A row of sixteen pixels for each splat of a batch that touches a block.
-template <class T>
-struct Rows {
-  alignas(64) T of[kBatch][kBlockPixels];
-
-  GSR_INLINE Vec<T> get(int i, int part) const { return Vec<T>::load(of[i] + Vec<T>::width * part); }
-  GSR_INLINE void set(int i, int part, Vec<T> v) { v.store(of[i] + Vec<T>::width * part); }
+  GSR_INLINE Vec<T> get(int part) const { return Vec<T>::load(of + Vec<T>::width * part); }
+  GSR_INLINE void set(int part, Vec<T> v) { v.store(of + Vec<T>::width * part); }
 };
 
 #if !defined(__AVX512BW__)
@@ -200,23 +164,91 @@ struct Features {
   GSR_INLINE const T* row(int i) const { return rows + i * stride; }
 };
 
-// First pass over a block: the alphas of its splats; returns their number, and their places in `rows`.
+// First pass over a block: the alphas of its splats, 0 below the threshold; returns their number, and their places in
+// `rows`.
 template <class T>
-GSR_INLINE int alphas_of_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint64_t hits,
-                               const BlockPixels<T>& pixels, Rows<T>& raw, uint8_t* rows) {
+GSR_INLINE int alphas_of_block(const Cuts<T>& cuts, const Batch<T>& batch, uint64_t hits, const BlockPixels<T>& pixels,
+                               PixelRow<T>* raw, uint8_t* rows) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
   int count = 0;
   for (; hits; hits &= hits - 1, ++count) {
     const int row = __builtin_ctzll(hits);
-    const Record<T>& splat = batch.splats[row];
+    const Shape<V> splat = spread(batch.splats[row].shape);
     rows[count] = static_cast<uint8_t>(row);
-    V u[parts], v[parts];
-    place(splat, pixels, u, v);
 #pragma GCC unroll 16
-    for (int p = 0; p < parts; ++p) raw.set(count, p, raw_alpha(cut, V(splat.log2_opacity), u[p], v[p]));
+    for (int p = 0; p < parts; ++p) {
+      V u, v;
+      const V power = pixels.power(splat, p, &u, &v);
+      raw[count].set(p, keep(at_least(power, cuts.log2_alpha_min), exp2(power)));
+    }
   }
   return count;
+}
+
+// A block through its splats of a batch, up to the one that finishes it: their weights, one after the other in
+// `weights`, and their places in `rows`. Returns whether a pixel is still open.
+template <class T>
+GSR_INLINE bool weights_of_block(const Cuts<T>& cuts, const Batch<T>& batch, uint64_t hits,
+                                 const BlockPixels<T>& pixels, T* transmittances, PixelRow<T>* weights, uint8_t* rows,
+                                 int& count) {
+  typedef Vec<T> V;
+  constexpr int parts = BlockPixels<T>::parts;
+  const int all = alphas_of_block(cuts, batch, hits, pixels, weights, rows);
+  V state[parts];
+  for (int p = 0; p < parts; ++p) state[p] = V::load(transmittances + V::width * p);
+  uint32_t open = 1;
+  int i = 0;
+  for (; i < all && open; ++i) {
+    open = 0;
+#pragma GCC unroll 16
+    for (int p = 0; p < parts; ++p) {
+      const Blended<V> s = blend(cuts, weights[i].get(p), state[p]);
+      state[p] = s.transmittance;
+      weights[i].set(p, s.weight);
+      open |= bits<T>(s.open);
+    }
+  }
+  for (int p = 0; p < parts; ++p) state[p].store(transmittances + V::width * p);
+  count = i;
+  return open != 0;
+}
+
+// The weights of a batch's pairs of splat and block, block by block; splats take them in order.
+template <class T>
+struct Pairs {
+  PixelRow<T> weights[kBatch * kBlocks];
+  int count = 0;
+  int at[kBlocks], end[kBlocks];  // of each block's pairs: the next one, and where they end
+};
+
+// Adds weights times pixels over a block: `of_pixels` has a row of channels a pixel, `to` one a splat of the batch.
+template <class T>
+GSR_INLINE void add_products(const PixelRow<T>* weights, const uint8_t* rows, int count, int stride, const T* of_pixels,
+                             T* to) {
+  typedef Vec<T> V;
+  for (int i = 0; i < count; ++i)
+    for (int d = 0; d < stride; d += V::width) {
+      T* row = to + rows[i] * stride + d;
+      V sum = V::load(row);
+      for (int j = 0; j < kBlockPixels; ++j) sum = fma(V(weights[i].of[j]), V::load(of_pixels + j * stride + d), sum);
+      sum.store(row);
+    }
+}
+
+// Calls body(row) for the rows of sums of a record's intersections, in order of emission whatever thread wrote them.
+// `width` is a constant where the number of channels is.
+template <class T, class Width, class Body>
+GSR_INLINE void each_row(const TileLists<T>& t, int64_t record, const T* slots, Width width, Body body) {
+  const int32_t end = t.first[record + 1];
+  for (int32_t e = t.first[record]; e < end; ++e) {
+    constexpr int ahead = 24;
+    if (e + ahead < t.intersections) {
+      const T* row = slots + int64_t(t.positions[e + ahead]) * width;
+      __builtin_prefetch(row), __builtin_prefetch(row + width - 1);
+    }
+    body(slots + int64_t(t.positions[e]) * width);
+  }
 }
 
 // Where a tile lies.

@@ -9,16 +9,16 @@ namespace {
 
 // One block through its splats of a batch; returns whether a pixel of it is still open. `colors` holds 16 a channel.
 template <class T, int kChannels>
-GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint64_t hits, const BlockPixels<T>& pixels,
-                              T* through, T* colors) {
+GSR_INLINE bool forward_block(const Cuts<T>& cuts, const Batch<T>& batch, uint64_t hits, const BlockPixels<T>& pixels,
+                              T* transmittances, T* colors) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
-  Rows<T> raw;
+  PixelRow<T> raw[kBatch];
   uint8_t rows[kBatch];
-  const int count = alphas_of_block(cut, batch, hits, pixels, raw, rows);
+  const int count = alphas_of_block(cuts, batch, hits, pixels, raw, rows);
   V state[parts], sums[parts][kChannels];
   for (int p = 0; p < parts; ++p) {
-    state[p] = V::load(through + V::width * p);
+    state[p] = V::load(transmittances + V::width * p);
     for (int d = 0; d < kChannels; ++d) sums[p][d] = V::load(colors + kBlockPixels * d + V::width * p);
   }
   uint32_t open = 1;
@@ -27,14 +27,14 @@ GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint
     open = 0;
 #pragma GCC unroll 16
     for (int p = 0; p < parts; ++p) {
-      const Step<T> s = composite(cut, raw.get(i, p), state[p]);
-      state[p] = s.after;
+      const Blended<V> s = blend(cuts, raw[i].get(p), state[p]);
+      state[p] = s.transmittance;
       for (int d = 0; d < kChannels; ++d) sums[p][d] = fma(s.weight, V(c[d]), sums[p][d]);
       open |= bits<T>(s.open);
     }
   }
   for (int p = 0; p < parts; ++p) {
-    state[p].store(through + V::width * p);
+    state[p].store(transmittances + V::width * p);
     for (int d = 0; d < kChannels; ++d) sums[p][d].store(colors + kBlockPixels * d + V::width * p);
   }
   return open != 0;
@@ -42,51 +42,36 @@ GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, uint
 
 // The same for any number of channels: first the weights, then their product with the channels. `colors` has 16 rows.
 template <class T>
-GSR_INLINE bool forward_block(const Cutoffs<T>& cut, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
-                              const BlockPixels<T>& pixels, T* through, T* colors) {
+GSR_INLINE bool forward_block(const Cuts<T>& cuts, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
+                              const BlockPixels<T>& pixels, T* transmittances, T* colors) {
   typedef Vec<T> V;
-  constexpr int parts = BlockPixels<T>::parts;
-  Rows<T> weights;
+  PixelRow<T> weights[kBatch];
   uint8_t rows[kBatch];
-  const int all = alphas_of_block(cut, batch, hits, pixels, weights, rows);
-  V state[parts];
-  for (int p = 0; p < parts; ++p) state[p] = V::load(through + V::width * p);
-  uint32_t open = 1;
-  int count = 0;
-  for (; count < all && open; ++count) {
-    open = 0;
-#pragma GCC unroll 16
-    for (int p = 0; p < parts; ++p) {
-      const Step<T> s = composite(cut, weights.get(count, p), state[p]);
-      state[p] = s.after;
-      weights.set(count, p, s.weight);
-      open |= bits<T>(s.open);
-    }
-  }
-  for (int p = 0; p < parts; ++p) state[p].store(through + V::width * p);
+  int count;
+  const bool open = weights_of_block(cuts, batch, hits, pixels, transmittances, weights, rows, count);
   for (int i = 0; i < kBlockPixels; i += 4)
     for (int d = 0; d < features.stride; d += V::width) {
       V sum[4];
       for (int j = 0; j < 4; ++j) sum[j] = V::load(colors + (i + j) * features.stride + d);
       for (int n = 0; n < count; ++n) {
         const V c = V::load(features.row(rows[n]) + d);
-        for (int j = 0; j < 4; ++j) sum[j] = fma(V(weights.of[n][i + j]), c, sum[j]);
+        for (int j = 0; j < 4; ++j) sum[j] = fma(V(weights[n].of[i + j]), c, sum[j]);
       }
       for (int j = 0; j < 4; ++j) sum[j].store(colors + (i + j) * features.stride + d);
     }
-  return open != 0;
+  return open;
 }
 
 // `colors` has 16 a channel, block by block, where the number of channels is a constant, else a row a pixel.
 template <class T, class Channels>
 GSR_INLINE void write_pixels(const gsr_rasterization& a, const TileLists<T>& t, const TilePixels& pixels,
-                             const T* through, const T* colors, Channels channels) {
+                             const T* transmittances, const T* colors, Channels channels) {
   constexpr bool known = !std::is_same<Channels, int>::value;
   const int stride = known ? channels : padded<T>(channels), step = known ? kBlockPixels : 1;
   const T* background = a.backgrounds ? static_cast<const T*>(a.backgrounds) + pixels.camera * channels : nullptr;
   T *const image = static_cast<T*>(a.image), *const alphas = static_cast<T*>(a.alphas), *left = t.transmittances;
   pixels.each(a.width, a.height, [&](int i, int64_t flat) {
-    const T left_over = std::fabs(through[i]);
+    const T left_over = std::fabs(transmittances[i]);
     left[flat] = left_over, alphas[flat] = 1 - left_over;
     const T* color = colors + (known ? i / kBlockPixels * kBlockPixels * stride + i % kBlockPixels : i * stride);
     T* out = image + flat * channels;
@@ -99,14 +84,14 @@ GSR_INLINE void write_pixels(const gsr_rasterization& a, const TileLists<T>& t, 
 
 // `scratch` holds the tile's colours and, where the number of channels is not known here, a batch's features.
 template <class T, int kChannels>
-void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileLists<T>& t, int64_t tile, T* scratch) {
+void forward_tile(const gsr_rasterization& a, const Cuts<T>& cuts, const TileLists<T>& t, int64_t tile, T* scratch) {
   const TilePixels pixels(t, tile);
   pixels.prefetch(static_cast<const T*>(a.image), a.channels, a.width, a.height);
   pixels.prefetch(static_cast<const T*>(a.alphas), 1, a.width, a.height);
   pixels.prefetch(t.transmittances, 1, a.width, a.height);
-  alignas(64) T through[kTilePixels];
-  std::fill_n(through, kTilePixels, cut.outside);
-  pixels.each(a.width, a.height, [&](int i, int64_t) { through[i] = T(1); });
+  alignas(64) T transmittances[kTilePixels];
+  std::fill_n(transmittances, kTilePixels, T(0));
+  pixels.each(a.width, a.height, [&](int i, int64_t) { transmittances[i] = T(1); });
   const int stride = kChannels ? kChannels : padded<T>(a.channels);
   T* colors = scratch;
   std::fill_n(colors, kTilePixels * stride, T(0));
@@ -124,21 +109,21 @@ void forward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileL
       const int b = __builtin_ctz(todo);
       batch.prefetch(t, share);
       if (!batch.hits[b]) continue;
-      T *T_block = through + kBlockPixels * b, *out = colors + kBlockPixels * stride * b;
+      T *T_block = transmittances + kBlockPixels * b, *out = colors + kBlockPixels * stride * b;
       bool open;
       if constexpr (kChannels != 0)
-        open = forward_block<T, kChannels>(cut, batch, batch.hits[b], pixels.block<T>(b), T_block, out);
+        open = forward_block<T, kChannels>(cuts, batch, batch.hits[b], pixels.block<T>(b), T_block, out);
       else
-        open = forward_block(cut, batch, features, batch.hits[b], pixels.block<T>(b), T_block, out);
+        open = forward_block(cuts, batch, features, batch.hits[b], pixels.block<T>(b), T_block, out);
       if (!open) alive &= ~(1u << b);
     }
     at += count;
   }
   t.last[tile] = at;
   if constexpr (kChannels != 0)
-    write_pixels<T>(a, t, pixels, through, colors, std::integral_constant<int, kChannels>());
+    write_pixels<T>(a, t, pixels, transmittances, colors, std::integral_constant<int, kChannels>());
   else
-    write_pixels<T>(a, t, pixels, through, colors, a.channels);
+    write_pixels<T>(a, t, pixels, transmittances, colors, a.channels);
 }
 
 template <class T>
@@ -146,12 +131,12 @@ void rasterize(gsr_rasterization& a) {
   Workspace workspace;
   const TileLists<T> t = build_tile_lists<T>(a, workspace);
   const Stopwatch watch(GSR_FORWARD);
-  const Cutoffs<T> cut(a);
+  const Cuts<T> cuts = cuts_of<T>(a);
   const Scratch<T> scratch(workspace, a.threads, int64_t(kTilePixels + kBatch) * padded<T>(a.channels));
   const int32_t* order = longest_first(t, workspace);
   with_channels(a.channels, [&](auto channels) {
     parallel_for(a.threads, t.tiles, [&](int64_t i, int worker) {
-      forward_tile<T, decltype(channels)::value>(a, cut, t, order[i], scratch.of(worker));
+      forward_tile<T, decltype(channels)::value>(a, cuts, t, order[i], scratch.of(worker));
     });
   });
 }

@@ -13,36 +13,21 @@
 namespace gsr {
 namespace {
 
-constexpr int kMoments = 6;  // sums of vs, vs u, vs v, vs u^2, vs u v, vs v^2 with vs = alpha dL/dalpha
-constexpr double kUnfold = 1.3862943611198906188;  // 2 ln 2: of the exponent's gradient
-
 int64_t slot_width(const gsr_rasterization& a) { return kMoments + a.channels + (a.absgrad ? 2 : 0); }
 
-// What a batch's pairs of splat and block hand on to the sums: a row of sixteen pixels each, block by block.
-template <class T>
-struct Pairs {
-  struct Row {
-    alignas(64) T weight[kBlockPixels], vs[kBlockPixels];
-  };
-  Row rows[kBatch * kBlocks];
-  int count = 0;
-  int at[kBlocks], end[kBlocks];  // of each block's pairs: the next one, behind the last
-};
-
 // A block through its splats of a batch, up to the one that finishes it; returns whether a pixel is still open. First
-// what depends on splat and pixel alone, then the short dependent part. `v_colors` holds 16 a channel, `rows` receives
-// the places of the splats in the batch.
+// what depends on splat and pixel alone, then the short dependent part. `v_colors` holds 16 a channel; `weights`, `vs`
+// and `rows` receive a row for each pair and the places of the splats in the batch.
 template <class T, int kChannels>
-GSR_INLINE bool replay(const Cutoffs<T>& cut, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
-                       const BlockPixels<T>& pixels, const T* v_colors, T* through, T* remainder,
-                       typename Pairs<T>::Row* out, uint8_t* rows, int& count) {
+GSR_INLINE bool replay(const Cuts<T>& cuts, const Batch<T>& batch, const Features<T>& features, uint64_t hits,
+                       const BlockPixels<T>& pixels, const T* v_colors, T* transmittances, T* remainder,
+                       PixelRow<T>* weights, PixelRow<T>* vs, uint8_t* rows, int& count) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts;
-  Rows<T> raw;
-  const int all = alphas_of_block(cut, batch, hits, pixels, raw, rows);
+  const int all = alphas_of_block(cuts, batch, hits, pixels, vs, rows);
   V left[parts], rest[parts];
   for (int p = 0; p < parts; ++p)
-    left[p] = V::load(through + V::width * p), rest[p] = V::load(remainder + V::width * p);
+    left[p] = V::load(transmittances + V::width * p), rest[p] = V::load(remainder + V::width * p);
   uint32_t open = 1;
   int i = 0;
   for (; i < all && open; ++i) {
@@ -55,17 +40,15 @@ GSR_INLINE bool replay(const Cutoffs<T>& cut, const Batch<T>& batch, const Featu
     open = 0;
 #pragma GCC unroll 16
     for (int p = 0; p < parts; ++p) {
-      const V before = left[p], alpha_raw = raw.get(i, p);
-      const Step<T> s = composite(cut, alpha_raw, before);
-      left[p] = s.after;
-      rest[p] = fnma(s.weight, cv[p], rest[p]);
-      const V v_alpha = fnma(rest[p], reciprocal(V(T(1)) - s.alpha), before * cv[p]);
-      s.weight.store(out[i].weight + V::width * p);
-      drop(greater(alpha_raw, cut.alpha_max), s.alpha * v_alpha).store(out[i].vs + V::width * p);
+      const V before = left[p], alpha = vs[i].get(p);
+      const Blended<V> s = blend(cuts, alpha, before);
+      left[p] = s.transmittance;
+      weights[i].set(p, s.weight);
+      vs[i].set(p, blend_vjp(cuts, alpha, s, before, cv[p], reciprocal(V(T(1)) - s.alpha), rest[p]));
       open |= bits<T>(s.open);
     }
   }
-  for (int p = 0; p < parts; ++p) left[p].store(through + V::width * p), rest[p].store(remainder + V::width * p);
+  for (int p = 0; p < parts; ++p) left[p].store(transmittances + V::width * p), rest[p].store(remainder + V::width * p);
   count = i;
   return open != 0;
 }
@@ -73,55 +56,41 @@ GSR_INLINE bool replay(const Cutoffs<T>& cut, const Batch<T>& batch, const Featu
 // A splat's sums over the blocks in `blocks`: moments, channels, absolute gradient, a register each. `v_colors` holds
 // 16 a channel and block.
 template <class T, int kChannels, bool kAbsolute>
-GSR_INLINE void sum_pairs(const Record<T>& splat, uint32_t blocks, const BlockPixels<T>* pixels, const T* v_colors,
-                          Pairs<T>& pairs, Vec<T>* sums) {
+GSR_INLINE void sum_pairs(const Shape<T>& splat, uint32_t blocks, const BlockPixels<T>* pixels, const T* v_colors,
+                          Pairs<T>& pairs, const PixelRow<T>* of_alphas, Vec<T>* sums) {
   typedef Vec<T> V;
   constexpr int parts = BlockPixels<T>::parts, width = kMoments + kChannels + 2 * kAbsolute;
   V m[width];
   for (V& sum : m) sum = V(T(0));
+  const Shape<V> shape = spread(splat);
   for (; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
     if (pairs.at[b] == pairs.end[b]) continue;
-    const typename Pairs<T>::Row& row = pairs.rows[pairs.at[b]++];
-    V u[parts], v[parts];
-    place(splat, pixels[b], u, v);
+    const int pair = pairs.at[b]++;
 #pragma GCC unroll 16
     for (int p = 0; p < parts; ++p) {
-      const V vs = V::load(row.vs + V::width * p), vu = vs * u[p], vv = vs * v[p];
+      V u, v;
+      pixels[b].power(shape, p, &u, &v);
+      const V vs = of_alphas[pair].get(p), vu = vs * u, vv = vs * v;
       m[0] += vs, m[1] += vu, m[2] += vv;
-      m[3] = fma(vu, u[p], m[3]), m[4] = fma(vu, v[p], m[4]), m[5] = fma(vv, v[p], m[5]);
-      const V weight = V::load(row.weight + V::width * p);
+      m[3] = fma(vu, u, m[3]), m[4] = fma(vu, v, m[4]), m[5] = fma(vv, v, m[5]);
+      const V weight = pairs.weights[pair].get(p);
       for (int d = 0; d < kChannels; ++d)
         m[kMoments + d] =
             fma(weight, V::load(v_colors + kBlockPixels * (kChannels * b + d) + V::width * p), m[kMoments + d]);
       if (kAbsolute) {
-        m[kMoments + kChannels] += absolute(V(splat.P) * vu);
-        m[kMoments + kChannels + 1] += absolute(fnma(V(splat.Pk), vu, V(splat.Q) * vv));
+        m[kMoments + kChannels] += absolute(shape.P * vu);
+        m[kMoments + kChannels + 1] += absolute(fnma(shape.Pk, vu, shape.Q * vv));
       }
     }
   }
   for (int j = 0; j < width; ++j) sums[j] = m[j];
 }
 
-// Adds a block's part of the gradients of features: weights times gradients. `v_rows` holds a row a pixel, `v_features`
-// one for each splat of the batch.
-template <class T>
-GSR_INLINE void add_features(const typename Pairs<T>::Row* pairs, const uint8_t* rows, int count, int stride,
-                             const T* v_rows, T* v_features) {
-  typedef Vec<T> V;
-  for (int i = 0; i < count; ++i)
-    for (int d = 0; d < stride; d += V::width) {
-      T* to = v_features + rows[i] * stride + d;
-      V sum = V::load(to);
-      for (int j = 0; j < kBlockPixels; ++j) sum = fma(V(pairs[i].weight[j]), V::load(v_rows + j * stride + d), sum);
-      sum.store(to);
-    }
-}
-
 // The incoming gradients of a tile, and each pixel's first remainder.
 template <class T, class Channels>
 GSR_INLINE void read_gradients(const gsr_rasterization& a, const TileLists<T>& t, const TilePixels& pixels,
-                               Channels channels, T* v_colors, T* v_rows, T* through, T* remainder) {
+                               Channels channels, T* v_colors, T* v_rows, T* transmittances, T* remainder) {
   const T *const v_image = static_cast<const T*>(a.v_image), *const v_alphas = static_cast<const T*>(a.v_alphas);
   const T *const image = static_cast<const T*>(a.image), *const left = t.transmittances;
   constexpr bool known = !std::is_same<Channels, int>::value;
@@ -129,7 +98,7 @@ GSR_INLINE void read_gradients(const gsr_rasterization& a, const TileLists<T>& t
   std::fill_n(v_colors, kTilePixels * stride, T(0));
   if (!known) std::fill_n(v_rows, kTilePixels * stride, T(0));
   pixels.each(a.width, a.height, [&](int i, int64_t flat) {
-    through[i] = T(1);
+    transmittances[i] = T(1);
     T rest = -left[flat] * v_alphas[flat];
     T* v = v_colors + i / kBlockPixels * kBlockPixels * stride + i % kBlockPixels;
     for (int d = 0; d < channels; ++d) {
@@ -150,22 +119,24 @@ int64_t backward_scratch(const gsr_rasterization& a) {
 
 // Writes one row of sums for each intersection of the tile, in list order.
 template <class T, int kChannels, bool kAbsolute>
-void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const TileLists<T>& t, int64_t tile, T* scratch,
+void backward_tile(const gsr_rasterization& a, const Cuts<T>& cuts, const TileLists<T>& t, int64_t tile, T* scratch,
                    T* slots) {
   typedef Vec<T> V;
   const TilePixels pixels(t, tile);
   const int stride = kChannels ? kChannels : padded<T>(a.channels), width = static_cast<int>(slot_width(a));
-  alignas(64) T through[kTilePixels], remainder[kTilePixels];
-  std::fill_n(through, kTilePixels, cut.outside);
+  alignas(64) T transmittances[kTilePixels], remainder[kTilePixels];
+  std::fill_n(transmittances, kTilePixels, T(0));
   std::fill_n(remainder, kTilePixels, T(0));
   T *v_colors = scratch, *v_rows = scratch + kTilePixels * stride, *v_features = v_rows + kTilePixels * stride;
   if constexpr (kChannels != 0)
-    read_gradients<T>(a, t, pixels, std::integral_constant<int, kChannels>(), v_colors, v_rows, through, remainder);
+    read_gradients<T>(a, t, pixels, std::integral_constant<int, kChannels>(), v_colors, v_rows, transmittances,
+                      remainder);
   else
-    read_gradients<T>(a, t, pixels, a.channels, v_colors, v_rows, through, remainder);
+    read_gradients<T>(a, t, pixels, a.channels, v_colors, v_rows, transmittances, remainder);
   Features<T> features(a, t, v_features + kBatch * stride);
   Batch<T> batch;
   Pairs<T> pairs;
+  PixelRow<T> vs[kBatch * kBlocks];  // alpha times its gradient, for each of the pairs
   BlockPixels<T> blocks[kBlocks];
   for (int b = 0; b < kBlocks; ++b) blocks[b] = pixels.block<T>(b);
   constexpr int in_sums = kMoments + kChannels + 2 * kAbsolute;
@@ -186,16 +157,16 @@ void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const Tile
       pairs.at[b] = pairs.end[b] = pairs.count;
       if (!batch.hits[b]) continue;
       int found;
-      typename Pairs<T>::Row* own = pairs.rows + pairs.count;
-      const bool open =
-          replay<T, kChannels>(cut, batch, features, batch.hits[b], blocks[b], v_colors + kBlockPixels * stride * b,
-                               through + kBlockPixels * b, remainder + kBlockPixels * b, own, rows, found);
-      if (!kChannels) add_features<T>(own, rows, found, stride, v_rows + kBlockPixels * stride * b, v_features);
+      PixelRow<T>* weights = pairs.weights + pairs.count;
+      const bool open = replay<T, kChannels>(cuts, batch, features, batch.hits[b], blocks[b],
+                                             v_colors + kBlockPixels * stride * b, transmittances + kBlockPixels * b,
+                                             remainder + kBlockPixels * b, weights, vs + pairs.count, rows, found);
+      if (!kChannels) add_products(weights, rows, found, stride, v_rows + kBlockPixels * stride * b, v_features);
       pairs.end[b] = pairs.count += found;
       if (!open) alive &= ~(1u << b);
     }
     for (int i = 0; i < count; ++i)
-      sum_pairs<T, kChannels, kAbsolute>(batch.splats[i], t.masks[at + i] & before, blocks, v_colors, pairs,
+      sum_pairs<T, kChannels, kAbsolute>(batch.splats[i].shape, t.masks[at + i] & before, blocks, v_colors, pairs, vs,
                                          sums_of + i * in_sums);
     if (kChannels)
       sums(sums_of, count * in_sums, slots + int64_t(at) * width);
@@ -211,20 +182,12 @@ void backward_tile(const gsr_rasterization& a, const Cutoffs<T>& cut, const Tile
   std::fill_n(slots + int64_t(end) * width, int64_t(t.offsets[tile + 1] - end) * width, T(0));
 }
 
-// Adds a record's rows in order of emission, whatever thread wrote them. `width` is a constant where channels are.
 template <class T, class Width>
 GSR_INLINE void add_rows(const TileLists<T>& t, int64_t record, const T* slots, Width width, T* total) {
-  const int32_t end = t.first[record + 1];
   std::fill_n(total, width, T(0));
-  for (int32_t e = t.first[record]; e < end; ++e) {
-    constexpr int ahead = 24;
-    if (e + ahead < t.intersections) {
-      const T* row = slots + int64_t(t.positions[e + ahead]) * width;
-      __builtin_prefetch(row), __builtin_prefetch(row + width - 1);
-    }
-    const T* __restrict row = slots + int64_t(t.positions[e]) * width;
+  each_row(t, record, slots, width, [&](const T* __restrict row) {
     for (int i = 0; i < width; ++i) total[i] += row[i];
-  }
+  });
 }
 
 // Turns a record's sums into gradients.
@@ -232,21 +195,15 @@ template <class T, class Channels>
 GSR_INLINE void write_gradients(const gsr_rasterization& a, const TileLists<T>& t, int64_t record, const T* total,
                                 Channels channels) {
   const int64_t flat = t.flat_ids[record];
-  const Record<T>& r = t.records[record];
-  const T unfold = T(kUnfold);
-  T* v_mean = static_cast<T*>(a.v_means2d) + 2 * flat;
-  v_mean[0] = -unfold * r.P * total[1], v_mean[1] = -unfold * (r.Q * total[2] - r.Pk * total[1]);
-  // dx = u / P + Pk v / (P Q), dy = v / Q
-  const T x_u = 1 / r.P, y_v = 1 / r.Q, x_v = r.Pk * x_u * y_v;
-  T* v_conic = static_cast<T*>(a.v_conics) + 3 * flat;
-  v_conic[0] = (x_u * x_u * total[3] + 2 * x_u * x_v * total[4] + x_v * x_v * total[5]) / -2;
-  v_conic[1] = -y_v * (x_u * total[4] + x_v * total[5]);
-  v_conic[2] = y_v * y_v * total[5] / -2;
-  static_cast<T*>(a.v_opacities)[flat] = total[0] * exp_of(T(-0.69314718055994530942) * r.log2_opacity);
+  const Shape<T>& shape = t.records[record].shape;
+  const T per_opacity = exp_of(T(-0.69314718055994530942) * shape.log2_opacity);
+  splat_vjp(shape, per_opacity, total, static_cast<T*>(a.v_means2d) + 2 * flat, static_cast<T*>(a.v_conics) + 3 * flat,
+            static_cast<T*>(a.v_opacities) + flat);
   T* v_features = static_cast<T*>(a.v_features) + flat * channels;
   for (int d = 0; d < channels; ++d) v_features[d] = total[kMoments + d];
   if (a.absgrad)
-    for (int i = 0; i < 2; ++i) static_cast<T*>(a.v_absolute)[2 * flat + i] = unfold * total[kMoments + channels + i];
+    for (int i = 0; i < 2; ++i)
+      static_cast<T*>(a.v_absolute)[2 * flat + i] = T(kUnfold) * total[kMoments + channels + i];
 }
 
 template <class T, int kChannels>
@@ -283,7 +240,7 @@ void clear_culled(const gsr_rasterization& a, int64_t begin, int64_t end) {
 template <class T>
 void rasterize_vjp(gsr_rasterization& a) {
   const TileLists<T> t = tile_lists_of<T>(a);
-  const Cutoffs<T> cut(a);
+  const Cuts<T> cuts = cuts_of<T>(a);
   Stopwatch watch(GSR_BACKWARD);
   Workspace workspace;
   T* slots = workspace.take<T>(t.intersections * slot_width(a));
@@ -293,7 +250,7 @@ void rasterize_vjp(gsr_rasterization& a) {
     constexpr int known = decltype(channels)::value;
     auto run = a.absgrad ? backward_tile<T, known, true> : backward_tile<T, known, false>;
     parallel_for(a.threads, t.tiles,
-                 [&](int64_t i, int worker) { run(a, cut, t, order[i], scratch.of(worker), slots); });
+                 [&](int64_t i, int worker) { run(a, cuts, t, order[i], scratch.of(worker), slots); });
     watch.next(GSR_REDUCTION);
     constexpr int64_t range = 4096;
     const int64_t rows = a.C * a.N;

@@ -152,10 +152,28 @@ GSR_INLINE uint32_t bits(typename Vec<T>::Mask m) {
   return out;
 }
 #endif
+// a where m holds, else -|b|
+template <class T>
+GSR_INLINE Vec<T> select_or_negative(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
+  return select(m, a, negative(b));
+}
 template <class T>
 GSR_INLINE T sum(Vec<T> a) {
   T out = 0;
   for (int i = 0; i < Vec<T>::width; ++i) out += a.v[i];
+  return out;
+}
+template <class T>
+GSR_INLINE T largest(Vec<T> a) {
+  T out = a.v[0];
+  for (int i = 1; i < Vec<T>::width; ++i) out = a.v[i] > out ? a.v[i] : out;
+  return out;
+}
+// A number in the first lane, and zeros.
+template <class T>
+GSR_INLINE Vec<T> alone(T first) {
+  Vec<T> out(T(0));
+  out.v[0] = first;
   return out;
 }
 

@@ -53,6 +53,12 @@ GSR_INLINE float sum(Vec<float> a) {
   return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 template <>
+GSR_INLINE float largest(Vec<float> a) {
+  const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+template <>
 GSR_INLINE Vec<float> sum_each(const Vec<float>* a) {
   const auto pairs = [](Vec<float> x, Vec<float> y) -> __m256 {
     return _mm256_add_ps(_mm256_unpacklo_ps(x.v, y.v), _mm256_unpackhi_ps(x.v, y.v));

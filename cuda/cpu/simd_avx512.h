@@ -72,6 +72,10 @@ GSR_INLINE float sum(Vec<float> a) {
   return _mm512_reduce_add_ps(a.v);
 }
 template <>
+GSR_INLINE float largest(Vec<float> a) {
+  return _mm512_reduce_max_ps(a.v);
+}
+template <>
 GSR_INLINE Vec<float> sum_each(const Vec<float>* a) {
   __m512 b[8], c[4];
   for (int i = 0; i < 8; ++i) {

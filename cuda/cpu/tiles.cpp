@@ -103,10 +103,10 @@ template <class T>
 struct Ellipse {
   T x, y, P, Pk, k, Q, slope, budget;
 
-  Ellipse(const Record<T>& r, T log2_alpha_min) : x(r.x), y(r.y), P(r.P), Pk(r.Pk), k(r.Pk / r.P), Q(r.Q) {
+  Ellipse(const Shape<T>& s, T log2_alpha_min) : x(s.x), y(s.y), P(s.P), Pk(s.Pk), k(s.Pk / s.P), Q(s.Q) {
     // the point of a vertical line that is nearest in the sense of the form has y = slope x
     slope = Pk * P / (Pk * Pk + Q * Q);
-    budget = (r.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5);
+    budget = (s.log2_opacity - log2_alpha_min) * T(1.00001) + T(1e-5);
   }
 
   // Blocks of the tile at (left, top) that it touches, out of `candidates`: for each block, the smallest value of the
@@ -153,9 +153,9 @@ struct Bands {
   T x, y;
   Outline<T> outline;
 
-  explicit Bands(const Record<T>& r) : x(r.x), y(r.y) {
-    const T inverse = 1 / r.P, k = r.Pk * inverse;
-    outline = {k, r.Q * inverse, padded_extent(r.extent_y), k * r.extent_y * r.extent_y / r.extent_x};
+  explicit Bands(const Record<T>& r) : x(r.shape.x), y(r.shape.y) {
+    const T inverse = 1 / r.shape.P, k = r.shape.Pk * inverse;
+    outline = {k, r.shape.Q * inverse, padded_extent(r.extent_y), k * r.extent_y * r.extent_y / r.extent_x};
   }
 
   // Columns of blocks [first, end) that it touches in each of the bands from `band` on, between columns `from` and
@@ -211,8 +211,7 @@ template <class T>
 void fill(const gsr_rasterization& a, int64_t flat, Record<T>& r) {
   const T* mean = static_cast<const T*>(a.means2d) + 2 * flat;
   const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
-  r.x = mean[0], r.y = mean[1];
-  r.P = shape[0], r.Pk = shape[0] * shape[1], r.Q = shape[2], r.log2_opacity = shape[3];
+  r.shape = {mean[0], mean[1], shape[0], shape[0] * shape[1], shape[2], shape[3]};
   r.extent_x = shape[4], r.extent_y = shape[5];
   if (a.channels <= kRecordChannels)
     for (int d = 0; d < a.channels; ++d) r.channels[d] = static_cast<const T*>(a.features)[flat * a.channels + d];
@@ -242,7 +241,7 @@ struct Target {
 template <class T>
 GSR_INLINE void emit_few(const Record<T>& r, const PixelBox& box, T log2_alpha_min, int32_t first_tile, int tiles_x,
                          Target& target) {
-  const Ellipse<T> ellipse(r, log2_alpha_min);
+  const Ellipse<T> ellipse(r.shape, log2_alpha_min);
   for (int ty = box.y0 >> kTileBits; ty <= box.y1 >> kTileBits; ++ty)
     for (int tx = box.x0 >> kTileBits; tx <= box.x1 >> kTileBits; ++tx) {
       const int left = tx << kTileBits, top = ty << kTileBits;
@@ -295,7 +294,7 @@ template <class T>
 void emit(const gsr_rasterization& a, const TileLists<T>& t, int32_t record, T log2_alpha_min, Entries& entries,
           int32_t* counts) {
   const Record<T>& r = t.records[record];
-  const PixelBox box = pixel_box(r.x, r.y, r.extent_x, r.extent_y, a.width, a.height);
+  const PixelBox box = pixel_box(r.shape.x, r.shape.y, r.extent_x, r.extent_y, a.width, a.height);
   if (box.x0 > box.x1) return;
   const int64_t tiles =
       int64_t((box.x1 >> kTileBits) - (box.x0 >> kTileBits) + 1) * ((box.y1 >> kTileBits) - (box.y0 >> kTileBits) + 1);

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "gsr/blend.h"
 #include "gsr/gsr.h"
 #include "memory.h"
 
@@ -13,9 +14,7 @@ constexpr int kRecordChannels = 8;
 // What the pixel loops read of one visible splat: a cache line in float. Channels beyond eight stay in their own array.
 template <class T>
 struct alignas(64) Record {
-  T x, y;      // centre in pixels
-  T P, Pk, Q;  // alpha = 2^(log2_opacity - (P dx - Pk dy)^2 - (Q dy)^2)
-  T log2_opacity;
+  Shape<T> shape;
   T channels[kRecordChannels];
   T extent_x, extent_y;  // half of the bounding box
 };

@@ -72,6 +72,11 @@ GSR_DEVICE void atomic_add(Four<float>* to, Four<float> value) {
 GSR_DEVICE void atomic_add(Four<double>* to, Four<double> value) {
   atomicAdd(&to->x, value.x), atomicAdd(&to->y, value.y), atomicAdd(&to->z, value.z), atomicAdd(&to->w, value.w);
 }
+// The larger of both; of numbers that are not negative, whose bits have their order.
+GSR_DEVICE void atomic_max(float* to, float value) { atomicMax(reinterpret_cast<int*>(to), __float_as_int(value)); }
+GSR_DEVICE void atomic_max(double* to, double value) {
+  atomicMax(reinterpret_cast<long long*>(to), __double_as_longlong(value));
+}
 
 // 16 bytes into shared memory, in the background until copy_wait().
 GSR_DEVICE void copy_async(void* to, const void* from) { __pipeline_memcpy_async(to, from, 16); }

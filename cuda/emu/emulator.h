@@ -61,6 +61,10 @@ template <class T>
 GSR_DEVICE void atomic_add(Four<T>* to, Four<T> value) {
   to->x += value.x, to->y += value.y, to->z += value.z, to->w += value.w;
 }
+template <class T>
+GSR_DEVICE void atomic_max(T* to, T value) {
+  *to = max(*to, value);
+}
 GSR_DEVICE void copy_async(void* to, const void* from) { emu::copy_later(to, from, 16); }
 GSR_DEVICE void copy_commit() { emu::commit_copies(); }
 template <int pending>

@@ -7,22 +7,6 @@
 namespace gsr {
 namespace {
 
-// Weights of a run, one after the other, and the transmittance behind it. All lanes come here.
-template <class T>
-GSR_DEVICE void weights_of_run(const Walk<T>& walk, const SubTile<T>& pixel, const PixelCuts<T>& cuts, T& through,
-                               T (&weights)[kRun]) {
-  GSR_UNROLL
-  for (int i = 0; i < kRun; ++i) {
-    weights[i] = 0;
-    if (i >= walk.length()) continue;
-    const T power = walk.power(i, pixel);
-    const bool reaches = power >= cuts.log2_alpha_min;
-    if (!warp_any(reaches && through > 0)) continue;
-    T alpha;
-    weights[i] = blend(cuts, reaches ? exp2_of(power) : T(0), alpha, through);
-  }
-}
-
 // Ends of a walk: where in the list it stopped, and what is left of the light.
 template <class T>
 GSR_DEVICE void finish_walk(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel, int32_t last,
@@ -54,27 +38,27 @@ forward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts) {
   if (pixel.tile >= t.tiles) return;
   int32_t last = t.offsets[pixel.tile + 1];
   Walk<T> walk(t, rings[warp_index()], pixel, last);
-  T through = pixel.through(), color[kChannels] = {};
+  T transmittance = pixel.transmittance(), color[kChannels] = {};
   for (int run; (run = walk.next()) > 0;) {
     GSR_UNROLL
     for (int i = 0; i < kRun; i += 2) {  // two at a time, as their exponents do not wait for one another
       if (i >= run) break;
       const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
-      if (!warp_any(through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
+      if (!warp_any(transmittance > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min)) continue;
       for (int j = 0; j < 2; ++j) {
         const bool reaches = powers[j] >= cuts.log2_alpha_min;
-        T alpha;
-        const T weight = blend(cuts, reaches ? exp2_of(powers[j]) : T(0), alpha, through);
+        const Blended<T> b = blend(cuts, reaches ? exp2_of(powers[j]) : T(0), transmittance);
+        transmittance = b.transmittance;
         for (int d = 0; d < kChannels; ++d)
-          if (reaches) color[d] = fma(weight, walk.record(i + j).channels[d], color[d]);
+          if (reaches) color[d] = fma(b.weight, walk.record(i + j).channels[d], color[d]);
       }
     }
-    if (!warp_any(through > 0)) {
+    if (!warp_any(transmittance > 0)) {
       last = walk.position(run - 1) + 1;
       break;
     }
   }
-  const T left = fabs(through);
+  const T left = fabs(transmittance);
   finish_walk(a, t, pixel, last, left);
   write_colors(a, pixel, 0, left, color);
 }
@@ -91,11 +75,11 @@ forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int 
   int32_t last = t.offsets[pixel.tile + 1];
   Walk<T> walk(t, rings[warp_index()], pixel, last);
   Wide<T>& wide = wides[warp_index()];
-  T through = pixel.through(), color[kWidth] = {};
+  T transmittance = pixel.transmittance(), color[kWidth] = {};
   for (int run; (run = walk.next()) > 0;) {
     bring_features<kFours>(a, walk, first_channel, kBits, wide);
     T weights[kRun];
-    weights_of_run(walk, pixel, cuts, through, weights);
+    weights_of_run(walk, pixel, cuts, transmittance, weights);
     copy_wait<0>();
     warp_sync();
     GSR_UNROLL
@@ -108,12 +92,12 @@ forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int 
           if (weights[i] != 0) color[d + j] = fma(weights[i], c[j], color[d + j]);
       }
     }
-    if (!warp_any(through > 0)) {
+    if (!warp_any(transmittance > 0)) {
       last = walk.position(run - 1) + 1;
       break;
     }
   }
-  const T left = fabs(through);
+  const T left = fabs(transmittance);
   finish_walk(a, t, pixel, last, left);
   write_colors(a, pixel, first_channel, left, color);
 }
@@ -121,7 +105,7 @@ forward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, int 
 template <class T>
 void rasterize(gsr_rasterization& a) {
   const TileLists<T> t = build_tile_lists<T>(a);
-  const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
+  const PixelCuts<T> cuts = pixel_cuts<T>(a);
   const auto run = [&](auto kernel, auto... more) {
     launch(kernel, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, more...);
   };

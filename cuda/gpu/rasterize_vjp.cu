@@ -45,10 +45,10 @@ struct Sums {
 
 template <class T>
 struct PixelGradient {
-  T through, remainder;
+  T transmittance, remainder;
 
   GSR_DEVICE PixelGradient(const gsr_rasterization& a, const TileLists<T>& t, const SubTile<T>& pixel)
-      : through(pixel.through()), remainder(0) {
+      : transmittance(pixel.transmittance()), remainder(0) {
     if (!pixel.inside) return;
     if (a.v_alphas) remainder = -t.transmittances[pixel.flat] * input<T>(a.v_alphas)[pixel.flat];
     const T *v_image = input<T>(a.v_image) + pixel.flat * a.channels,
@@ -59,11 +59,11 @@ struct PixelGradient {
   // `cv`: its channels times the pixel's gradient.
   GSR_DEVICE Two<T> replay(const PixelCuts<T>& cuts, T power, T cv) {
     const bool reaches = power >= cuts.log2_alpha_min;
-    const T before = through, raw = reaches ? exp2_of(power) : T(0);
+    const T before = transmittance, raw = reaches ? exp2_of(power) : T(0);
     cv = reaches ? cv : T(0);  // which need not be finite
-    T alpha;
-    const T weight = blend(cuts, raw, alpha, through);
-    return {blend_vjp(cuts, raw, alpha, weight, before, cv, reciprocal(1 - alpha), remainder), weight};
+    const Blended<T> b = blend(cuts, raw, before);
+    transmittance = b.transmittance;
+    return {blend_vjp(cuts, raw, b, before, cv, reciprocal(1 - b.alpha), remainder), b.weight};
   }
 };
 
@@ -108,7 +108,7 @@ backward_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sums<T, 
     for (int i = 0; i < kRun; i += 2) {  // two at a time, as their exponents do not wait for one another
       if (i >= run) break;
       const T powers[2] = {walk.power(i, pixel), walk.power(i + 1, pixel)};
-      const bool here = gradient.through > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
+      const bool here = gradient.transmittance > 0 && max(powers[0], powers[1]) >= cuts.log2_alpha_min;
       if (!warp_any(here) && !kFixedOrder) continue;
       touched |= 3u << i;
       for (int j = 0; j < 2; ++j) {
@@ -211,7 +211,7 @@ backward_wide_kernel(gsr_rasterization a, TileLists<T> t, PixelCuts<T> cuts, Sum
     for (int i = 0; i < kRun; ++i) {  // no loop, so that products are registers
       if (i >= run) continue;
       const T power = walk.power(i, pixel);
-      const bool here = warp_any(gradient.through > 0 && power >= cuts.log2_alpha_min);
+      const bool here = warp_any(gradient.transmittance > 0 && power >= cuts.log2_alpha_min);
       touched |= uint32_t(here || kFixedOrder) << i;
       table.put(i, gradient.replay(cuts, power, products[i]));
     }
@@ -239,9 +239,8 @@ finish_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64_t width)
       read_four(rows + place * width + i, four);
       for (int j = 0; j < 4; ++j) row[i + j] = four[j];
     }
-    const Record<T>& r = t.records[place];
-    const T shape[4] = {r.shape.P, r.shape.Pk / r.shape.P, r.shape.Q, r.shape.log2_opacity};
-    splat_vjp(shape, row, v_mean, v_conic, &v_opacity);
+    const Shape<T>& shape = t.records[place].shape;
+    splat_vjp(shape, exp2(-shape.log2_opacity), row, v_mean, v_conic, &v_opacity);
     for (int i = 0; i < 2; ++i) absolute[i] = T(kUnfold) * row[kMoments + i];
     for (int i = 0; i < kNarrow; ++i) channels[i] = row[kSums + i];
   }
@@ -268,7 +267,7 @@ finish_channels_kernel(gsr_rasterization a, TileLists<T> t, const T* rows, int64
 
 template <bool kAbsolute, class T, bool kFixedOrder>
 void backward(const gsr_rasterization& a, const TileLists<T>& t, const Sums<T, kFixedOrder>& sums) {
-  const PixelCuts<T> cuts = pixel_cuts<T>(a.alpha_min, a.alpha_max, a.transmittance_min);
+  const PixelCuts<T> cuts = pixel_cuts<T>(a);
   auto run = [&](auto kernel) { launch(kernel, walk_blocks(t), kWalkThreads, stream(), a, t, cuts, sums); };
   if (a.channels <= 3) return run(backward_kernel<T, 3, kAbsolute, kFixedOrder>);
   if (a.channels <= kNarrow) return run(backward_kernel<T, kNarrow, kAbsolute, kFixedOrder>);

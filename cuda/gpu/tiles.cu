@@ -100,7 +100,7 @@ template <class T>
 GSR_DEVICE Record<T> record_of(const gsr_rasterization& a, int64_t flat) {
   Record<T> r = {};
   r.shape = shape_of<T>(a, flat);
-  if (a.channels > kNarrow) return r.flat = static_cast<int32_t>(flat), r;
+  if (a.channels > kNarrow || !a.features) return r.flat = static_cast<int32_t>(flat), r;
   for (int d = 0; d < kNarrow; ++d)
     if (d < a.channels) r.channels[d] = input<T>(a.features)[flat * a.channels + d];
   return r;

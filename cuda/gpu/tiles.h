@@ -1,5 +1,5 @@
 // From projected splats to depth-sorted lists for each tile of 16x16 pixels, with a hit bit for each of its eight
-// sub-tiles of 8x4 pixels, which one warp draws.
+// sub-tiles of 8x4 pixels, which one warp composites.
 #pragma once
 #include "api.h"
 #include "gsr/blend.h"
@@ -12,8 +12,8 @@ constexpr int kNarrow = 4;  // channels that go into a record
 constexpr int kRecordBits = 24;
 constexpr uint32_t kRecordMask = (1u << kRecordBits) - 1;
 
-// What the pixel loops read of one visible splat: 48 bytes in float. Where there are more than kNarrow channels,
-// they stay in their own array, and this is where in it.
+// What the pixel loops read of one visible splat: 48 bytes in float. Where there are no channels, or more than kNarrow,
+// which then stay in their own array, it has its row among those of all cameras.
 template <class T>
 struct alignas(16) Record {
   Shape<T> shape;

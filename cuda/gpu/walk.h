@@ -1,6 +1,6 @@
-// What forward and backward share: the pixels of a warp, and its walk through the list of its tile. Each warp draws a
-// sub-tile on its own, so none waits for another: it takes the entries that touch its sub-tile, whose records arrive in
-// a ring in shared memory while it works on those before, and goes through them in runs.
+// What forward, backward and lift share: the pixels of a warp, and its walk through the list of its tile. Each warp
+// draws a sub-tile on its own, so none waits for another: it takes the entries that touch its sub-tile, whose records
+// arrive in a ring in shared memory while it works on those before, and goes through them in runs.
 #pragma once
 #include "tiles.h"
 
@@ -37,8 +37,8 @@ struct SubTile {
     const int row = static_cast<int>(y) - lane_index() / kSubWidth + i / kSubWidth;
     return column < a.width && row < a.height ? (int64_t(camera) * a.height + row) * a.width + column : -1;
   }
-  // Finished from the start where the pixel lies outside.
-  GSR_DEVICE T through() const { return inside ? T(1) : T(-1); }
+  // In front of all splats; 0 outside the image.
+  GSR_DEVICE T transmittance() const { return inside ? T(1) : T(0); }
 };
 
 template <class T>
@@ -127,5 +127,21 @@ class Walk {
   uint32_t ahead_[2];
   int head_ = 0, tail_ = 0, length_ = 0;  // entries that touch the sub-tile: begin of the run, end of the ring
 };
+
+// Weights of a run, one after the other, and the transmittance behind it. All lanes come here.
+template <class T>
+GSR_DEVICE void weights_of_run(const Walk<T>& walk, const SubTile<T>& pixel, const PixelCuts<T>& cuts, T& transmittance,
+                               T (&weights)[kRun]) {
+  GSR_UNROLL
+  for (int i = 0; i < kRun; ++i) {
+    weights[i] = 0;
+    if (i >= walk.length()) continue;
+    const T power = walk.power(i, pixel);
+    const bool reaches = power >= cuts.log2_alpha_min;
+    if (!warp_any(reaches && transmittance > 0)) continue;
+    const Blended<T> b = blend(cuts, reaches ? exp2_of(power) : T(0), transmittance);
+    weights[i] = b.weight, transmittance = b.transmittance;
+  }
+}
 
 }  // namespace gsr

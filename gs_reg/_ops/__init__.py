@@ -5,6 +5,7 @@ from gs_reg._ops._args import is_native
 from gs_reg._ops.adam import adam
 from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
+from gs_reg._ops.lift import lift
 from gs_reg._ops.nearest import nearest
 from gs_reg._ops.photometric import photometric
 from gs_reg._ops.projection import project, project_vjp
@@ -17,6 +18,7 @@ __all__ = [
     "along_rays",
     "is_native",
     "laplacian",
+    "lift",
     "native_info",
     "nearest",
     "photometric",

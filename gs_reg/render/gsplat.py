@@ -13,48 +13,36 @@ from torch import Tensor
 
 from gs_reg.errors import MissingPart
 from gs_reg.render.config import RenderConfig
-from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.render.projected import Lifted, Projected, viewpoints, with_depths
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.sh import sh_colors
-from gs_reg.types import Cameras, Render, Splats
+from gs_reg.types import Cameras, Splats
 
 FIXED = {"alpha_min": 1 / 255, "alpha_max": 0.999, "transmittance_min": 1e-4}
 PACKAGES = ("gsplat", "packaging")
 """It imports the second without declaring it."""
 CHUNK, MOST_CHANNELS = 32, 513
 """Channels that gsplat takes in one pass when left alone, and at most."""
+TILE = 16
+"""Width and height of its tiles in pixels."""
 
 
-def draw(
-    splats: Splats,
-    cameras: Cameras,
-    config: RenderConfig,
-    degree: int,
-    features: Tensor | None,
-    backgrounds: Tensor | None,
-) -> Render:
-    """Draws with gsplat.rasterization.
+def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> Projected:
+    """Projects with gsplat.fully_fused_projection.
 
     Raises:
         MissingPart: no CUDA tensors, gsplat is not installed, or its kernels cannot be built.
         TypeError: float64, which gsplat has no kernels for.
-        ValueError: a cut-off that gsplat has built in is set to another value; absgrad with too many channels.
+        ValueError: a cut-off that gsplat has built in is set to another value.
     """
-    rasterization = _rasterization(splats.means.device)
-    channels = 4 + (0 if features is None else features.shape[-1])
-    check(config, splats.means.dtype, channels)
-    depths = _camera_depths(splats, cameras)
-    colors = sh_colors(splats.sh, splats.means, viewpoints(cameras, degree), degree)
-    stacked = stack_channels(colors, depths, features)
-    padded = None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels - 3))
+    library = _library(splats.means.device)
+    check(config, splats.means.dtype)
     covars = None if splats.warps is None else _covariances(splats, splats.warps)
-    image, alphas, meta = rasterization(
+    radii, means2d, depths, conics, compensations = library.fully_fused_projection(
         splats.means,
-        # beside covars it wants these absent, whatever its annotations say
-        splats.quats if covars is None else None,  # pyright: ignore[reportArgumentType]
-        splats.scales if covars is None else None,  # pyright: ignore[reportArgumentType]
-        splats.opacities,
-        stacked,
+        covars,
+        splats.quats if covars is None else None,
+        splats.scales if covars is None else None,
         cameras.viewmats,
         cameras.Ks,
         cameras.width,
@@ -63,19 +51,66 @@ def draw(
         far_plane=config.far,
         radius_clip=config.radius_clip,
         eps2d=config.eps2d,
-        packed=False,
-        backgrounds=padded,
-        absgrad=config.absgrad,
-        rasterize_mode=config.mode,
-        # of the absolute gradients it keeps those of the last pass alone
-        channel_chunk=max(CHUNK, channels) if config.absgrad else CHUNK,
+        calc_compensations=config.mode == "antialiased",
         camera_model=config.camera_model,
-        covars=covars,
+        opacities=splats.opacities,
     )
-    return unstack_channels(image, alphas[..., 0], meta["means2d"], meta["radii"], features is not None)
+    seen = (radii > 0).all(dim=-1)  # in the other rows it leaves what was in memory
+    means2d, depths, conics = (
+        torch.where(seen.reshape(*seen.shape, *[1] * (t.ndim - 2)), t, torch.zeros_like(t))
+        for t in (means2d, depths, conics)
+    )
+    opacities = splats.opacities if compensations is None else splats.opacities * compensations
+    opacities = torch.where(seen, opacities, torch.zeros_like(depths))
+    radii = torch.where(seen[..., None], radii, torch.zeros_like(radii))
+    return Projected(means2d, depths, conics, opacities, radii, cameras.width, cameras.height, config)
 
 
-def check(config: RenderConfig, dtype: torch.dtype, channels: int) -> None:
+def colors_and_depths(splats: Splats, cameras: Cameras, depths: Tensor, degree: int) -> Tensor:
+    return with_depths(sh_colors(splats.sh, splats.means, viewpoints(cameras, degree), degree), depths)
+
+
+def composite(projected: Projected, channels: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Composites with gsplat.rasterize_to_pixels, some channels at a time as gsplat.rasterization does.
+
+    Raises:
+        ValueError: absgrad with more channels than one pass takes.
+    """
+    p, C = projected, len(projected.depths)
+    absgrad = p.config.absgrad
+    if absgrad and channels.shape[-1] > MOST_CHANNELS:
+        raise ValueError(f"absgrad: gsplat sums at most {MOST_CHANNELS} channels in one pass, got {channels.shape[-1]}")
+    library = _library(p.means2d.device)
+    tiles_x, tiles_y = -(-p.width // TILE), -(-p.height // TILE)
+    _, ids, flat = library.isect_tiles(p.means2d, p.radii, p.depths, TILE, tiles_x, tiles_y)
+    offsets = library.isect_offset_encode(ids, C, tiles_x, tiles_y)
+    # of the absolute gradients it keeps those of the last pass alone
+    chunk = max(CHUNK, channels.shape[-1]) if absgrad else CHUNK
+    parts = []
+    for first in range(0, channels.shape[-1], chunk):
+        some = slice(first, first + chunk)
+        part = library.rasterize_to_pixels(
+            p.means2d,
+            p.conics,
+            channels[..., some],
+            p.opacities,
+            p.width,
+            p.height,
+            TILE,
+            offsets,
+            flat,
+            backgrounds=None if backgrounds is None else backgrounds[..., some],
+            absgrad=absgrad,
+        )
+        parts.append(part)
+    return torch.cat([image for image, _ in parts], dim=-1), parts[0][1]
+
+
+def lift(projected: Projected, maps: Tensor) -> Lifted:
+    raise ValueError("backend gsplat: it cannot lift; use native or reference")
+
+
+def check(config: RenderConfig, dtype: torch.dtype) -> None:
     """Raises where gsplat cannot honour what is asked for."""
     if dtype != torch.float32:
         raise TypeError(f"backend gsplat: takes float32, got {dtype}; use native or reference")
@@ -84,8 +119,6 @@ def check(config: RenderConfig, dtype: torch.dtype, channels: int) -> None:
             raise ValueError(
                 f"{name}: gsplat has {value:g} built in and cannot take {getattr(config, name):g}; use native"
             )
-    if config.absgrad and channels > MOST_CHANNELS:
-        raise ValueError(f"absgrad: gsplat sums at most {MOST_CHANNELS} channels in one pass, got {channels}")
 
 
 def strategies() -> tuple[type, type]:
@@ -132,7 +165,8 @@ def _nvcc() -> bool:
     return shutil.which("nvcc") is not None or (home is not None and Path(home, "bin", "nvcc").exists())
 
 
-def _rasterization(device: torch.device):
+def _library(device: torch.device):
+    """The package, once it can draw."""
     if device.type != "cuda":
         raise MissingPart(
             "backend gsplat: needs tensors on a CUDA device, and these are on the CPU; use backend native"
@@ -140,7 +174,7 @@ def _rasterization(device: torch.device):
     if why := missing():
         raise MissingPart(f"backend gsplat: {why[0]}; {why[1]}")
     try:
-        from gsplat import rasterization  # pyright: ignore[reportAttributeAccessIssue]: it takes this very file for it
+        import gsplat
         from gsplat.cuda import _backend  # pyright: ignore[reportMissingImports]: builds the kernels where it must
 
         built = getattr(_backend, "_C", None) is not None
@@ -148,15 +182,10 @@ def _rasterization(device: torch.device):
         raise MissingPart(f"backend gsplat: its kernels cannot be built or loaded: {error}") from None
     if not built:
         raise MissingPart("backend gsplat: its kernels cannot be built: it finds no CUDA toolkit (nvcc)")
-    return rasterization
+    return gsplat
 
 
 def _covariances(splats: Splats, warps: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:
     """(W R S)(W R S)^T"""
     M = warps @ quat_to_rotmat(splats.quats) * splats.scales[:, None]
     return M @ M.mT
-
-
-def _camera_depths(splats: Splats, cameras: Cameras) -> Tensor:
-    rows = cameras.viewmats[:, 2]
-    return torch.einsum("nj,cj->cn", splats.means, rows[:, :3]) + rows[:, 3:]

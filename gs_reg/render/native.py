@@ -8,17 +8,11 @@ from torch import Tensor
 from gs_reg import _library, _ops
 from gs_reg.errors import MissingPart
 from gs_reg.render.config import RenderConfig
-from gs_reg.types import Cameras, Render, Splats
+from gs_reg.render.projected import Lifted, Projected, viewpoints
+from gs_reg.types import Cameras, Splats
 
 
-def draw(
-    splats: Splats,
-    cameras: Cameras,
-    config: RenderConfig,
-    degree: int,
-    features: Tensor | None,
-    backgrounds: Tensor | None,
-) -> Render:
+def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> Projected:
     try:
         _library.library(splats.means.device.type)
     except RuntimeError as error:
@@ -42,50 +36,38 @@ def draw(
         config.mode == "antialiased",
         config.camera_model == "ortho",
     )
-    channels = _ops.sh_channels(splats.sh, splats.means, viewpoints(cameras, degree), depths, degree, 0.5, True)
-    if features is not None:
-        channels = torch.cat([channels, features.expand(len(cameras), -1, -1)], dim=-1)
+    return Projected(means2d, depths, conics, opacities2d, radii, width, height, config, shapes)
+
+
+def colors_and_depths(splats: Splats, cameras: Cameras, depths: Tensor, degree: int) -> Tensor:
+    return _ops.sh_channels(splats.sh, splats.means, viewpoints(cameras, degree), depths, degree, 0.5, True)
+
+
+def composite(projected: Projected, channels: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor]:
+    p, config = projected, projected.config
     image, alphas, _state = _ops.rasterize(
-        means2d,
-        conics,
-        opacities2d,
+        p.means2d,
+        p.conics,
+        p.opacities,
         channels,
-        None if backgrounds is None else torch.nn.functional.pad(backgrounds, (0, channels.shape[-1] - 3)),
-        absolute_gradient_of(means2d) if config.absgrad else None,
-        shapes,
-        depths,
-        radii,
-        width,
-        height,
+        backgrounds,
+        absolute_gradient_of(p.means2d) if config.absgrad else None,
+        p.shapes,
+        p.depths,
+        p.radii,
+        p.width,
+        p.height,
         config.alpha_min,
         config.alpha_max,
         config.transmittance_min,
     )
-    return unstack_channels(image, alphas, means2d, radii, features is not None)
+    return image, alphas[..., None]
 
 
-def viewpoints(cameras: Cameras, degree: int) -> Tensor:
-    """Camera centres. Colour of degree 0 has no use for them, so that a singular viewmat may be drawn in it."""
-    return cameras.centers if degree > 0 else cameras.viewmats[:, :3, 3]
-
-
-def stack_channels(colors: Tensor, depths: Tensor, features: Tensor | None) -> Tensor:
-    """RGB, depth and features in the one array that a single pass composites."""
-    parts = [colors, depths[..., None]]
-    if features is not None:
-        parts.append(features.expand(colors.shape[0], -1, -1))
-    return torch.cat(parts, dim=-1)
-
-
-def unstack_channels(image: Tensor, alphas: Tensor, means2d: Tensor, radii: Tensor, has_features: bool) -> Render:
-    return Render(
-        colors=image[..., :3],
-        alphas=alphas[..., None],
-        depths=image[..., 3:4],
-        features=image[..., 4:] if has_features else None,
-        means2d=means2d,
-        radii=radii,
-    )
+def lift(projected: Projected, maps: Tensor) -> Lifted:
+    p, c = projected, projected.config
+    cutoffs = (c.alpha_min, c.alpha_max, c.transmittance_min)
+    return Lifted(*_ops.lift(p.means2d, p.shapes, p.depths, p.radii, maps, *cutoffs))
 
 
 def absolute_gradient_of(means2d: Tensor) -> Tensor:

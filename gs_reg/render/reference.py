@@ -3,57 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from gs_reg.geometry import pixel_centers
 from gs_reg.render.config import RenderConfig
-from gs_reg.render.native import stack_channels, unstack_channels, viewpoints
+from gs_reg.render.projected import Lifted, Projected, viewpoints, with_depths
 from gs_reg.rotations import quat_to_rotmat
-from gs_reg.sh import sh_colors_reference
-from gs_reg.types import Cameras, Render, Splats
+from gs_reg.sh import sh_sums_reference
+from gs_reg.types import Cameras, Splats
 
 PIXELS_AT_ONCE = 4096
 
 
-def draw(
-    splats: Splats,
-    cameras: Cameras,
-    config: RenderConfig,
-    degree: int,
-    features: Tensor | None,
-    backgrounds: Tensor | None,
-) -> Render:
-    if config.absgrad:
-        raise ValueError("absgrad: the reference backend cannot sum absolute pixel gradients; use native")
-    means2d, depths, conics, opacities, radii = project(splats, cameras, config)
-    colors = sh_colors_reference(splats.sh, splats.means, viewpoints(cameras, degree), degree)
-    channels = stack_channels(colors, depths, features)
-    images, alphas = [], []
-    for c in range(len(cameras)):
-        rows = (radii[c] > 0).all(-1).nonzero()[:, 0]
-        # ascending depth as 32-bit floats, ties by index
-        rows = rows[torch.sort(depths[c, rows].detach().float(), stable=True).indices]
-        image, alpha = composite(
-            means2d[c, rows],
-            conics[c, rows],
-            opacities[c, rows],
-            channels[c, rows],
-            cameras.width,
-            cameras.height,
-            config,
-        )
-        if backgrounds is not None:
-            pad = torch.nn.functional.pad(backgrounds[c], (0, channels.shape[-1] - 3))
-            image = image + (1 - alpha)[..., None] * pad
-        images.append(image)
-        alphas.append(alpha)
-    return unstack_channels(torch.stack(images), torch.stack(alphas), means2d, radii, features is not None)
-
-
-def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """means2d [C,N,2], depths [C,N], conics [C,N,3], opacities [C,N], radii [C,N,2]; culled rows are zero."""
+def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> Projected:
     R, t = cameras.viewmats[:, None, :3, :3], cameras.viewmats[:, None, :3, 3]
     p = (R @ splats.means[:, :, None])[..., 0] + t
     in_range = (p[..., 2] >= config.near) & (p[..., 2] <= config.far)
@@ -93,12 +58,15 @@ def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> tuple[Ten
     size = torch.tensor([cameras.width, cameras.height], dtype=p.dtype, device=p.device)
     kept = kept & ((means2d + radii > 0) & (means2d - radii < size)).all(-1) & (radii > config.radius_clip).any(-1)
     zero = torch.zeros((), dtype=p.dtype, device=p.device)
-    return (
+    return Projected(
         torch.where(kept[..., None], means2d, zero),
         torch.where(kept, p[..., 2], zero),
         torch.where(kept[..., None], conics, zero),
         torch.where(kept, opacities, zero),
         torch.where(kept[..., None], radii, zero).int(),
+        cameras.width,
+        cameras.height,
+        config,
     )
 
 
@@ -120,16 +88,58 @@ def _camera(p: Tensor, cameras: Cameras, config: RenderConfig) -> tuple[Tensor, 
     return means2d, J.unflatten(-1, (2, 3))
 
 
-def composite(
-    means2d: Tensor, conics: Tensor, opacities: Tensor, channels: Tensor, width: int, height: int, config: RenderConfig
-) -> tuple[Tensor, Tensor]:
-    """Image [H,W,D] and alpha [H,W] of depth-sorted splats over nothing."""
-    pixels = pixel_centers(width, height, means2d).reshape(-1, 2)
+def colors_and_depths(splats: Splats, cameras: Cameras, depths: Tensor, degree: int) -> Tensor:
+    centers = viewpoints(cameras, degree)
+    return with_depths(sh_sums_reference(splats.sh, splats.means, centers, degree, 0.5, True), depths)
+
+
+def composite(projected: Projected, channels: Tensor, backgrounds: Tensor | None) -> tuple[Tensor, Tensor]:
+    if projected.config.absgrad:
+        raise ValueError("absgrad: the reference backend cannot sum absolute pixel gradients; use native")
+    C, _, D = channels.shape
+    size = (C, projected.height, projected.width)
     images, alphas = [], []
+    for c in range(C):
+        rows, chunks = _sorted_rows(projected, c), []
+        for weights, after in _weights(projected, c, rows):
+            over = 0 if backgrounds is None else after[:, None] * backgrounds[c]
+            chunks.append((torch.einsum("np,nd->pd", weights, channels[c, rows]) + over, 1 - after))
+        images += [image for image, _ in chunks]
+        alphas += [alpha for _, alpha in chunks]
+    image = torch.cat(images) if images else channels.new_empty(0)
+    alpha = torch.cat(alphas) if alphas else channels.new_empty(0)
+    return image.reshape(*size, D), alpha.reshape(*size, 1)
+
+
+def lift(projected: Projected, maps: Tensor) -> Lifted:
+    C, N = projected.depths.shape
+    sums, weights, largest = maps.new_zeros(C, N, maps.shape[-1]), maps.new_zeros(C, N), maps.new_zeros(C, N)
+    for c in range(C):
+        rows = _sorted_rows(projected, c)
+        chunks = zip(_weights(projected, c, rows), maps[c].flatten(0, 1).split(PIXELS_AT_ONCE), strict=True)
+        for (w, _), pixels in chunks:
+            if w.numel():
+                sums[c, rows] += w @ pixels
+                weights[c, rows] += w.sum(1)
+                largest[c, rows] = torch.maximum(largest[c, rows], w.amax(1))
+    return Lifted(sums, weights, largest)
+
+
+def _sorted_rows(projected: Projected, c: int) -> Tensor:
+    """Visible splats of a camera in ascending depth as 32-bit floats, ties by index."""
+    rows = (projected.radii[c] > 0).all(-1).nonzero()[:, 0]
+    return rows[torch.sort(projected.depths[c, rows].detach().float(), stable=True).indices]
+
+
+def _weights(projected: Projected, c: int, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weights [R,P] of sorted rows in some of the pixels, and what is left of the light [P], some after the others."""
+    config = projected.config
+    means2d, conics, opacities = (t[c, rows] for t in (projected.means2d, projected.conics, projected.opacities))
+    pixels = pixel_centers(projected.width, projected.height, means2d).reshape(-1, 2)
     for chunk in pixels.split(PIXELS_AT_ONCE):
         d = means2d[:, None] - chunk
-        a, b, c = conics[:, None].unbind(-1)
-        sigma = (0.5 * (a * d[..., 0] ** 2 + c * d[..., 1] ** 2) + b * d[..., 0] * d[..., 1]).clamp_min(0)
+        a, b, c_ = conics[:, None].unbind(-1)
+        sigma = (0.5 * (a * d[..., 0] ** 2 + c_ * d[..., 1] ** 2) + b * d[..., 0] * d[..., 1]).clamp_min(0)
         raw = opacities[:, None] * torch.exp(-sigma)
         alpha = torch.where(raw >= config.alpha_min, raw.clamp_max(config.alpha_max), torch.zeros_like(raw))
         after = torch.cumprod(1 - alpha, dim=0)
@@ -138,6 +148,4 @@ def composite(
             alpha = torch.where(after > config.transmittance_min, alpha, torch.zeros_like(alpha))
             after = torch.cumprod(1 - alpha, dim=0)
         before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-        images.append(torch.einsum("np,nd->pd", alpha * before, channels))
-        alphas.append(1 - after[-1] if len(after) else torch.zeros_like(chunk[:, 0]))
-    return torch.cat(images).reshape(height, width, -1), torch.cat(alphas).reshape(height, width)
+        yield alpha * before, after[-1] if len(after) else torch.ones_like(chunk[:, 0])

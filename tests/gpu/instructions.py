@@ -38,7 +38,7 @@ def disassembler() -> str | None:
 def counted(program: str) -> Counts:
     """Of the kernels in single precision that walk over pixels, for one architecture."""
     text = ""
-    for name in ("rasterize", "rasterize_vjp"):
+    for name in ("rasterize", "rasterize_vjp", "lift"):
         words = [program, "-sass", "-arch", ARCH, str(REPORTS / f"{name}.o")]
         text += subprocess.run(words, capture_output=True, text=True, check=True).stdout
     parts = re.split(r"Function : (\w+)", text)[1:]
@@ -47,7 +47,7 @@ def counted(program: str) -> Counts:
     return {
         name: tuple(sum(bool(re.match(kind, code)) for code in codes) for kind in KINDS.values())
         for name, codes in zip(names, lines, strict=True)
-        if re.match(r"(forward|backward)\w*_kernel<float", name)
+        if re.match(r"(forward|backward|lift)\w*_kernel<float", name)
     }
 
 

@@ -7,25 +7,52 @@ import pytest
 import torch
 
 from gs_reg.errors import MissingPart
-from gs_reg.render import RenderConfig, gsplat, render
+from gs_reg.render import RenderConfig, gsplat, lift, project, render
 from gs_reg.types import Splats
 
 from ..render.scenes import random_scene
 
 
+class Library:
+    """Records what gsplat's functions are called with; draws nothing, and sees all splats but the first."""
+
+    def __init__(self):
+        self.projections, self.tiles, self.passes = [], [], []
+
+    def fully_fused_projection(self, means, covars, quats, scales, viewmats, Ks, width, height, **options):
+        given = {"covars": covars, "quats": quats, "scales": scales}
+        self.projections.append({"width": width, "height": height, **given, **options})
+        C, N = len(viewmats), len(means)
+        radii = torch.ones(C, N, 2, dtype=torch.int32)
+        radii[:, 0] = 0
+        rows = [torch.full((C, N, *width), torch.nan) for width in ((2,), (), (3,))]
+        depths = torch.einsum("cj,nj->cn", viewmats[:, 2, :3], means) + viewmats[:, 2, 3:]
+        for tensor, value in zip(rows, (torch.tensor(1.0), depths[:, 1:], torch.tensor(1.0)), strict=True):
+            tensor[:, 1:] = value
+        return radii, *rows, torch.full((C, N), 0.5) if options["calc_compensations"] else None
+
+    def isect_tiles(self, means2d, radii, depths, tile_size, tiles_x, tiles_y):
+        self.tiles.append((tile_size, tiles_x, tiles_y))
+        return torch.zeros(len(depths), 9), "ids", "flat"
+
+    def isect_offset_encode(self, ids, images, tiles_x, tiles_y):
+        assert ids == "ids"
+        return torch.zeros(images, tiles_y, tiles_x, dtype=torch.int32)
+
+    def rasterize_to_pixels(self, means2d, conics, colors, opacities, width, height, tile, offsets, flat, **options):
+        assert flat == "flat"
+        assert not any(t.isnan().any() for t in (means2d, conics, colors, opacities))
+        self.passes.append({"colors": colors, "opacities": opacities, **options})
+        C, _, D = colors.shape
+        return torch.zeros(C, height, width, D), torch.zeros(C, height, width, 1)
+
+
 @pytest.fixture
 def calls(monkeypatch):
-    """Replaces gsplat.rasterization by one that records its arguments and draws nothing."""
-    made = []
-
-    def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
-        made.append({"quats": quats, "scales": scales, "colors": colors, "width": width, "height": height, **options})
-        C, N, D = colors.shape
-        meta = {"means2d": torch.zeros(C, N, 2), "radii": torch.zeros(C, N, 2, dtype=torch.int32)}
-        return torch.zeros(C, height, width, D), torch.zeros(C, height, width, 1), meta
-
-    monkeypatch.setattr(gsplat, "_rasterization", lambda device: rasterization)
-    return made
+    """Replaces gsplat by a library that records."""
+    library = Library()
+    monkeypatch.setattr(gsplat, "_library", lambda device: library)
+    return library
 
 
 def drawn(features=None, background=None, **options):
@@ -37,14 +64,34 @@ def drawn(features=None, background=None, **options):
 def test_every_field_reaches_gsplat(calls):
     options = {"near": 0.5, "far": 9.0, "radius_clip": 2.0, "eps2d": 0.1, "absgrad": True}
     out = drawn(torch.ones(9, 40), torch.ones(2, 3), mode="antialiased", camera_model="ortho", **options)
-    (call,) = calls
+    (call,) = calls.projections
     assert (call["near_plane"], call["far_plane"], call["radius_clip"], call["eps2d"]) == (0.5, 9.0, 2.0, 0.1)
-    assert call["rasterize_mode"] == "antialiased" and call["camera_model"] == "ortho" and not call["packed"]
+    assert call["calc_compensations"] and call["camera_model"] == "ortho"
+    assert (call["width"], call["height"]) == (20, 10) and call["opacities"].shape == (9,)
+    assert calls.tiles == [(16, 2, 1)]
     # all 44 channels in one pass, or it would keep the absolute gradients of the last 12 alone
-    assert call["absgrad"] and call["channel_chunk"] == 44
-    assert call["backgrounds"].sum(-1).tolist() == [3, 3] and call["backgrounds"].shape == (2, 44)
+    (drawing,) = calls.passes
+    assert drawing["absgrad"] and drawing["colors"].shape == (2, 9, 44)
+    assert drawing["backgrounds"].sum(-1).tolist() == [3, 3] and drawing["backgrounds"].shape == (2, 44)
+    torch.testing.assert_close(drawing["opacities"][:, 1:], 0.5 * call["opacities"][1:].expand(2, -1))
     assert out.colors.shape == (2, 10, 20, 3) and out.features.shape == (2, 10, 20, 40)
     assert out.depths.shape == out.alphas.shape == (2, 10, 20, 1)
+    assert not out.means2d[:, 0].any() and not out.visible[:, 0].any()
+
+
+def test_channels_go_in_passes(calls):
+    drawn(torch.ones(9, 40), torch.ones(2, 3))
+    assert [call["colors"].shape[-1] for call in calls.passes] == [32, 12]
+    assert [call["backgrounds"].shape[-1] for call in calls.passes] == [32, 12]
+    assert not any(call["absgrad"] for call in calls.passes)
+
+
+def test_it_cannot_lift(calls):
+    splats, cameras = random_scene(count=9, width=20, height=10)
+    config = RenderConfig(backend="gsplat")
+    projected = project(splats.to(dtype=torch.float32), cameras.to(dtype=torch.float32), config)
+    with pytest.raises(ValueError, match="backend gsplat: it cannot lift"):
+        lift(projected, torch.zeros(2, 10, 20, 3))
 
 
 def test_every_field_is_honoured_or_refused():
@@ -58,13 +105,15 @@ def test_every_field_is_honoured_or_refused():
 def test_depth_is_a_channel(calls):
     drawn(sh_degree=0)
     splats, _ = random_scene(count=9, width=20, height=10)
-    assert calls[0]["colors"].shape == (2, 9, 4) and calls[0]["channel_chunk"] == 32
-    torch.testing.assert_close(calls[0]["colors"][0, :, 3], splats.means[:, 2].float())
+    (call,) = calls.passes
+    assert call["colors"].shape == (2, 9, 4)
+    torch.testing.assert_close(call["colors"][0, 1:, 3], splats.means[1:, 2].float())
 
 
 def test_warped_shapes_go_as_covariances(calls):
     drawn()
-    assert calls[0]["covars"] is None and calls[0]["quats"].shape == (9, 4) and calls[0]["scales"].shape == (9, 3)
+    plain = calls.projections[0]
+    assert plain["covars"] is None and plain["quats"].shape == (9, 4) and plain["scales"].shape == (9, 3)
     _, cameras = random_scene(count=1, width=20, height=10)
     # axes 1, 2, 3 long; W takes x to 2 y, y to x and flattens z
     warps = torch.tensor([[[0.0, 1, 0], [2, 0, 0], [0, 0, 0]]], requires_grad=True)
@@ -77,8 +126,9 @@ def test_warped_shapes_go_as_covariances(calls):
         warps=warps,
     )
     render(one, cameras.to(dtype=torch.float32), RenderConfig(backend="gsplat"))
-    covars = calls[1]["covars"]
-    assert calls[1]["quats"] is None and calls[1]["scales"] is None
+    warped = calls.projections[1]
+    covars = warped["covars"]
+    assert warped["quats"] is None and warped["scales"] is None
     torch.testing.assert_close(covars, torch.tensor([[[4.0, 0, 0], [0, 4, 0], [0, 0, 0]]]))
     # d(W D W^T)_yy / dW_yx = 2 W_yx D_xx
     (gradient,) = torch.autograd.grad(covars[0, 1, 1], warps)
@@ -96,7 +146,7 @@ def test_warped_shapes_go_as_covariances(calls):
 def test_built_in_cutoffs_are_refused(calls, options, name):
     with pytest.raises(ValueError, match=name):
         drawn(**options)
-    assert calls == []
+    assert calls.projections == calls.passes == []
 
 
 def test_float64_and_too_many_channels_are_refused(calls):
@@ -105,7 +155,7 @@ def test_float64_and_too_many_channels_are_refused(calls):
         render(splats, cameras, RenderConfig(backend="gsplat"))
     with pytest.raises(ValueError, match="absgrad"):
         drawn(torch.ones(9, 600), absgrad=True)
-    assert calls == []
+    assert calls.passes == []
 
 
 def test_on_the_cpu_it_says_what_to_use():

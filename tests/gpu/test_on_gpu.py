@@ -13,6 +13,8 @@ from ..ops.test_variation import maps, sums_in_torch
 from ..render.scenes import leaves, random_scene, rebuilt
 from .compare import NativeStep, captured
 from .scenes import Inputs, native_with_counts
+from .test_lift import assert_close as close_lifted
+from .test_lift import lifted
 
 pytestmark = pytest.mark.gpu
 
@@ -192,3 +194,15 @@ def test_small_scenes_for_the_sanitizer(features):
     test_laplacian()
     test_variation()
     test_adam()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 40])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_lift_equals_the_cpu(channels, deterministic):
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        ours = lifted(channels, device="cuda")
+        close_lifted(ours, lifted(channels))
+        close_lifted(lifted(channels, torch.float32, device="cuda"), ours, limit=2e-5)
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg import _ops
-from gs_reg.sh import sh_colors, sh_colors_reference
+from gs_reg.sh import sh_colors, sh_sums, sh_sums_reference
 
 
 def scene(count, degree, channels, cameras=2, dtype=torch.float64, spare=0):
@@ -16,9 +16,9 @@ def scene(count, degree, channels, cameras=2, dtype=torch.float64, spare=0):
     return draw(count, (degree + 1) ** 2 + spare, channels), draw(count, 3), draw(cameras, 3)
 
 
-def gradients(function, sh, means, centers, degree):
+def gradients(function, sh, means, centers, degree, *settings):
     leaves = [t.detach().clone().requires_grad_() for t in (sh, means, centers)]
-    out = function(*leaves, degree)
+    out = function(*leaves, degree, *settings)
     weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)
     (out * weights).sum().backward()
     return out, *[torch.zeros_like(t) if t.grad is None else t.grad for t in leaves]
@@ -26,14 +26,29 @@ def gradients(function, sh, means, centers, degree):
 
 @pytest.mark.parametrize("degree", range(5))
 @pytest.mark.parametrize("channels", [1, 3, 8, 15])
-def test_matches_torch(isa, degree, channels):
+@pytest.mark.parametrize(("bias", "clamp"), [(0.5, True), (0.0, False), (-0.3, False), (0.1, True)])
+def test_matches_torch(isa, degree, channels, bias, clamp):
     inputs = scene(50, degree, channels, spare=3)
-    expected = gradients(sh_colors_reference, *inputs, degree)
-    for got, want in zip(gradients(sh_colors, *inputs, degree), expected, strict=True):
+    expected = gradients(sh_sums_reference, *inputs, degree, bias, clamp)
+    assert clamp == bool((expected[0] >= 0).all())
+    for got, want in zip(gradients(sh_sums, *inputs, degree, bias, clamp), expected, strict=True):
         torch.testing.assert_close(got, want, atol=1e-12, rtol=1e-11)
-    single = gradients(sh_colors, *[t.float() for t in inputs], degree)
+    single = gradients(sh_sums, *[t.float() for t in inputs], degree, bias, clamp)
     for got, want in zip(single, expected, strict=True):
         assert (got - want).norm() <= 1e-5 * want.norm() + 1e-6
+
+
+def test_values_by_hand():
+    """One splat straight ahead of the centre: of degree 1 only the basis function of z is left."""
+    sh = torch.tensor([[[1.0, -2.0], [5.0, 5.0], [0.5, 0.25], [7.0, 7.0]]])
+    means, centers = torch.tensor([[0.0, 0.0, 3.0]]), torch.zeros(1, 3)
+    want = torch.tensor([0.28209479177387814 + 0.5 * 0.4886025119029199, -0.5641895835477563 + 0.12215062797572998])
+    torch.testing.assert_close(sh_sums(sh, means, centers, 1)[0, 0], want)
+    torch.testing.assert_close(sh_sums(sh, means, centers, 1, bias=0.1)[0, 0], want + 0.1)
+    torch.testing.assert_close(sh_sums(sh, means, centers, 1, clamp=True)[0, 0], want.clamp_min(0))
+    torch.testing.assert_close(sh_colors(sh, means, centers, 1)[0, 0], (want + 0.5).clamp_min(0))
+    with pytest.raises(ValueError, match="sh_degree: expected at most 1"):
+        sh_sums(sh, means, centers, 2)
 
 
 @pytest.mark.parametrize("degree", range(5))

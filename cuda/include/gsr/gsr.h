@@ -71,3 +71,4 @@ GSR_API int32_t gsr_rasterize_vjp(gsr_rasterization*);
 
 #include "gsr/bench.h"
 #include "gsr/fused.h"
+#include "gsr/lift.h"

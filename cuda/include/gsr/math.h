@@ -68,6 +68,21 @@ template <class T>
 GSR_HD T keep(bool m, T a) {
   return m ? a : T(0);
 }
+// 0 where m holds, else a
+template <class T>
+GSR_HD T drop(bool m, T a) {
+  return m ? T(0) : a;
+}
+// c - a b
+template <class T>
+GSR_HD T fnma(T a, T b, T c) {
+  return fma(-a, b, c);
+}
+// a where m holds, else -|b|; in one, as a compiler for GPUs makes more of it in two
+template <class T>
+GSR_HD T select_or_negative(bool m, T a, T b) {
+  return m ? a : -T(fabs(b));
+}
 template <class T>
 GSR_HD T absolute(T a) {
   return fabs(a);
@@ -75,11 +90,6 @@ GSR_HD T absolute(T a) {
 template <class T>
 GSR_HD bool any_nonzero(T a) {
   return a != 0;
-}
-// c - a b
-template <class T>
-GSR_HD T fnma(T a, T b, T c) {
-  return fma(-a, b, c);
 }
 // The smallest integer that is at least `a`, which lies between 0 and 2^31.
 template <class T>

@@ -26,7 +26,7 @@ def test_times_every_stage_and_writes_the_rows(monkeypatch, tmp_path, capsys):
     for row in written["rows"]:
         assert row["scene"] == "tiny" and row["isa"] in ("avx512", "avx2", "base")
         assert 0 < row["best_milliseconds"] <= row["milliseconds"] < 1e4
-        assert (row["floor_milliseconds"] is None) == (row["stage"] in ("sort", "binning"))
+        assert (row["floor_milliseconds"] is None) == (row["stage"] in ("sort", "binning", "lift"))
         has_baseline = row["stage"] in ("sort", "forward", "backward", "rasterizer")
         assert (row["baseline_milliseconds"] is not None) == has_baseline
     (scene,) = written["scenes"]
@@ -34,6 +34,7 @@ def test_times_every_stage_and_writes_the_rows(monkeypatch, tmp_path, capsys):
     assert 0 < scene["visible"] <= 5000 < scene["intersections"]
     assert set(scene["rates"]) == {"1", "2"}
     out = capsys.readouterr().out
+    assert out.count("% of forward + backward") == 2
     assert "Scene tiny" in out and "projection backward" in out and "bare loops" in out and scene["digest"] in out
 
 
