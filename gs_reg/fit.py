@@ -61,7 +61,7 @@ class Step:
         if self.state.step != self.number + 1:
             raise RuntimeError(f"step {self.number}: its splats are gone, as {self.state.step} steps are made by now")
         with torch.no_grad():
-            return self.shot.dropout.bake(self.state.model(self.views)).detach()
+            return self.shot.dropout.with_expected_opacity(self.state.model(self.views)).detach()
 
 
 def fit(

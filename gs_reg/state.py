@@ -87,4 +87,4 @@ class State:
         if not isinstance(self.model, Editable):
             raise ValueError(f"edit: {type(self.model).__name__} has a fixed number of Gaussians")
         self.model.edit(edit)
-        self.optimizer.follow(edit, self.model.parameter_groups())
+        self.optimizer.apply_edit(edit, self.model.parameter_groups())

@@ -42,7 +42,7 @@ class StagePlan:
     def exported(self, model: Model) -> Splats:
         """The Gaussians as they are drawn when none is left out, without gradient."""
         with torch.no_grad():
-            return Dropout(self.train.dropout).bake(model.canonical())
+            return Dropout(self.train.dropout).with_expected_opacity(model.canonical())
 
 
 def _plans(config: Config) -> tuple[StagePlan, StagePlan]:
