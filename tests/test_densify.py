@@ -11,7 +11,7 @@ import torch
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
 from gs_reg.densify import DensifyConfig, DensityControl, check, density_control
 from gs_reg.densify.gsplat_edit import Means2d, default_edit
-from gs_reg.densify.mcmc_torch import MAX_COPIES, mcmc_edit_torch, shared
+from gs_reg.densify.mcmc_torch import MAX_COPIES, compute_relocation, mcmc_edit_torch
 from gs_reg.edit import Edit
 from gs_reg.errors import MissingPart
 from gs_reg.fit import FitConfig, fit, shuffled
@@ -123,7 +123,7 @@ def test_copies_look_like_the_one_that_they_are_of():
     """Equation 9 keeps the integral of what is composited: 1 - (1 - o G)^n for n copies, o G for one."""
     x = torch.linspace(-12, 12, 40001, dtype=torch.float64)
     opacities, counts = torch.tensor([0.9, 0.5, 0.99, 0.3, 0.7]).double(), torch.tensor([2, 3, 7, MAX_COPIES, 1])
-    each, factors = shared(opacities, counts)
+    each, factors = compute_relocation(opacities, counts)
     alpha = each[:, None] * torch.exp(-0.5 * (x / factors[:, None]) ** 2)
     together = torch.trapezoid(1 - (1 - alpha) ** counts[:, None], x)
     torch.testing.assert_close(together, opacities * (2 * torch.pi) ** 0.5)
