@@ -33,7 +33,7 @@ def test_step_and_seed_decide_who_is_left_out():
     assert all(float(g.float().mean()) == pytest.approx(0.2, abs=0.03) for g in gone)
 
 
-def test_the_mean_of_many_renders_of_one_gaussian_is_the_render_of_the_baked_one():
+def test_the_mean_of_many_renders_of_one_gaussian_is_the_render_at_expected_opacity():
     camera = Cameras(torch.eye(4)[None], torch.tensor([[[20.0, 0, 8], [0, 20, 8], [0, 0, 1]]]), 16, 16)
     exact = RenderConfig(alpha_min=0.0, transmittance_min=0.0)
     splats, dropout = dots(1), Dropout(0.25)
