@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from gs_reg import __version__
 from gs_reg.errors import InputError, in_words
 from gs_reg.io import checkpoint
-from gs_reg.io.atomic import atomic_path, explained
+from gs_reg.io.atomic import atomic_path, error_with_path
 
 from .config_file import dump_yaml, load_yaml
 from .progress import logged_to
@@ -67,7 +67,7 @@ class Run:
             with path.open("a") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
         except OSError as error:
-            raise explained(error, path) from error
+            raise error_with_path(error, path) from error
 
     def forget_events_after(self, step: int) -> None:
         """Drops what a run did after the checkpoint from which it is now repeated."""
