@@ -62,9 +62,8 @@ class MultiLevelL1:
                 break
             difference, covered = _halved(difference), _halved(covered)
             # A cell at a mask's edge is the mean of its pixels inside the mask, weighted by their share of the cell.
-            total = total + level_weight * difference.abs().sum() / (difference.shape[1] * covered.sum()).clamp_min(
-                1e-12
-            )
+            values = (difference.shape[1] * covered.sum()).clamp_min(1e-12)
+            total = total + level_weight * difference.abs().sum() / values
             level_weight /= 2
         return total
 
