@@ -36,7 +36,8 @@ test: $(READY) ## the fast tests; PYTEST_ARGS="-k name" narrows them
 trials: $(READY) ## the slow tests: real data, minutes each
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
 
-# apps/ and data_tools/ are installed as gs_reg.apps and gs_reg.data_tools; import-linter gets that view of the tree
+# apps/ and data_tools/ are installed as gs_reg.apps and gs_reg.data_tools; import-linter and pyright find them so in this
+# view of the tree (pyright by `extraPaths` in pyproject.toml)
 lint: $(READY) ## ruff, clang-format, import-linter, pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

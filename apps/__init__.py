@@ -1,1 +1,1 @@
-"""Programs on the library: command line, demo, bench, report, plugin."""
+"""The program `gs-reg`: one module for each command, in a folder for each group of commands."""

@@ -1,4 +1,7 @@
-"""The program `gs-reg`: finds the command, reads its flags, turns errors into one line and an exit code."""
+"""The program `gs-reg`: finds the command, parses its flags, turns errors into one line and an exit code.
+
+torch takes seconds to import, so everything that imports it is imported only once a command needs it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+T = TypeVar("T")
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -14,8 +20,18 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 1, 2, 3, 130
 @dataclass(frozen=True)
 class Command:
     module: str
-    """Module of gs_reg.apps with a dataclass `Config` and `main(config) -> int`."""
+    """Name of a CommandModule inside gs_reg.apps."""
     help: str
+
+
+@runtime_checkable
+class CommandModule(Protocol):
+    Config: type
+    """Dataclass of the command's flags; the doc string below a field is its --help."""
+
+    def main(self, config: Any, /) -> int:
+        """Runs the command with a Config and returns the exit code."""
+        ...
 
 
 GROUPS = {
@@ -45,7 +61,7 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; returns 0 done, 1 some jobs failed, 2 bad input, 3 a part is missing, 130 interrupted."""
+    """Runs one command and returns its exit code, one of those that print_help() lists."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print_help()
@@ -59,22 +75,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(name: str, argv: list[str]) -> int:
-    """Reads the flags of a command and runs it; its errors come out as one line on stderr."""
+    """Parses the flags of a command and runs it; an error is printed as one line on stderr."""
     from gs_reg.errors import InputError, MissingPart, in_words
 
-    from .runs.progress import talking
-    from .startup import settle
+    from .runs.progress import console_logging
+    from .startup import configure_process
 
     help_asked = any(word in ("-h", "--help") for word in argv)
     argv, level = _verbosity(argv)
-    settle()
-    with talking(level):
+    configure_process()
+    with console_logging(level):
         try:
             if help_asked:
                 return _print_help_of(name)
             module = _module(name)
-            code = module.main(_parse(name, module, argv))
-            sys.stdout.flush()  # a closed pipe must show here, not when Python ends
+            code = module.main(_parse(name, module.Config, argv))
+            sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
             return code
         except BrokenPipeError:
             return _closed_pipe()
@@ -89,48 +105,53 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _print_help_of(name: str) -> int:
+    """Prints the flags of a command; tyro ends the program with SystemExit once it has."""
     from .mock_imports import without_torch
 
     try:
         with without_torch():
-            return _parse(name, _module(name), ["--help"])
+            _parse(name, _module(name).Config, ["--help"])
+            return 0
     finally:
         sys.stdout.flush()
 
 
-def _module(name: str):
-    return importlib.import_module(f".{COMMANDS[name].module}", __package__)
+def _module(name: str) -> CommandModule:
+    return cast(CommandModule, importlib.import_module(f".{COMMANDS[name].module}", __package__))
 
 
 def _verbosity(argv: list[str]) -> tuple[list[str], int]:
-    """The other words, and the level from which on messages are shown; -v and -q go with every command."""
+    """The arguments without -v and -q, which every command takes, and the log level that these ask for."""
     levels = {"-q": logging.WARNING, "--quiet": logging.WARNING, "-v": logging.DEBUG, "--verbose": logging.DEBUG}
     asked = [levels[word] for word in argv if word in levels]
     return [word for word in argv if word not in levels], asked[-1] if asked else logging.INFO
 
 
-def _parse(name: str, module, argv: list[str]):
-    """The flags as the command's dataclass; where it can resume, the run's own config.yaml stands behind them."""
+def _parse(name: str, kind: type[T], argv: list[str]) -> T:
+    """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run.
+
+    With --help it prints the help page and raises SystemExit.
+    """
     import tyro
 
     from .runs.config_file import default_from
-    from .runs.resume import stored_config
+    from .runs.resume import Resumable, stored_config
 
-    def parsed(default):
+    def parsed(default: T | None) -> T:
         return tyro.cli(
-            module.Config,
+            kind,
             args=argv,
             prog=f"gs-reg {name}",
             description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.",
-            default=default,
+            default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
         )
 
-    config = parsed(default_from(module.Config, argv))
-    return parsed(stored_config(config)) if getattr(config, "resume", False) else config
+    config = parsed(default_from(kind, argv))
+    return parsed(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
 
 
 def _closed_pipe() -> int:
-    """`gs-reg ... | head` closed our stdout; Python would complain once more when it flushes at the end."""
+    """`gs-reg ... | head` closed our stdout. Python flushes it once more at exit, which must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_FAILED
 
@@ -149,7 +170,7 @@ def _unknown(name: str) -> int:
 
 
 def print_help() -> None:
-    """One screen: every command with one line; each has its own --help."""
+    """Prints every command with one line about it; each command has its own --help."""
     print(
         "gs-reg: regularised 3D Gaussian splatting, on the CPU or a GPU.\n\n"
         "usage: gs-reg COMMAND [flags]   (gs-reg COMMAND --help for its flags)"

@@ -1,7 +1,7 @@
-"""Stand-ins for torch while a help page is printed: importing it takes seconds, and help reads nothing of it.
+"""Mock modules in place of torch while a help page is printed, as importing torch takes seconds.
 
-Help needs the dataclasses of flags and their doc strings alone. Those stand beside the code that reads them, in modules
-that import torch; so does Sphinx's `autodoc_mock_imports` read doc strings without the libraries.
+A help page needs nothing but the dataclasses of the flags and their doc strings. These stand beside the code that uses
+them, in modules that import torch. Sphinx does the same with `autodoc_mock_imports`.
 """
 
 from __future__ import annotations
@@ -12,47 +12,51 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-HEAVY = ("torch", "jaxtyping", "numpy")
+MOCKED = ("torch", "jaxtyping", "numpy")
 
 
-class _Anything(type):
-    """A class whose every attribute, item and call is again such a class: it can be subclassed, annotate, decorate."""
+class _MockType(type):
+    """Type of a class whose attributes, items and calls give that class again.
 
-    def __getattr__(cls, name: str) -> Any:
+    So it can be a base class, an annotation or a decorator.
+    """
+
+    def __getattr__(cls, name: str) -> type[_Mock]:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _StandIn
+        return _Mock
 
-    def __getitem__(cls, _key: Any) -> Any:
-        return _StandIn
+    def __getitem__(cls, _key: object) -> type[_Mock]:
+        return _Mock
 
-    def __call__(cls, *_args: Any, **_named: Any) -> Any:
-        return _StandIn
+    def __call__(cls, *_args: object, **_kwargs: object) -> type[_Mock]:
+        return _Mock
 
 
-class _StandIn(metaclass=_Anything):
+class _Mock(metaclass=_MockType):
     pass
 
 
-class _Module(types.ModuleType):
+class _MockModule(types.ModuleType):
     __path__: list[str] = []  # noqa: RUF012 - what marks a module as a package
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> type[_Mock]:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _StandIn
+        return _Mock
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None):
-        if fullname.partition(".")[0] in HEAVY:
+class _MockFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] in MOCKED:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _Module(spec.name)
+        return _MockModule(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
         pass
@@ -60,11 +64,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextmanager
 def without_torch() -> Iterator[None]:
-    """Imports inside get stand-ins; does nothing where torch is loaded already. The program must end afterwards."""
+    """Imports inside the block get mocks, unless torch is loaded already. The process must end afterwards.
+
+    Modules that were imported inside keep their mocks.
+    """
     if "torch" in sys.modules:
         yield
         return
-    finder = _Finder()
+    finder = _MockFinder()
     sys.meta_path.insert(0, finder)
     try:
         yield

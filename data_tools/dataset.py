@@ -12,19 +12,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.types import Scene, Views
 
-from . import masks, readers
-from .downscale import Downscale
-from .downscale import choose as choose_downscale
-from .frames import Frame, make_frame, read_frame, working_name
-from .masks import MaskMode
-from .readers.source import Kind, Source, SourceCamera
+from . import readers
+from .photos.downscale import Downscale, choose_downscale
+from .photos.frames import Frame, make_frame, read_frame, with_short_names
+from .photos.masks import MaskChoice, MaskMode, find_masks
+from .photos.undistort import colmap_camera
+from .readers.types import DatasetKind, Source, SourceCamera
 from .split import split
-from .undistort import colmap_camera
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
 
@@ -43,7 +43,7 @@ class ReadConfig:
     """Hold out every n-th photo from the first on, 0 = none; default the source's split, else 8 (0 for under 10)."""
     downscale: Literal["auto"] | float = "auto"
     """Shrink photos by this factor; auto = at most 1600 px on the long side."""
-    masks: masks.Asked = "auto"
+    masks: MaskChoice = "auto"
     """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
     auto = transparent for alpha channels, ignore for mask files."""
     mask_dir: Path | None = None
@@ -56,7 +56,7 @@ class ReadConfig:
     """Edges of photos with lens distortion: crop to valid pixels, or keep all and mask the invalid."""
     images: Path | None = None
     """Folder of the photos, where it is not the usual one."""
-    kind: Literal["auto"] | Kind = "auto"
+    kind: Literal["auto"] | DatasetKind = "auto"
     """What the folder is; auto = found out."""
     cache_dir: Path | None = None
     """Where the cameras of plain photos are kept; default .gs-reg/sfm beside them."""
@@ -66,7 +66,7 @@ class ReadConfig:
 class Dataset:
     """Photos with their cameras, before any pixel is read."""
 
-    kind: Kind
+    kind: DatasetKind
     root: Path
     frames: tuple[Frame, ...]
     """All usable photos, sorted by name."""
@@ -143,7 +143,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     root = source.described_in if not Path(path).is_dir() else Path(path)
     downscale = choose_downscale(config.downscale, source.frames)
     mask_options = config.mask_dir, config.mask_invert, config.mask_erode
-    mode, mask_sources, mask_notes = masks.find_masks(source.frames, config.masks, root, *mask_options)
+    mode, mask_sources, mask_notes = find_masks(source.frames, config.masks, root, *mask_options)
     source_from_world = _normalisation(source)
     made = [
         make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)
@@ -230,7 +230,7 @@ def _checked(source: Source) -> Source:
     for frame in source.frames:
         _check_camera(frame.camera, f"{place}: {frame.name}")
         _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
-    return working_name(source)
+    return with_short_names(source)
 
 
 def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tuple[str, ...]]:
@@ -241,7 +241,7 @@ def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tupl
 
 
 def _check_camera(camera: SourceCamera, place: str) -> None:
-    """Here rather than in every reader, so that no later step divides by it."""
+    """Here rather than in every reader, so that no later step divides by a focal length of 0."""
     if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
         raise InputError(f"{place}: intrinsics {camera.params} for {camera.width}x{camera.height} pixels: mend them")
     try:
@@ -252,7 +252,7 @@ def _check_camera(camera: SourceCamera, place: str) -> None:
         raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g}: expected > 0")
 
 
-def _check_pose(pose: np.ndarray, place: str) -> None:
+def _check_pose(pose: Float[ndarray, "4 4"], place: str) -> None:
     if not np.isfinite(pose).all():
         raise InputError(f"{place}: the pose has values that are not finite: mend or remove this camera")
     rotation = pose[:3, :3]

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 ABI = 1
-"""Version of the C interface; a library of another version is refused."""
 ISAS = ("avx512", "avx2", "base")
 CUDA_LIBRARY = Path(__file__).parent / "libgsr_cuda.so"
 ALLOC = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int32, c_int64)

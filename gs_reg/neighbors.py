@@ -1,4 +1,4 @@
-"""The nearest neighbours of points, and how rough an attribute is on their graph."""
+"""The nearest neighbours of points, and the Laplacian energy of attributes on their graph."""
 
 from __future__ import annotations
 
@@ -11,39 +11,67 @@ from torch import Tensor
 
 from gs_reg import _ops
 
-MOST = 32
+MAX_NEIGHBORS = 64
+"""What the kernels have room for."""
 
 
-def nearest(points: Float[Tensor, "N 3"], k: int) -> tuple[Int[Tensor, "N k"], Float[Tensor, "N k"]]:
-    """Indices (int32) and squared distances of the k nearest other points, nearest first, ties by index on the CPU.
+def nearest(
+    points: Float[Tensor, "N 3"], k: int, queries: Float[Tensor, "M 3"] | None = None
+) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
+    """Indices (int32) and squared distances of the k nearest points, nearest first, ties by index on the CPU.
+
+    Of each query, and then Q = M; without queries of each point, which does not find itself, and Q = N.
 
     Raises:
-        ValueError: k is not in 1..32, there are not more than k points, or a point is not finite.
+        ValueError: k is not in 1..64, there are too few points, a coordinate is not finite, or queries are of another
+            type or device than points.
     """
-    if not 1 <= k <= MOST:
-        raise ValueError(f"k: expected 1 to {MOST}, got {k}")
-    if 0 < len(points) <= k:
+    if not 1 <= k <= MAX_NEIGHBORS:
+        raise ValueError(f"k: expected 1 to {MAX_NEIGHBORS}, got {k}")
+    if queries is None and 0 < len(points) <= k:
         raise ValueError(f"points: {k} neighbours need more than {k} points, got {len(points)}")
-    if not torch.isfinite(points).all():
-        raise ValueError("points: a coordinate is not finite")
-    points = points.detach()
-    return _ops.nearest(points, k) if _ops.is_native(points) else nearest_by_tree(points, k)
+    if queries is not None and len(points) < k and len(queries):
+        raise ValueError(f"points: {k} neighbours need at least {k} points, got {len(points)}")
+    if queries is not None and (queries.dtype, queries.device) != (points.dtype, points.device):
+        raise ValueError(
+            f"queries: expected {points.dtype} on {points.device}, got {queries.dtype} on {queries.device}"
+        )
+    for name, given in (("points", points), ("queries", queries)):
+        if given is not None and not torch.isfinite(given).all():
+            raise ValueError(f"{name}: a coordinate is not finite")
+    points, queries = points.detach(), None if queries is None else queries.detach()
+    return _ops.nearest(points, k, queries) if _ops.is_native(points) else nearest_by_tree(points, k, queries)
 
 
-def nearest_by_tree(points: Float[Tensor, "N 3"], k: int) -> tuple[Int[Tensor, "N k"], Float[Tensor, "N k"]]:
+def nearest_by_tree(
+    points: Float[Tensor, "N 3"], k: int, queries: Float[Tensor, "M 3"] | None = None
+) -> tuple[Int[Tensor, "Q k"], Float[Tensor, "Q k"]]:
     """The same for other devices and types, by scipy's tree on the host: a graph is built once in many steps."""
-    from scipy.spatial import KDTree
-
     host = points.double().cpu().numpy()
-    tree = KDTree(host)
+    if queries is None:
+        index, queries = _others_by_tree(host, k), points
+    else:
+        index = _tree(host).query(queries.double().cpu().numpy(), k, workers=-1)[1].reshape(-1, k)
+    index = torch.from_numpy(index).to(points.device)
+    return index.int(), (queries[:, None] - points[index]).square().sum(-1)
+
+
+def _others_by_tree(host: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the k nearest points but the point itself."""
+    tree = _tree(host)
     found = np.empty((len(host), k + 1), dtype=np.int64)
     # in the order of the leaves, which halves the time
     found[tree.indices] = tree.query(host[tree.indices], k + 1, workers=-1)[1]
     # itself is not always the first where points coincide
     own = found == np.arange(len(host))[:, None]
     own[~own.any(1), -1] = True
-    index = torch.from_numpy(found[~own].reshape(-1, k)).to(points.device)
-    return index.int(), (points[:, None] - points[index]).square().sum(-1)
+    return found[~own].reshape(-1, k)
+
+
+def _tree(host: np.ndarray):
+    from scipy.spatial import KDTree
+
+    return KDTree(host)
 
 
 @dataclass(frozen=True)
@@ -99,7 +127,7 @@ def gaussian_weights(distances: Float[Tensor, "N k"], mask: Bool[Tensor, "N k"] 
     return weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(spread.dtype).tiny)
 
 
-def roughness(
+def laplacian_energy(
     features: Float[Tensor, "N F"], graph: Graph, attributes: Float[Tensor, "F"] | None = None
 ) -> Float[Tensor, ""]:
     """Mean over nodes of sum_f a_f r_if^2 with r_i = sum_j w_ij (f_i - f_j), the graph Laplacian of the features.
@@ -111,16 +139,16 @@ def roughness(
         raise ValueError(f"features: expected {len(graph)} rows as the graph has nodes, got {len(features)}")
     attributes = features.new_ones(features.shape[1]) if attributes is None else attributes
     if not _ops.is_native(features, graph.weights, attributes):
-        return roughness_reference(features, graph, attributes)
+        return laplacian_energy_reference(features, graph, attributes)
     edges = [graph.offsets, graph.nodes, graph.weights]
     transposed = [graph.back_offsets, graph.back_nodes, graph.back_weights, graph.excess]
     return _ops.laplacian(features, attributes, edges, transposed)[0]
 
 
-def roughness_reference(
+def laplacian_energy_reference(
     features: Float[Tensor, "N F"], graph: Graph, attributes: Float[Tensor, "F"]
 ) -> Float[Tensor, ""]:
-    """roughness in plain torch."""
+    """laplacian_energy in plain torch."""
     starts = torch.arange(len(graph), device=features.device).repeat_interleave(graph.offsets.diff())
     steps = graph.weights.to(features)[:, None] * (features[starts] - features[graph.nodes.long()])
     residual = torch.zeros_like(features).index_add(0, starts, steps)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from gs_reg import _ops
@@ -148,9 +148,11 @@ class Optimizer:
             state |= {"exp_avg": torch.zeros_like(values), "exp_avg_sq": torch.zeros_like(values)}
             state["row_steps"] = torch.zeros_like(rows, dtype=torch.int32)
         state["row_steps"] += rows
-        moments = state["exp_avg"], state["exp_avg_sq"]
-        steps = state["row_steps"]
-        _ops.adam(values, values.grad, *moments, row_steps=steps, visible=rows, lr=lr, betas=BETAS, eps=EPS)
+        if _ops.is_native(values, values.grad):
+            moments, steps = (state["exp_avg"], state["exp_avg_sq"]), state["row_steps"]
+            _ops.adam(values, values.grad, *moments, row_steps=steps, visible=rows, lr=lr, betas=BETAS, eps=EPS)
+        else:
+            _adam_in_torch(values, state, rows.nonzero()[:, 0], lr)
 
     def _state_of(self, group: ParameterGroup) -> MutableMapping[Any, dict[str, Tensor]]:
         if self._is_per_row(group):
@@ -190,6 +192,18 @@ class Optimizer:
         if self._dense is not None:
             for torch_group in self._dense.param_groups:
                 torch_group["params"] = list(self.groups[torch_group["name"]].tensors)
+
+
+def _adam_in_torch(values: nn.Parameter, state: dict[str, Tensor], rows: Int[Tensor, "V"], lr: float) -> None:
+    """One step of some rows where our kernels are not used: on a GPU without them, and in half precision."""
+    assert values.grad is not None
+    (beta1, beta2), column = BETAS, (-1, *[1] * (values.ndim - 1))
+    gradient, steps = values.grad[rows], state["row_steps"][rows].double()
+    mean = beta1 * state["exp_avg"][rows] + (1 - beta1) * gradient
+    square = beta2 * state["exp_avg_sq"][rows] + (1 - beta2) * gradient.square()
+    correction1, correction2 = ((1 - beta**steps).to(values).view(column) for beta in (beta1, beta2))
+    values[rows] -= lr / correction1 * mean / ((square / correction2).sqrt() + EPS)
+    state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
 
 
 def _torch_groups(groups: Sequence[ParameterGroup]) -> list[dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,3 @@ class Training:
                 self.stage, model = stage, stage.begin(self.state.model)
                 self.state = State.begin(model, stage.config.optim, stage.density())
             yield from fit(self.state, stage.shoot, stage.cost, stage.config)
-
-
-def without_training(stage: Stage) -> Stage:
-    """The stage with 0 steps: its model stays as it starts."""
-    return replace(stage, config=replace(stage.config, steps=0))

@@ -58,7 +58,10 @@ def test_weight_decay_is_of_its_group_alone():
     assert float(decayed.detach()) == pytest.approx(0.95) and float(kept.detach()) == 1.0
 
 
-def test_where_all_are_seen_it_is_adam():
+@pytest.mark.parametrize("native", [True, False])
+def test_where_all_are_seen_it_is_adam(native, monkeypatch):
+    """By the kernels, and in plain torch where there are none."""
+    monkeypatch.setattr("gs_reg._ops.is_native", lambda *tensors: native)
     ours, theirs, everything = parameters(), parameters(), [torch.ones(9, dtype=torch.bool)] * 5
     steps(ours, optimizer_of(ours, SELECTIVE), everything)
     steps(theirs, optimizer_of(theirs, OptimConfig(final_rate=1.0)), everything)

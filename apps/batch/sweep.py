@@ -18,7 +18,10 @@ from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
 from ..runs.folder import Run
 from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
-from .table import as_markdown, rows_of
+from .table import as_markdown, table_rows
+
+Settings = dict[str, dict[str, Any]]
+"""Of the scenes or of the variants of a plan, by name."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Job:
+    """One run of the plan."""
+
     scene: str
     variant: str
     seed: int
     settings: dict[str, Any]
+    """Of reconstruct, as in a file of --config."""
 
     def folder(self, out: Path) -> Path:
         return out / self.scene / self.variant / f"seed_{self.seed}"
@@ -56,7 +62,7 @@ def main(config: Config) -> int:
             say(str(job.folder(config.out)))
         return 0
     failed = [job for number, job in enumerate(chosen, 1) if not run(job, config.out, f"{number}/{len(chosen)}")]
-    rows = rows_of((job.scene, job.variant, result_of(job, config.out)) for job in jobs)
+    rows = table_rows((job.scene, job.variant, result_of(job, config.out)) for job in jobs)
     table = Run(config.out)
     table.write_json("table.json", {"rows": rows, "failed": [str(job.folder(config.out)) for job in failed]})
     table.write("table.md", as_markdown(rows))
@@ -67,10 +73,10 @@ def main(config: Config) -> int:
 
 
 def read_plan(path: Path) -> tuple[Job, ...]:
-    """Every run of a plan, its settings checked.
+    """All runs of a plan, with their settings checked.
 
     Raises:
-        InputError: no plan, a key that is none, or settings that reconstruct does not have.
+        InputError: no plan, an unknown key, or settings that reconstruct does not have.
     """
     plan = read_yaml(path)
     for key in plan.keys() - {"scenes", "variants", "seeds"}:
@@ -90,25 +96,28 @@ def read_plan(path: Path) -> tuple[Job, ...]:
     return jobs
 
 
-def _jobs(path: Path, scenes: dict, variants: dict, seeds: list[int]) -> Iterator[Job]:
-    for scene, photos in scenes.items():
-        if "data" not in photos:
+def _jobs(path: Path, scenes: Settings, variants: Settings, seeds: list[int]) -> Iterator[Job]:
+    for scene, of_scene in scenes.items():
+        if "data" not in of_scene:
             raise InputError(f"{path}: scenes.{scene}: expected `data`, the folder of its photos")
-        folder = path.parent / photos["data"]
-        for variant, values in variants.items():
+        folder = path.parent / of_scene["data"]  # relative to the plan
+        for variant, of_variant in variants.items():
             for seed in seeds:
-                data = {"data": str(folder.resolve()) if folder.is_dir() else photos["data"]}
-                yield Job(scene, variant, seed, _merged(photos, values) | data | {"seed": seed})
+                data = {"data": str(folder.resolve()) if folder.is_dir() else of_scene["data"]}
+                yield Job(scene, variant, seed, _merged(of_scene, of_variant) | data | {"seed": seed})
 
 
-def _merged(a: dict, b: dict) -> dict:
-    """Both; where both have a map under a key, those merged, else that of `b`."""
+def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """The settings of both, nested maps merged alike; else `b` wins."""
     shared = {key: _merged(a[key], b[key]) for key in a.keys() & b.keys() if isinstance(a[key], dict)}
     return a | b | shared
 
 
 def run(job: Job, out: Path, count: str) -> bool:
-    """Runs or resumes a job; True when its figures are there."""
+    """Runs or resumes a job, unless it is finished already; whether it succeeded.
+
+    `count` is shown in front of its name.
+    """
     folder = job.folder(out)
     if result_of(job, out) is not None:
         say(f"{count} {folder}: there already")
@@ -128,15 +137,17 @@ def run(job: Job, out: Path, count: str) -> bool:
 
 
 def result_of(job: Job, out: Path) -> dict[str, Any] | None:
-    """The figures of a finished run of these settings.
+    """result.json of the job's run; None where that is not finished.
 
     Raises:
-        InputError: the run that is there had other settings.
+        InputError: the run had other settings.
     """
     folder = job.folder(out)
     if not (folder / "result.json").is_file():
         return None
-    asked = folder.with_suffix(".yaml")
-    if read_yaml(asked) != job.settings:
-        raise InputError(f"{asked}: not the settings of the plan any more; remove {folder} or name another --out")
+    settings_file = folder.with_suffix(".yaml")
+    if read_yaml(settings_file) != job.settings:
+        raise InputError(
+            f"{settings_file}: not the settings of the plan any more; remove {folder} or name another --out"
+        )
     return Run(folder).read_json("result.json")

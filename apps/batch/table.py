@@ -1,4 +1,4 @@
-"""Figures of many runs: mean and sample deviation over the seeds, then the mean over scenes."""
+"""Figures of many runs: mean and sample standard deviation over the seeds, then the mean over scenes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 FIGURES = "psnr", "ssim", "lpips", "psnr_visible", "ssim_visible", "coverage"
-PLACES = {"psnr": 2, "psnr_visible": 2, "seconds": 0}
+DECIMALS = {"psnr": 2, "psnr_visible": 2, "seconds": 0}
 ALL = "all scenes"
 
 
-def rows_of(results: Iterable[tuple[str, str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
-    """A row for each scene and variant that has runs, then one a variant over all scenes that it has been run on."""
+def table_rows(results: Iterable[tuple[str, str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+    """One row for each scene and variant that has finished runs, then one for each variant, over all its scenes.
+
+    `results` are scene, variant and result.json of each run, None where it is not finished.
+    """
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for scene, variant, result in results:
         if result is not None:
@@ -28,6 +31,7 @@ def rows_of(results: Iterable[tuple[str, str, dict[str, Any] | None]]) -> list[d
 
 
 def _figures(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation of each figure; None where no run has it, or only one."""
     out: dict[str, Any] = {}
     for name in (*FIGURES, "seconds"):
         values = [run[name] for run in runs if run.get(name) is not None]
@@ -37,29 +41,29 @@ def _figures(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _over_scenes(variant: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    own = [row for row in rows if row["variant"] == variant]
-    means = _figures(own)
-    spread = {f"{name}_std": None for name in (*FIGURES, "seconds")}
+    of_variant = [row for row in rows if row["variant"] == variant]
+    no_deviations = {f"{name}_std": None for name in (*FIGURES, "seconds")}
     return {
-        "scene": f"{ALL} ({len(own)})",
+        "scene": f"{ALL} ({len(of_variant)})",
         "variant": variant,
-        "seeds": sum(row["seeds"] for row in own),
-        **means,
-    } | spread
+        "seeds": sum(row["seeds"] for row in of_variant),
+        **_figures(of_variant),
+        **no_deviations,  # scenes differ in difficulty: a deviation over them would say nothing
+    }
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table; figures of a kind that no run has are left out."""
+    """The rows as a Markdown table, without the columns of figures that no run has."""
     names = [name for name in (*FIGURES, "seconds") if any(row[name] is not None for row in rows)]
     lines = ["| scene | variant | runs | " + " | ".join(name.replace("_", " ") for name in names) + " |"]
     lines.append("|---|---|---|" + "---|" * len(names))
     for row in rows:
-        cells = [_cell(row[name], row[f"{name}_std"], PLACES.get(name, 3)) for name in names]
+        cells = [_cell(row[name], row[f"{name}_std"], DECIMALS.get(name, 3)) for name in names]
         lines.append(f"| {row['scene']} | {row['variant']} | {row['seeds']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(mean: float | None, std: float | None, places: int) -> str:
+def _cell(mean: float | None, std: float | None, decimals: int) -> str:
     if mean is None:
         return "n/a"
-    return f"{mean:.{places}f}" + ("" if std is None else f" ± {std:.{places}f}")
+    return f"{mean:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")

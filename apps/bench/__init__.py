@@ -1,1 +1,1 @@
-"""What the kernels take, beside what is known of them."""
+"""Benchmarks: our kernels beside baselines and lower bounds."""

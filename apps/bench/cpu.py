@@ -1,4 +1,4 @@
-"""`gs-reg bench cpu`: the CPU rasterizer by stage, beside what the machine can do and beside plain scalar code."""
+"""`gs-reg bench cpu`: the CPU rasterizer by stage, beside lower bounds of this machine and plain scalar code."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypedDict
 
 import torch
 
 from gs_reg import _ops
-from gs_reg._ops import yardsticks
-from gs_reg._ops.yardsticks import Rates
+from gs_reg._ops.yardsticks import Rates, bare_loops, pair_counts
 
-from .memory import peak_memory
+from .memory import PeakMemory, peak_memory
 from .scenes import expanded, make
-from .stages import STAGES, Step, differences, floors, make_step, run_stages
+from .stages import STAGES, Step, compare_with_scalar, floors, make_step, run_stages
 
-AGREEMENT = 2e-3
-"""Largest relative L2 difference between the scalar algorithm, whose arithmetic is rougher, and ours."""
-STEADY = 0.1
-"""The bare loops' rates before and after may differ by this share."""
+TOLERANCE = 2e-3
+"""Largest relative L2 difference between our results and those of the scalar algorithm, which rounds more coarsely."""
+MAX_RATE_CHANGE = 0.1
+"""Largest relative change of the bare loops' rates from before to after: more means that the machine was busy."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +36,84 @@ class Config:
     """File for the rows."""
 
 
+class Row(TypedDict):
+    """Times of one stage with one number of threads."""
+
+    scene: str
+    stage: str
+    threads: int
+    isa: str
+    milliseconds: float
+    """Median."""
+    best_milliseconds: float
+    floor_milliseconds: float | None
+    """Lower bound on this machine."""
+    baseline_milliseconds: float | None
+    """Of the scalar algorithm."""
+
+
+class MeasuredRates(TypedDict):
+    """The rates of the bare loops, see Rates."""
+
+    forward_pairs: float
+    backward_pairs: float
+    flops: float
+    bytes: float
+    steady: bool
+    """Whether the machine was quiet enough for the times to be trusted."""
+    moved: float
+    """Largest relative change from before the measurement to after it."""
+
+
+class SceneResult(TypedDict):
+    scene: str
+    digest: str
+    gaussians: int
+    width: int
+    height: int
+    visible: int
+    intersections: int
+    contributing_pairs_per_pixel: float
+    pairs_per_pixel_4x4: float
+    saturated_share: float
+    rates: dict[int, MeasuredRates]
+    """By number of threads."""
+    memory: PeakMemory | None
+    rows: list[Row]
+
+
 def main(config: Config) -> int:
     names = expanded(config.scenes)
-    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = config.threads or tuple(sorted({1, min(2, every), every}))
-    before, found = torch.get_num_threads(), []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = config.threads or tuple(sorted({1, min(2, cores), cores}))
+    threads_before = torch.get_num_threads()
+    results: list[SceneResult] = []
     try:
         for name in names:
-            found.append(_bench_scene(name, threads, config.repeats))
-            _show(found[-1])
+            results.append(_bench_scene(name, threads, config.repeats))
+            _print(results[-1])
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
     if config.json:
-        scenes = [{key: value for key, value in one.items() if key != "rows"} for one in found]
-        rows = [row for one in found for row in one["rows"]]
+        scenes = [{key: value for key, value in result.items() if key != "rows"} for result in results]
+        rows = [row for result in results for row in result["rows"]]
         config.json.write_text(json.dumps({"rows": rows, "scenes": scenes}, indent=2) + "\n")
     return 0
 
 
-def _bench_scene(name: str, threads: tuple[int, ...], repeats: int) -> dict:
-    """Rows and counts of a scene.
+def _bench_scene(name: str, threads: tuple[int, ...], repeats: int) -> SceneResult:
+    """Times and counts of a scene.
 
     Raises:
-        FloatingPointError: the scalar algorithm draws another image or has other gradients than ours.
+        FloatingPointError: image or gradients differ from those of the scalar algorithm.
     """
     step = make_step(make(name))
     projected = step.project()
     *_, state = step.rasterize(projected)
     visible, intersections = state[-1].tolist()
-    counts = yardsticks.pair_counts(step.for_scalar(projected))
-    rows, rates = [], {}
+    counts = pair_counts(step.scalar_inputs(projected))
+    rows: list[Row] = []
+    rates: dict[int, MeasuredRates] = {}
     for count in threads:
         torch.set_num_threads(count)
         measured, rates[count] = _bench_threads(step, counts, count, repeats)
@@ -88,24 +136,24 @@ def _bench_scene(name: str, threads: tuple[int, ...], repeats: int) -> dict:
     }
 
 
-def _bench_threads(step: Step, counts: dict[str, int], threads: int, repeats: int) -> tuple[list[dict], dict]:
-    rates = [yardsticks.bare_loops()]
+def _bench_threads(step: Step, counts: dict[str, int], threads: int, repeats: int) -> tuple[list[Row], MeasuredRates]:
+    rates_before = bare_loops()
     projected = step.project()
     baselines = []
     for _ in range(2):
-        far_apart, seconds = differences(step, projected)
-        worst = max(far_apart, key=far_apart.__getitem__)
-        if not far_apart[worst] <= AGREEMENT:
+        differences, seconds = compare_with_scalar(step, projected)
+        worst = max(differences, key=differences.__getitem__)
+        if not differences[worst] <= TOLERANCE:  # NaN fails too
             raise FloatingPointError(
                 f"scene {step.scene.name}, {threads} threads: {worst} of the scalar algorithm and of ours differ by "
-                f"{far_apart[worst]:.1e} (relative L2, at most {AGREEMENT:g}): nothing was timed"
+                f"{differences[worst]:.1e} (relative L2, at most {TOLERANCE:g}): nothing was timed"
             )
         baselines.append(seconds | {"rasterizer": sum(seconds.values())})
     timed = run_stages(step, repeats, warm_up=min(3, repeats))
-    rates.append(yardsticks.bare_loops())
-    best = Rates(**{name: max(getattr(r, name) for r in rates) for name in vars(rates[0])})
+    rates_after = bare_loops()
+    best = Rates(**{name: max(rate, getattr(rates_after, name)) for name, rate in vars(rates_before).items()})
     floor = floors(step, counts, best)
-    rows = [
+    rows: list[Row] = [
         {
             "scene": step.scene.name,
             "stage": stage,
@@ -119,45 +167,47 @@ def _bench_threads(step: Step, counts: dict[str, int], threads: int, repeats: in
         for stage in STAGES
         if stage in timed
     ]
-    return rows, vars(best) | {"steady": _moved(*rates) <= STEADY, "moved": _moved(*rates)}
+    change = _rate_change(rates_before, rates_after)
+    return rows, MeasuredRates(**vars(best), steady=change <= MAX_RATE_CHANGE, moved=change)
 
 
-def _moved(before: Rates, after: Rates) -> float:
+def _rate_change(before: Rates, after: Rates) -> float:
     ratios = [getattr(after, name) / getattr(before, name) for name in vars(before)]
     return max(max(ratio, 1 / ratio) for ratio in ratios) - 1
 
 
-def _show(found: dict) -> None:
+def _print(result: SceneResult) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Column, Table
 
     counts = (
-        f"{found['gaussians']:,} Gaussians, {found['width']}x{found['height']}, {found['visible']:,} visible, "
-        f"{found['intersections']:,} intersections; pairs a pixel: {found['contributing_pairs_per_pixel']:.1f} "
-        f"contribute, {found['pairs_per_pixel_4x4']:.1f} in 4x4 blocks; {found['saturated_share']:.1%} of the pixels "
-        f"finish; arrays {found['digest']}"
+        f"{result['gaussians']:,} Gaussians, {result['width']}x{result['height']}, {result['visible']:,} visible, "
+        f"{result['intersections']:,} intersections; pairs a pixel: {result['contributing_pairs_per_pixel']:.1f} "
+        f"contribute, {result['pairs_per_pixel_4x4']:.1f} in 4x4 blocks; {result['saturated_share']:.1%} of the pixels "
+        f"finish; arrays {result['digest']}"
     )
     heads = ("threads", "median", "best", "floor", "/ floor", "scalar", "scalar /")
-    title = f"Scene {found['scene']}, {found['rows'][0]['isa']}, milliseconds"
+    title = f"Scene {result['scene']}, {result['rows'][0]['isa']}, milliseconds"
     table = Table(
         Column("stage", no_wrap=True), *heads, title=title, caption=counts, box=SIMPLE, pad_edge=False, padding=0
     )
-    for row in found["rows"]:
-        best, floor, baseline = (row[f"{kind}_milliseconds"] for kind in ("best", "floor", "baseline"))
+    for row in result["rows"]:
+        best, floor, baseline = row["best_milliseconds"], row["floor_milliseconds"], row["baseline_milliseconds"]
         times = [_number(value) for value in (row["milliseconds"], best, floor)]
-        over, gain = (floor and best / floor), (baseline and baseline / best)
-        table.add_row(row["stage"], str(row["threads"]), *times, _number(over), _number(baseline), _number(gain))
+        over_floor, speedup = (floor and best / floor), (baseline and baseline / best)
+        ratios = [_number(value) for value in (over_floor, baseline, speedup)]
+        table.add_row(row["stage"], str(row["threads"]), *times, *ratios)
     console = Console()
     console.print(table)
-    for threads, rates in found["rates"].items():
-        console.print(_rates_in_words(threads, rates))
-    if found["memory"]:
-        peak, budget = (found["memory"][key] / 2**20 for key in ("peak_bytes", "budget_bytes"))
+    for threads, rates in result["rates"].items():
+        console.print(_rates_line(threads, rates))
+    if result["memory"]:
+        peak, budget = result["memory"]["peak_bytes"] / 2**20, result["memory"]["budget_bytes"] / 2**20
         console.print(f"memory beyond inputs and outputs: {peak:.1f} MiB, allowed {budget:.1f} MiB\n")
 
 
-def _rates_in_words(threads: int, rates: dict) -> str:
+def _rates_line(threads: int, rates: MeasuredRates) -> str:
     units = {"forward_pairs": "G pairs/s forward", "backward_pairs": "backward", "flops": "GFLOP/s", "bytes": "GB/s"}
     parts = [f"{rates[name] / 1e9:.3g} {unit}" for name, unit in units.items()]
     text = f"bare loops, threads: {threads}: {', '.join(parts)}"

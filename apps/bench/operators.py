@@ -1,4 +1,4 @@
-"""`gs-reg bench ops`: the operators around the rasterizer, each beside a library that does the same job."""
+"""`gs-reg bench ops`: the operators around the rasterizer, each beside a library that does the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -28,12 +29,21 @@ class Config:
 
 @dataclass(frozen=True)
 class Case:
-    """One job, done by a library and, where that pays, by ours."""
+    """One operator, by a library and, unless the library's is what we use, by ours."""
 
     op: str
     library: str
     by_library: Callable[[], object]
     by_ours: Callable[[], object] | None = None
+
+
+class Row(TypedDict):
+    op: str
+    library: str
+    library_ms: float
+    ours_ms: float | None
+    kept: str
+    """Which of the two gs_reg uses."""
 
 
 def main(config: Config) -> int:
@@ -51,14 +61,14 @@ def main(config: Config) -> int:
     return 0
 
 
-def rows(repeats: int, share: float = 1.0) -> list[dict]:
-    """Best milliseconds of both in this process; `share` of the full sizes."""
+def rows(repeats: int, share: float = 1.0) -> list[Row]:
+    """The best milliseconds of both, measured in this process; `share` shrinks all sizes."""
     return [_measured(case, repeats) for case in _cases(share)]
 
 
-def _measured(case: Case, repeats: int) -> dict:
+def _measured(case: Case, repeats: int) -> Row:
     best = {"library": float("inf"), "ours": float("inf")}
-    for _ in range(repeats + 1):  # the first is never the best
+    for _ in range(repeats + 1):  # the first warms up
         for name, job in (("library", case.by_library), ("ours", case.by_ours)):
             if job:
                 start = time.perf_counter()
@@ -76,17 +86,17 @@ def _measured(case: Case, repeats: int) -> dict:
 def _cases(share: float) -> Iterator[Case]:
     torch.manual_seed(0)
     yield _photometric(max(int(378 * share), 16), max(int(504 * share), 16))
-    yield _harmonics(int(571_536 * share))
-    yield _rays(int(571_536 * share))
-    yield _variation(max(int(378 * share), 16), max(int(504 * share), 16))
-    points = _surface(int(250_000 * share))
-    yield _nearest(points, 16)
+    yield _spherical_harmonics(int(571_536 * share))
+    yield _pixel_aligned(int(571_536 * share))
+    yield _total_variation(max(int(378 * share), 16), max(int(504 * share), 16))
+    points = _surface_points(int(250_000 * share))
+    yield _nearest_neighbours(points, 16)
     yield from (_laplacian(points, 16, channels) for channels in (8, 21))
     yield _adam(int(571_536 * share))
 
 
-def _trained(function: Callable[..., Tensor], *leaves: Tensor) -> Callable[[], object]:
-    """Value and gradients."""
+def _with_gradients(function: Callable[..., Tensor], *leaves: Tensor) -> Callable[[], object]:
+    """A job that computes the function and its gradients."""
     leaves = tuple(leaf.clone().requires_grad_() for leaf in leaves)
     return lambda: torch.autograd.grad(function(*leaves), leaves)
 
@@ -102,16 +112,17 @@ def _photometric(height: int, width: int) -> Case:
         return 0.8 * l1 + 0.2 * dssim
 
     op = f"L1 + SSIM, {width}x{height}, with gradient"
-    return Case(op, "torch, separable window as shifted sums", _trained(by_torch, image), _trained(by_ours, image))
+    jobs = [_with_gradients(f, image) for f in (by_torch, by_ours)]
+    return Case(op, "torch, separable window as shifted sums", *jobs)
 
 
-def _harmonics(count: int) -> Case:
+def _spherical_harmonics(count: int) -> Case:
     sh, means, centers = torch.randn(count, 4, 3), torch.randn(count, 3), torch.randn(1, 3)
-    jobs = [_trained(lambda x, f=f: f(x, means, centers, 1).sum(), sh) for f in (sh_colors_reference, sh_colors)]
+    jobs = [_with_gradients(lambda x, f=f: f(x, means, centers, 1).sum(), sh) for f in (sh_colors_reference, sh_colors)]
     return Case(f"SH of degree 1, 3 channels, {count} rows, with gradient", "torch", *jobs)
 
 
-def _rays(count: int) -> Case:
+def _pixel_aligned(count: int) -> Case:
     residual, start, origins, rays, sizes = (torch.randn(count, *n) for n in ((), (), (3,), (3,), (3,)))
 
     def by_torch(residual: Tensor, sizes: Tensor) -> Tensor:
@@ -122,11 +133,11 @@ def _rays(count: int) -> Case:
         means, log_scales = _ops.along_rays(residual, start, origins, rays, sizes, 0.5)
         return means.sum() + log_scales.sum()
 
-    jobs = [_trained(f, residual, sizes) for f in (by_torch, by_ours)]
+    jobs = [_with_gradients(f, residual, sizes) for f in (by_torch, by_ours)]
     return Case(f"pixel-aligned rows, {count}, with gradient", "torch", *jobs)
 
 
-def _variation(height: int, width: int) -> Case:
+def _total_variation(height: int, width: int) -> Case:
     photo, valid = torch.rand(1, height, width, 3), torch.rand(1, height, width) > 0.1
 
     def total(sums: Tensor) -> Tensor:
@@ -138,19 +149,19 @@ def _variation(height: int, width: int) -> Case:
     def by_ours(disparity: Tensor) -> Tensor:
         return total(pair_sums(disparity, valid, None, photo, 0.1))
 
-    jobs = [_trained(f, torch.rand(1, height, width)) for f in (by_torch, by_ours)]
+    jobs = [_with_gradients(f, torch.rand(1, height, width)) for f in (by_torch, by_ours)]
     return Case(f"masked total variation, {width}x{height}, with gradient", "torch", *jobs)
 
 
-def _surface(count: int) -> Tensor:
-    """Points near a sphere, in the order of a tree's leaves: neighbours lie close to each other in memory."""
+def _surface_points(count: int) -> Tensor:
+    """Points near a sphere, in the order of the leaves of a k-d tree: neighbours are close in memory."""
     from scipy.spatial import KDTree
 
     points = torch.nn.functional.normalize(torch.randn(count, 3)) + 2e-3 * torch.randn(count, 3)
     return points[torch.from_numpy(KDTree(points.numpy()).indices)]
 
 
-def _nearest(points: Tensor, k: int) -> Case:
+def _nearest_neighbours(points: Tensor, k: int) -> Case:
     return Case(
         f"{k} nearest of {len(points)} points on a surface",
         "scipy KDTree in the order of its leaves, workers=-1",
@@ -164,7 +175,7 @@ def _laplacian(points: Tensor, k: int, channels: int) -> Case:
     graph = neighbors.make_graph(index, neighbors.gaussian_weights(distances))
     size, features = (len(points), len(points)), torch.randn(len(points), channels)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its own format a beta
+        warnings.simplefilter("ignore")  # torch warns that sparse CSR is in beta
         edges = torch.sparse_csr_tensor(graph.offsets.int(), graph.nodes, graph.weights, size)
         back = torch.sparse_csr_tensor(graph.back_offsets.int(), graph.back_nodes, graph.back_weights, size)
 
@@ -173,7 +184,7 @@ def _laplacian(points: Tensor, k: int, channels: int) -> Case:
         residual.square().sum()
         return (residual - back @ residual) * (2 / len(points))
 
-    ours = _trained(lambda x: neighbors.roughness(x, graph), features)
+    ours = _with_gradients(lambda x: neighbors.laplacian_energy(x, graph), features)
     op = f"graph Laplacian, {len(points)} nodes, {k} edges, {channels} channels, with gradient"
     return Case(op, "torch sparse CSR and its transpose", by_torch, ours)
 

@@ -1,4 +1,4 @@
-"""The scenes of `gs-reg bench cpu`, from fixed seeds and the real data that stays out of the package."""
+"""The scenes of `gs-reg bench cpu`, made from fixed seeds and from real data that is not part of the package."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.data_tools.readers.llff import NEAREST, camera_from_llff, read_table
@@ -24,16 +26,16 @@ class BenchScene:
     """N Gaussians with D channels, seen by one camera."""
 
     name: str
-    means: Tensor
-    quats: Tensor
-    scales: Tensor
-    opacities: Tensor
-    features: Tensor
+    means: Float[Tensor, "N 3"]
+    quats: Float[Tensor, "N 4"]
+    scales: Float[Tensor, "N 3"]
+    opacities: Float[Tensor, "N"]
+    features: Float[Tensor, "N D"]
     cameras: Cameras
 
     @property
     def digest(self) -> str:
-        """Of the generated arrays: figures of scenes that differ here are not to be compared."""
+        """Hash of all arrays. Figures may be compared only where it is the same."""
         arrays = (self.means, self.quats, self.scales, self.opacities, self.features)
         sha = hashlib.sha256()
         for array in (*arrays, self.cameras.viewmats, self.cameras.Ks):
@@ -41,24 +43,33 @@ class BenchScene:
         return sha.hexdigest()[:12]
 
 
+SceneMaker = Callable[[str], BenchScene]
+"""Makes a scene of the given name."""
+
+
 def make(name: str) -> BenchScene:
-    """The scene called `name`, one of NAMES."""
+    """The scene called `name`, one of those that expanded() returns."""
     return _MAKERS[name](name)
 
 
 def expanded(names: tuple[str, ...]) -> tuple[str, ...]:
-    """`channels` stands for scene A with 1 to 128 channels.
+    """The names, with `channels` replaced by the names of scene A with 1 to 128 channels.
 
     Raises:
-        InputError: a name that is not known.
+        InputError: an unknown name.
     """
     unknown = [name for name in names if name not in (*_MAKERS, "channels")]
     if unknown:
-        raise InputError(f"scene {unknown[0]}: expected one of {', '.join(_PLAIN)}, channels")
+        raise InputError(f"scene {unknown[0]}: expected one of {', '.join(_SINGLE)}, channels")
     return tuple(one for name in names for one in (_CHANNELS if name == "channels" else [name]))
 
 
 def _data(folder: str, file: str) -> Path:
+    """A file of the real data.
+
+    Raises:
+        InputError: it is not there.
+    """
     root = Path(os.environ.get("GS_REG_DATA") or Path(__file__).parents[3] / "shared" / "data")
     path = root / folder / file
     if not path.exists():
@@ -66,14 +77,28 @@ def _data(folder: str, file: str) -> Path:
     return path
 
 
-def _scene(name: str, parts: dict[str, np.ndarray], viewmat, K, width: int, height: int, channels=3) -> BenchScene:
-    colors = np.random.default_rng(7).random((len(parts["means"]), channels))
-    tensors = {key: torch.from_numpy(np.float32(part)) for key, part in (parts | {"features": colors}).items()}
-    matrices = [torch.from_numpy(np.float32(m))[None] for m in (viewmat, K)]
-    return BenchScene(name, **tensors, cameras=Cameras(*matrices, width, height))
+@dataclass(frozen=True)
+class _Camera:
+    viewmat: ndarray
+    K: ndarray
+    width: int
+    height: int
 
 
-def _anisotropic(rng: np.random.Generator, means: np.ndarray, scale: float) -> dict[str, np.ndarray]:
+def _scene(name: str, arrays: dict[str, ndarray], camera: _Camera, channels: int = 3) -> BenchScene:
+    """The scene in float32, with random features."""
+    features = np.random.default_rng(7).random((len(arrays["means"]), channels))
+    tensors = {key: _float32(array) for key, array in (arrays | {"features": features}).items()}
+    cameras = Cameras(_float32(camera.viewmat)[None], _float32(camera.K)[None], camera.width, camera.height)
+    return BenchScene(name, **tensors, cameras=cameras)
+
+
+def _float32(array: ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(array, np.float32))
+
+
+def _anisotropic(rng: np.random.Generator, means: ndarray, scale: float) -> dict[str, ndarray]:
+    """Random rotations, opacities, and scales up to `scale`."""
     quats = rng.normal(size=(len(means), 4))
     return {
         "means": means,
@@ -83,8 +108,10 @@ def _anisotropic(rng: np.random.Generator, means: np.ndarray, scale: float) -> d
     }
 
 
-def _garden(count: int, width: int, height: int, scale: float = 0.02, channels: int = 3, morton: bool = False):
-    """gsplat's garden points, a part of them or repeated with jitter."""
+def _garden(
+    count: int, width: int, height: int, scale: float = 0.02, channels: int = 3, morton: bool = False
+) -> SceneMaker:
+    """gsplat's points of the garden scene: a random selection, or all repeated with noise; `morton` sorts them."""
 
     def scene(name: str) -> BenchScene:
         rng = np.random.default_rng(42)
@@ -97,24 +124,28 @@ def _garden(count: int, width: int, height: int, scale: float = 0.02, channels: 
             means = np.resize(points, (count, 3)) + 0.01 * rng.normal(size=(count, 3))
         else:
             means = points[rng.permutation(len(points))[:count]]
-        parts = _anisotropic(rng, means, scale)
+        arrays = _anisotropic(rng, means, scale)
         if morton:
             order = np.argsort(_morton(means), kind="stable")
-            parts = {key: part[order] for key, part in parts.items()}
-        return _scene(name, parts, viewmat, K, width, height, channels)
+            arrays = {key: array[order] for key, array in arrays.items()}
+        return _scene(name, arrays, _Camera(viewmat, K, width, height), channels)
 
     return scene
 
 
-def _morton(means: np.ndarray) -> np.ndarray:
-    """Ten bits an axis, interleaved."""
+def _morton(means: ndarray) -> ndarray:
+    """Morton codes: ten bits of each coordinate, interleaved."""
     low, high = means.min(axis=0), means.max(axis=0)
     cells = ((means - low) / (high - low) * 1023).astype(np.int64)
-    return sum((cells[:, axis] >> bit & 1) << (3 * bit + axis) for bit in range(10) for axis in range(3))
+    codes = np.zeros(len(means), np.int64)
+    for bit in range(10):
+        for axis in range(3):
+            codes |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
+    return codes
 
 
-def _fern(view: int):
-    """A Gaussian on every pixel of three photos, with layered depths that are drawn anew for each."""
+def _fern(view: int) -> SceneMaker:
+    """One Gaussian for each pixel of three photos of llff_fern, at random depths; seen from photo number `view`."""
     width, height = 504, 378
 
     def scene(name: str) -> BenchScene:
@@ -132,7 +163,7 @@ def _fern(view: int):
             means.append((rays * depths[..., None]).reshape(-1, 3) @ from_camera[:3, :3].T + world * from_camera[:3, 3])
             scales.append(0.6 * depths.reshape(-1, 1) / focal)
         count = 3 * width * height
-        parts = {
+        arrays = {
             "means": np.concatenate(means),
             "quats": np.tile([1.0, 0.0, 0.0, 0.0], (count, 1)),
             "scales": np.concatenate(scales).repeat(3, axis=1),
@@ -141,35 +172,36 @@ def _fern(view: int):
         viewmat = camera_from_llff(rows[view])
         viewmat[:3, 3] *= world
         K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-        return _scene(name, parts, viewmat, K, width, height)
+        return _scene(name, arrays, _Camera(viewmat, K, width, height))
 
     return scene
 
 
-def _layered_depths(rng: np.random.Generator, width: int, height: int, near: float, far: float) -> np.ndarray:
+def _layered_depths(rng: np.random.Generator, width: int, height: int, near: float, far: float) -> ndarray:
+    """A sloping ground, 40 ellipses before it, and 2 % of noise in blocks of 12 pixels."""
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
 
-    def at(share):
-        return 1 / far + (1 / near - 1 / far) * share
+    def disparity(share: float | ndarray) -> ndarray:
+        return np.asarray(1 / far + (1 / near - 1 / far) * share)
 
-    inverse = at(0.15 + 0.5 * (y / height) ** 2)
+    inverse = disparity(0.15 + 0.5 * (y / height) ** 2)
     for _ in range(40):
         center, radii = rng.uniform((0, 0), (width, height)), rng.uniform(8, 60, 2)
         inside = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2 < 1
-        inverse[inside] = np.maximum(inverse[inside], at(rng.uniform(0.2, 0.9)))
+        inverse[inside] = np.maximum(inverse[inside], disparity(rng.uniform(0.2, 0.9)))
     noise = rng.normal(size=(height // 12 + 1, width // 12 + 1))
     return 1 / (inverse * (1 + 0.02 * noise[(y / 12).astype(int), (x / 12).astype(int)]))
 
 
 def _tiny(name: str) -> BenchScene:
-    """Needs no data, and shows what a call costs by itself."""
+    """Needs no data; so small that it shows the cost of the calls themselves."""
     rng = np.random.default_rng(3)
     means = rng.uniform((-1, -1, 2), (1, 1, 4), (5000, 3))
     K = np.array([[256.0, 0, 128], [0, 256, 128], [0, 0, 1]])
-    return _scene(name, _anisotropic(rng, means, 0.04), np.eye(4), K, 256, 256)
+    return _scene(name, _anisotropic(rng, means, 0.04), _Camera(np.eye(4), K, 256, 256))
 
 
-_PLAIN: dict[str, Callable[[str], BenchScene]] = {
+_SINGLE: dict[str, SceneMaker] = {
     "A": _garden(100_000, 640, 480),
     "B": _garden(1_000_000, 1297, 840, scale=0.009),
     "B-morton": _garden(1_000_000, 1297, 840, scale=0.009, morton=True),
@@ -178,5 +210,7 @@ _PLAIN: dict[str, Callable[[str], BenchScene]] = {
     "F-held-out": _fern(view=8),
     "tiny": _tiny,
 }
-_CHANNELS = {f"A/D={channels}": _garden(100_000, 640, 480, channels=channels) for channels in CHANNELS}
-_MAKERS = _PLAIN | _CHANNELS
+_CHANNELS: dict[str, SceneMaker] = {
+    f"A/D={channels}": _garden(100_000, 640, 480, channels=channels) for channels in CHANNELS
+}
+_MAKERS = _SINGLE | _CHANNELS

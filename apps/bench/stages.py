@@ -1,4 +1,4 @@
-"""One training step of the CPU rasterizer, stage by stage, on a scene of the bench."""
+"""One training step on the CPU, stage by stage, on a scene of the benchmark."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gs_reg import _ops
-from gs_reg._ops import yardsticks
-from gs_reg._ops.yardsticks import Projected, Rates
+from gs_reg._ops.yardsticks import Projected, Rates, scalar_rasterizer, stage_seconds
 from gs_reg.render import RenderConfig
 from gs_reg.ssim import l1_and_dssim
 
 from .scenes import BenchScene
 
-CUTOFFS = RenderConfig()
+CONFIG = RenderConfig()
 STAGES = (
     "projection",
     "sort",
@@ -30,12 +30,18 @@ STAGES = (
     "optimiser",
     "rasterizer",
 )
-"""`backward` holds the reduction; `rasterizer` is both calls as a whole: sort to backward, and their memory."""
+"""`backward` includes the reduction; `rasterizer` is the time of both calls, from sort to backward, with allocation."""
+
+T = TypeVar("T")
+Rendered = tuple[Tensor, Tensor, list[Tensor]]
+"""Image, alphas, and the state that the gradient needs."""
+Gradients = tuple[Tensor, ...]
+"""Of means2d, conics, opacities and features, and the absolute ones of means2d."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the stages of one scene share."""
+    """The inputs of all stages."""
 
     scene: BenchScene
     v_image: Tensor
@@ -51,42 +57,43 @@ class Step:
         return s.means, s.quats, s.scales, s.opacities, s.cameras.viewmats, s.cameras.Ks
 
     def project(self) -> tuple[Tensor, ...]:
-        c = CUTOFFS
+        c = CONFIG
         limits = (c.near, c.far, c.radius_clip, c.eps2d, c.alpha_min)
         return _ops.project(*self.projection_inputs(), *self.size, *limits, False, False)
 
-    def rasterize(self, projected: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def rasterize(self, projected: tuple[Tensor, ...]) -> Rendered:
         means2d, depths, conics, opacities, shapes, radii, _ = projected
         features = self.scene.features[None]
         return _ops.rasterize(
             means2d, conics, opacities, features, None, None, shapes, depths, radii, *self.size, *_cutoffs()
         )
 
-    def rasterize_vjp(self, projected: tuple[Tensor, ...], drawn) -> tuple[Tensor, ...]:
+    def rasterize_vjp(self, projected: tuple[Tensor, ...], rendered: Rendered) -> Gradients:
         means2d, depths, _conics, _opacities, shapes, radii, _ = projected
-        features, (image, _alphas, state) = self.scene.features[None], drawn
+        features, (image, _alphas, state) = self.scene.features[None], rendered
         return _ops.rasterize_vjp(
             means2d, shapes, depths, radii, features, image, state, self.v_image, self.v_alphas, *_cutoffs(), False
         )
 
-    def project_vjp(self, projected: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
+    def project_vjp(self, projected: tuple[Tensor, ...], gradients: Gradients) -> None:
         v_means2d, v_conics, v_opacities, _v_features, _ = gradients
         v_projected = (v_means2d, torch.zeros_like(v_opacities), v_conics, v_opacities)
-        settings = (*self.size, CUTOFFS.eps2d, False, False, True)
+        settings = (*self.size, CONFIG.eps2d, False, False, True)
         _ops.project_vjp(*self.projection_inputs(), projected[5], *v_projected, *settings)
 
-    def for_scalar(self, projected: tuple[Tensor, ...]) -> Projected:
+    def scalar_inputs(self, projected: tuple[Tensor, ...]) -> Projected:
+        """Inputs of the scalar algorithm."""
         means2d, depths, conics, opacities, _shapes, radii, _ = projected
         features = self.scene.features[None]
         return Projected(means2d, conics, opacities, depths, features, radii, *self.size, _cutoffs())
 
 
 def _cutoffs() -> tuple[float, float, float]:
-    return CUTOFFS.alpha_min, CUTOFFS.alpha_max, CUTOFFS.transmittance_min
+    return CONFIG.alpha_min, CONFIG.alpha_max, CONFIG.transmittance_min
 
 
 def make_step(scene: BenchScene) -> Step:
-    """With fixed random gradients of image and alpha, and a random photo."""
+    """A step with random gradients of image and alphas and a random photo, all from one fixed seed."""
     generator = torch.Generator().manual_seed(1)
     shape = (1, scene.cameras.height, scene.cameras.width)
     v_image = torch.randn(*shape, scene.features.shape[1], generator=generator)
@@ -94,12 +101,12 @@ def make_step(scene: BenchScene) -> Step:
     return Step(scene, v_image, v_alphas, photo)
 
 
-def differences(step: Step, projected: tuple[Tensor, ...]) -> tuple[dict[str, float], dict[str, float]]:
-    """Relative L2 differences between the scalar algorithm and ours, and the scalar algorithm's seconds."""
-    drawn = step.rasterize(projected)
-    v_means2d, v_conics, v_opacities, v_features, _ = step.rasterize_vjp(projected, drawn)
-    theirs, seconds = yardsticks.scalar_rasterizer(step.for_scalar(projected), step.v_image, step.v_alphas)
-    ours = (*drawn[:2], v_means2d, v_conics, v_opacities, v_features)
+def compare_with_scalar(step: Step, projected: tuple[Tensor, ...]) -> tuple[dict[str, float], dict[str, float]]:
+    """Relative L2 differences between our results and those of the scalar algorithm, and the seconds of its stages."""
+    rendered = step.rasterize(projected)
+    v_means2d, v_conics, v_opacities, v_features, _ = step.rasterize_vjp(projected, rendered)
+    theirs, seconds = scalar_rasterizer(step.scalar_inputs(projected), step.v_image, step.v_alphas)
+    ours = (*rendered[:2], v_means2d, v_conics, v_opacities, v_features)
     names = ("image", "alphas", "means2d", "conics", "opacities", "features")
     return {name: _difference(a, b) for name, a, b in zip(names, ours, theirs, strict=True)}, seconds
 
@@ -110,34 +117,35 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 def run_stages(step: Step, repeats: int, warm_up: int) -> dict[str, list[float]]:
     """Seconds of each stage in each run."""
-    found: dict[str, list[float]] = defaultdict(list)
-    training = _training(step)
+    measured: dict[str, list[float]] = defaultdict(list)
+    training_jobs = _training_jobs(step)
     for run in range(warm_up + repeats):
-        yardsticks.stage_seconds()
+        stage_seconds()  # starts them at 0
         seconds: dict[str, float] = {}
         projected = _timed(seconds, "projection", step.project)
-        drawn = _timed(seconds, "rasterizer", lambda p=projected: step.rasterize(p))
-        gradients = _timed(seconds, "rasterizer", lambda p=projected, d=drawn: step.rasterize_vjp(p, d))
-        own = yardsticks.stage_seconds()
-        own["backward"] += own.pop("reduction")
+        rendered = _timed(seconds, "rasterizer", lambda p=projected: step.rasterize(p))
+        gradients = _timed(seconds, "rasterizer", lambda p=projected, r=rendered: step.rasterize_vjp(p, r))
+        inside = stage_seconds()
+        inside["backward"] += inside.pop("reduction")
         _timed(seconds, "projection backward", lambda p=projected, g=gradients: step.project_vjp(p, g))
-        for stage, job in training(drawn[0]).items():
+        for stage, job in training_jobs(rendered[0]).items():
             _timed(seconds, stage, job)
         if run >= warm_up:
-            for stage, value in (seconds | own).items():
-                found[stage].append(value)
-    return found
+            for stage, value in (seconds | inside).items():
+                measured[stage].append(value)
+    return measured
 
 
-def _timed(seconds: dict[str, float], stage: str, job: Callable):
+def _timed(seconds: dict[str, float], stage: str, job: Callable[[], T]) -> T:
+    """Runs the job and adds its seconds to those of the stage."""
     start = time.perf_counter()
     out = job()
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
     return out
 
 
-def _training(step: Step) -> Callable[[Tensor], dict[str, Callable[[], object]]]:
-    """Loss with its gradient, where the image is one, and Adam over the scene's parameters."""
+def _training_jobs(step: Step) -> Callable[[Tensor], dict[str, Callable[[], object]]]:
+    """For an image: the loss with its gradient, if it has 3 channels, and a step of Adam on the scene's parameters."""
     s = step.scene
     groups = [value.clone().requires_grad_() for value in (s.means, s.quats, s.scales, s.opacities, s.features)]
     for values in groups:
@@ -150,16 +158,19 @@ def _training(step: Step) -> Callable[[Tensor], dict[str, Callable[[], object]]]
         return torch.autograd.grad(0.8 * l1 + 0.2 * dssim, image)[0]
 
     def jobs(image: Tensor) -> dict[str, Callable[[], object]]:
-        of_image = {"loss": lambda: loss(image)} if image.shape[-1] == 3 else {}
-        return of_image | {"optimiser": optimizer.step}
+        named: dict[str, Callable[[], object]] = {}
+        if image.shape[-1] == 3:
+            named["loss"] = lambda: loss(image)
+        named["optimiser"] = lambda: optimizer.step()
+        return named
 
     return jobs
 
 
 def floors(step: Step, counts: dict[str, int], rates: Rates) -> dict[str, float]:
-    """The least seconds of a stage: pairs of 4x4 blocks, multiply-adds or bytes read, at the bare loops' rates.
+    """Lower bounds of the seconds of a stage: its pairs, multiply-adds or bytes read, at the rates of the bare loops.
 
-    Bytes written are left out: memory takes them while it is being read.
+    Pairs are counted in 4x4 blocks of pixels. Bytes written do not count, as they are written while others are read.
     """
     count, channels = step.scene.features.shape
     pixels = step.size[0] * step.size[1]

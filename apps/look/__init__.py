@@ -1,1 +1,1 @@
-"""Looking at runs and sharing them: pictures, video, report, exports."""
+"""Pictures, videos, the report page and exported files of a run."""

@@ -1,4 +1,4 @@
-"""Depth as colour: near is warm, far is cool, unknown is grey."""
+"""Depth as colours: near is warm, far is cool, no value is grey."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-UNKNOWN = (0.45, 0.45, 0.45)
-# Far to near, even steps in lightness up to the middle so that it also reads in grey.
+NO_VALUE = (0.45, 0.45, 0.45)
+# From far to near. Lightness rises in even steps to the middle, so that it can also be read in black and white.
 RAMP = (
     (0.13, 0.07, 0.28),
     (0.20, 0.25, 0.62),
@@ -22,21 +22,21 @@ RAMP = (
 
 
 def depth_range(depth: Float[Tensor, "*B H W"]) -> tuple[float, float]:
-    """The 1st and 99th percentile of known depths; (1, 2) where nothing is known."""
-    known = depth[torch.isfinite(depth) & (depth > 0)].double().flatten()
-    if known.numel() == 0:
+    """The 1st and 99th percentile of all depths that are finite and positive; (1, 2) where there are none."""
+    valid = depth[torch.isfinite(depth) & (depth > 0)].double().flatten()
+    if valid.numel() == 0:
         return 1.0, 2.0
-    ordered = known.sort().values
+    ordered = valid.sort().values
     return float(ordered[int(0.01 * (len(ordered) - 1))]), float(ordered[round(0.99 * (len(ordered) - 1))])
 
 
-def colorize(depth: Float[Tensor, "*B H W"], lo: float, hi: float) -> Float[Tensor, "*B H W 3"]:
-    """Colours in [0, 1] of depths from `lo` (warm) to `hi` (cool), even in 1/depth; 0 and NaN are grey."""
-    known = torch.isfinite(depth) & (depth > 0)
-    inverse = torch.where(known, depth, torch.ones_like(depth)).clamp_min(1e-12).reciprocal()
-    span = max(1 / max(lo, 1e-12) - 1 / max(hi, 1e-12), 1e-12)
-    place = ((inverse - 1 / max(hi, 1e-12)) / span).clamp(0, 1) * (len(RAMP) - 1)
-    low = place.floor().clamp_max(len(RAMP) - 2).long()
+def colorize(depth: Float[Tensor, "*B H W"], near: float, far: float) -> Float[Tensor, "*B H W 3"]:
+    """Colours in [0, 1] of depths from `near` (warm) to `far` (cool), linear in 1/depth; 0 and NaN are grey."""
+    valid = torch.isfinite(depth) & (depth > 0)
+    inverse = torch.where(valid, depth, torch.ones_like(depth)).clamp_min(1e-12).reciprocal()
+    span = max(1 / max(near, 1e-12) - 1 / max(far, 1e-12), 1e-12)
+    position = ((inverse - 1 / max(far, 1e-12)) / span).clamp(0, 1) * (len(RAMP) - 1)
+    low = position.floor().clamp_max(len(RAMP) - 2).long()
     ramp = torch.tensor(RAMP, dtype=depth.dtype, device=depth.device)
-    colors = torch.lerp(ramp[low], ramp[low + 1], (place - low)[..., None])
-    return torch.where(known[..., None], colors, ramp.new_tensor(UNKNOWN))
+    colors = torch.lerp(ramp[low], ramp[low + 1], (position - low)[..., None])
+    return torch.where(valid[..., None], colors, ramp.new_tensor(NO_VALUE))

@@ -1,4 +1,4 @@
-"""`gs-reg export`: splats of a run or a file, in another format."""
+"""`gs-reg export`: the splats of a run or of a file in another format."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Config:
 
 
 def main(config: Config) -> int:
-    page = config.to.name.lower().endswith(HTML)
-    if not page and not config.to.name.lower().endswith(SUFFIXES):
+    as_page = config.to.name.lower().endswith(HTML)
+    if not as_page and not config.to.name.lower().endswith(SUFFIXES):
         raise InputError(f"{config.to}: expected a name ending with one of {', '.join((*SUFFIXES, HTML))}")
     if config.to.exists() and not config.overwrite:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
-    source, splats, camera = opened(config.source, config.frame)
-    if page:
+    source, splats, camera = open_source(config.source, config.frame)
+    if as_page:
         save_html(config.to, splats, camera)
     else:
         save_splats(config.to, splats)
@@ -50,11 +50,11 @@ def main(config: Config) -> int:
     return 0
 
 
-def opened(source: Path, frame: Frame) -> tuple[Path, Splats, Cameras | None]:
-    """The file that is read, its splats in the frame, and of a run a camera to look from.
+def open_source(source: Path, frame: Frame) -> tuple[Path, Splats, Cameras | None]:
+    """The file that is read, its splats in the given frame, and, for a run, a camera for the first view of a page.
 
     Raises:
-        InputError: no splats there, or the normalised frame of a file, which only its run knows.
+        InputError: no splats there, or the normalised frame of a single file, which does not store it.
     """
     if not source.exists():
         raise InputError(f"{source}: no such file or folder of a run")
@@ -63,12 +63,13 @@ def opened(source: Path, frame: Frame) -> tuple[Path, Splats, Cameras | None]:
             raise InputError(f"{source}: only a run knows its normalised frame: name the run's folder, not a file")
         return source, load_splats(source), None
     run = open_run(source)
-    camera = first_camera(run)
+    camera = middle_camera(run)
     if frame == "normalised":
         return run.splats, stored_splats(run), camera
     return run.splats, load_splats(run.splats), transform_cameras(read_scene(run).source_from_world, camera)
 
 
-def first_camera(run: Run) -> Cameras:
+def middle_camera(run: Run) -> Cameras:
+    """The training camera in the middle of the list, in the normalised frame."""
     scene = read_scene(run)
     return scene.cameras[scene.train[len(scene.train) // 2]].to(dtype=scene.source_from_world.dtype)

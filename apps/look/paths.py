@@ -1,8 +1,8 @@
-"""Camera paths for videos: through the given cameras, a spiral in front of a scene, an orbit around one."""
+"""Camera paths for videos: through the given cameras, a spiral in front of a scene, or an orbit around it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -18,11 +18,10 @@ PathKind = Literal["auto", "interpolate", "spiral", "orbit"]
 
 
 def camera_path(kind: PathKind, cameras: Cameras, count: int, *, focus_depth: float) -> Cameras:
-    """`count` poses with the size and mean intrinsics of the cameras; spiral and orbit end where they start.
+    """`count` poses with the size and intrinsics of the cameras; spiral and orbit end where they start.
 
-    `focus_depth` is about how far the scene lies in front of the cameras, in world units: the spiral looks at it.
-    `auto` takes the orbit where the cameras look at a common point from directions more than 30 degrees apart, else the
-    spiral.
+    `focus_depth` is the distance of the scene from the cameras in world units: the spiral looks at that depth. `auto`
+    is the orbit for inward-facing cameras, else the spiral.
 
     Raises:
         InputError: no cameras or fewer than 2 poses asked for.
@@ -30,35 +29,35 @@ def camera_path(kind: PathKind, cameras: Cameras, count: int, *, focus_depth: fl
     if len(cameras) == 0 or count < 2:
         raise InputError(f"camera path: expected at least 1 camera and 2 poses, got {len(cameras)} and {count}")
     if kind == "auto":
-        kind = "orbit" if looks_inward(cameras, focus_depth) else "spiral"
+        kind = "orbit" if is_inward_facing(cameras, focus_depth) else "spiral"
     if kind == "interpolate":
         return interpolate(cameras, count)
     return orbit(cameras, count) if kind == "orbit" else spiral(cameras, count, focus_depth)
 
 
-def of_one_size(cameras: Sequence[Cameras]) -> Cameras:
-    """Cameras of several sizes as one value of the first one's size."""
+def with_one_size(cameras: Sequence[Cameras]) -> Cameras:
+    """All cameras in one value, resized to the size of the first."""
     first = cameras[0]
     same = [c.resized(first.width, first.height) for c in cameras]
     return Cameras(torch.cat([c.viewmats for c in same]), torch.cat([c.Ks for c in same]), first.width, first.height)
 
 
-def looks_inward(cameras: Cameras, focus_depth: float) -> bool:
-    """Whether the viewing directions spread by more than 30 degrees and meet in front of the cameras."""
+def is_inward_facing(cameras: Cameras, focus_depth: float) -> bool:
+    """Whether viewing directions differ by 30 degrees or more and the cameras look at a common point before them."""
     poses = _poses(cameras)
     forward = poses[:, :3, 2]
     spread = np.degrees(np.arccos(np.clip((forward @ forward.T).min(), -1, 1)))
     if spread < 30:
         return False
-    to_focus = _meeting_point(poses) - poses[:, :3, 3]
+    to_focus = _focus_point(poses) - poses[:, :3, 3]
     return bool(((to_focus * forward).sum(1) > 0.1 * focus_depth).mean() > 0.8)
 
 
 def interpolate(cameras: Cameras, count: int, *, reorder: bool = True) -> Cameras:
-    """A smooth path through all cameras, in the order of the shortest walk between them or in the given order.
+    """A smooth path through all cameras, in the given order or, with `reorder`, in that of the shortest path.
 
-    Positions follow a monotone cubic (no overshoot), rotations a spline of continuous angular velocity (a slerp for two
-    cameras); the pace is even in distance and angle.
+    Positions follow a monotone cubic, which does not overshoot, and rotations a spline of continuous angular velocity
+    (slerp for two cameras). The speed is constant in the sum of distance and angle.
     """
     from scipy.interpolate import PchipInterpolator
     from scipy.spatial.transform import Rotation, RotationSpline
@@ -67,7 +66,7 @@ def interpolate(cameras: Cameras, count: int, *, reorder: bool = True) -> Camera
     if len(poses) == 1:
         return _cameras(np.repeat(poses, count, 0), cameras, np.repeat(Ks, count, 0))
     steps = _distances(poses)
-    order = _shortest_walk(steps) if reorder else list(range(len(poses)))
+    order = _shortest_path(steps) if reorder else list(range(len(poses)))
     poses, Ks = poses[order], Ks[order]
     times = np.concatenate([[0], np.cumsum([max(steps[a, b], 1e-6) for a, b in pairwise(order)])])
     at = np.linspace(0, times[-1], count)
@@ -78,9 +77,10 @@ def interpolate(cameras: Cameras, count: int, *, reorder: bool = True) -> Camera
 
 
 def spiral(cameras: Cameras, count: int, focus_depth: float, *, turns: int = 2, reach: float = 0.8) -> Cameras:
-    """A closed spiral around the mean camera, always looking at the point `focus_depth` in front of it.
+    """A closed spiral around the mean camera, looking at the point `focus_depth` in front of that camera.
 
-    Its half axes are `reach` times the largest offsets of the cameras from the mean, at least 2 % of the focus depth.
+    Its half axes are `reach` times the largest offsets of the cameras from the mean, at least 2 % of the focus depth;
+    along the viewing direction at most 20 %.
     """
     poses = _poses(cameras)
     mean = _mean_pose(poses)
@@ -88,7 +88,7 @@ def spiral(cameras: Cameras, count: int, focus_depth: float, *, turns: int = 2, 
     axes = np.maximum(np.abs(local).max(0) * reach, 0.02 * focus_depth)
     axes[2] = min(axes[2], 0.2 * focus_depth)
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    # The radius swells and shrinks once over the path, so that it fills the area and closes.
+    # The radius shrinks and grows once, so that the path fills the ellipse and closes.
     radius = 0.6 + 0.4 * np.cos(turn)
     offsets = np.stack([np.cos(turns * turn) * radius, np.sin(turns * turn) * radius, 0.5 * np.sin(turn)], 1) * axes
     centers = mean[:3, 3] + offsets @ mean[:3, :3].T
@@ -99,26 +99,26 @@ def spiral(cameras: Cameras, count: int, focus_depth: float, *, turns: int = 2, 
 def orbit(cameras: Cameras, count: int) -> Cameras:
     """Around the point that the cameras look at, at their mean distance and height.
 
-    A full circle where the cameras stand all around (no gap above 120 degrees); else there and back over the arc that
-    they cover, as nobody photographed the rest.
+    A full circle where the cameras surround that point, with no gap of 120 degrees or more. Else back and forth along
+    the arc that they cover, as no photo shows the scene from elsewhere.
     """
     poses = _poses(cameras)
-    target = _meeting_point(poses)
-    down = _plane_normal(poses)
+    target = _focus_point(poses)
+    down = _down_direction(poses)
     offset = poses[:, :3, 3] - target
     height = offset @ down
     flat = offset - height[:, None] * down
     right = flat[0] / np.linalg.norm(flat[0])
     ahead = np.cross(down, right)
-    angles, arc = _arc(np.arctan2(flat @ ahead, flat @ right), count)
+    angles, smoothed = _orbit_angles(np.arctan2(flat @ ahead, flat @ right), count)
     centers = right * np.cos(angles)[:, None] + ahead * np.sin(angles)[:, None]
-    # On an arc the height follows the photos, so that the ends of the path are near real cameras.
-    centers = centers * np.linalg.norm(flat, axis=1).mean() + arc(height)[:, None] * down
+    # On an arc the height follows the cameras, so that the ends of the path are close to photos.
+    centers = centers * np.linalg.norm(flat, axis=1).mean() + smoothed(height)[:, None] * down
     return _cameras(_look_at(target + centers, target, down), cameras)
 
 
-def _arc(angles: ndarray, count: int):
-    """Angles of the path, and a function from a value per camera to a smooth value per pose."""
+def _orbit_angles(angles: ndarray, count: int) -> tuple[ndarray, Callable[[ndarray], ndarray]]:
+    """Angles of the poses, and a function that smooths one value per camera to one value per pose."""
     ordered = np.sort(np.mod(angles, 2 * np.pi))
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * np.pi))
     widest = int(gaps.argmax())
@@ -141,6 +141,7 @@ def _poses(cameras: Cameras) -> Float[ndarray, "C 4 4"]:
 
 
 def _cameras(poses: ndarray, like: Cameras, Ks: ndarray | None = None) -> Cameras:
+    """Camera-to-world poses as cameras of the size, and by default the mean intrinsics, of others."""
     if Ks is None:
         Ks = np.repeat(like.Ks.double().mean(0, keepdim=True).cpu().numpy(), len(poses), 0)
     return Cameras(
@@ -152,7 +153,7 @@ def _cameras(poses: ndarray, like: Cameras, Ks: ndarray | None = None) -> Camera
 
 
 def _mean_pose(poses: ndarray) -> ndarray:
-    """Mean centre and the rotation nearest to the mean of rotation matrices."""
+    """Mean centre, and the rotation matrix nearest to the mean of the rotation matrices."""
     mean = np.eye(4)
     u, _, vt = np.linalg.svd(poses[:, :3, :3].sum(0))
     mean[:3, :3] = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
@@ -160,16 +161,19 @@ def _mean_pose(poses: ndarray) -> ndarray:
     return mean
 
 
-def _meeting_point(poses: ndarray) -> ndarray:
-    """The point nearest to all optical axes, in least squares; a little pull to the centres settles parallel ones."""
+def _focus_point(poses: ndarray) -> ndarray:
+    """The point nearest to all optical axes, in least squares.
+
+    A small weight on the mean centre makes it unique for parallel axes.
+    """
     forward, centers = poses[:, :3, 2], poses[:, :3, 3]
     across = np.eye(3) - forward[:, :, None] * forward[:, None]
-    pull = 1e-6 * np.eye(3)
-    return np.linalg.solve(across.sum(0) + pull, (across @ centers[:, :, None]).sum(0)[:, 0] + pull @ centers.mean(0))
+    prior = 1e-6 * np.eye(3)
+    return np.linalg.solve(across.sum(0) + prior, (across @ centers[:, :, None]).sum(0)[:, 0] + prior @ centers.mean(0))
 
 
-def _plane_normal(poses: ndarray) -> ndarray:
-    """Down: normal of the plane of the centres where they spread over one, else the mean of the cameras' down."""
+def _down_direction(poses: ndarray) -> ndarray:
+    """Normal of the plane in which the cameras lie, if they do; else the mean of the cameras' own down axes."""
     centers, down = poses[:, :3, 3], poses[:, :3, 1].mean(0)
     down = down / max(np.linalg.norm(down), 1e-12)
     _, sizes, axes = np.linalg.svd(centers - centers.mean(0))
@@ -179,6 +183,7 @@ def _plane_normal(poses: ndarray) -> ndarray:
 
 
 def _look_at(centers: ndarray, target: ndarray, down: ndarray) -> ndarray:
+    """Camera-to-world poses at the centres."""
     z = target - centers
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     x = np.cross(down, z)
@@ -190,7 +195,7 @@ def _look_at(centers: ndarray, target: ndarray, down: ndarray) -> ndarray:
 
 
 def _distances(poses: ndarray) -> Float[ndarray, "C C"]:
-    """Between cameras: distance over the mean distance, plus the angle in radians."""
+    """Between each pair of cameras: distance in units of the mean distance, plus the angle in radians."""
     centers, rotations = poses[:, :3, 3], poses[:, :3, :3]
     length = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     trace = np.einsum("aij,bij->ab", rotations, rotations)
@@ -198,26 +203,26 @@ def _distances(poses: ndarray) -> Float[ndarray, "C C"]:
     return length / max(length.mean(), 1e-12) + angle
 
 
-def _shortest_walk(steps: ndarray) -> list[int]:
-    """The best of the nearest-neighbour walks from every start, untangled by reversing stretches while that helps."""
+def _shortest_path(steps: ndarray) -> list[int]:
+    """The order of a short path through all cameras: the best nearest-neighbour path, improved by 2-opt."""
 
-    def cost(walk: list[int]) -> float:
-        return float(steps[walk[:-1], walk[1:]].sum())
+    def cost(path: list[int]) -> float:
+        return float(steps[path[:-1], path[1:]].sum())
 
-    walks = []
+    paths = []
     for start in range(len(steps)):
-        walk, left = [start], set(range(len(steps))) - {start}
+        path, left = [start], set(range(len(steps))) - {start}
         while left:
-            nearest = min(left, key=lambda i: steps[walk[-1], i])
-            walk.append(nearest)
+            nearest = min(left, key=lambda i: steps[path[-1], i])
+            path.append(nearest)
             left.remove(nearest)
-        walks.append(walk)
-    best, better = min(walks, key=cost), True
-    while better:
-        better = False
+        paths.append(path)
+    best, improved = min(paths, key=cost), True
+    while improved:
+        improved = False
         for i in range(len(best) - 1):
             for j in range(i + 2, len(best) + 1):
-                turned = best[:i] + best[i:j][::-1] + best[j:]
-                if cost(turned) < cost(best) - 1e-12:
-                    best, better = turned, True
+                candidate = best[:i] + best[i:j][::-1] + best[j:]
+                if cost(candidate) < cost(best) - 1e-12:
+                    best, improved = candidate, True
     return best if best[0] <= best[-1] else best[::-1]

@@ -1,4 +1,4 @@
-"""PNG and array files of tensors, written atomically."""
+"""Images and depth maps as PNG and .npy files, written atomically."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def save_picture(path: Path, image: Float[Tensor, "H W 3"]) -> None:
 
 
 def save_depth(stem: Path, depth: Float[Tensor, "H W"], like: Float[Tensor, "H W"] | None = None) -> None:
-    """Depth as a coloured PNG to look at, in the colours of `like` where given, and as float32 .npy to compute with."""
-    shown = depth_range(depth if like is None else like)
-    save_picture(stem.with_name(stem.name + ".png"), colorize(depth.detach(), *shown))
-    buffer = io.BytesIO()  # np.save into a file does not say why a write failed
+    """Writes <stem>.png with depth as colours, and <stem>.npy with depth as float32.
+
+    The colours span the depths of `like`, if it is given, so that two depth maps can be compared.
+    """
+    near, far = depth_range(depth if like is None else like)
+    save_picture(stem.with_name(stem.name + ".png"), colorize(depth.detach(), near, far))
+    buffer = io.BytesIO()  # np.save to a file hides why writing failed, for instance that the disk is full
     np.save(buffer, depth.detach().cpu().numpy().astype(np.float32))
     with atomic_path(stem.with_name(stem.name + ".npy")) as temporary:
         temporary.write_bytes(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""`gs-reg render`: a camera-path video, or pictures of the run's own views, from its splats.ply."""
+"""`gs-reg render`: a video along a camera path, or the views of a run, from its splats.ply."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
+from jaxtyping import UInt8
 
 from gs_reg.errors import InputError
 from gs_reg.render import RenderConfig, render
@@ -17,7 +18,7 @@ from gs_reg.types import Cameras, Splats
 
 from ..runs.folder import Run, open_run
 from ..runs.progress import say
-from .paths import PathKind, camera_path, of_one_size
+from .paths import PathKind, camera_path, with_one_size
 from .pictures import save_depth, save_picture
 from .scene_file import StoredScene, read_scene, stored_splats
 from .video import write_video
@@ -44,7 +45,7 @@ class Config:
 
 def main(config: Config) -> int:
     run = open_run(config.run)
-    written = camera_path_video(run, config) if config.what == "path" else pictures(run, config)
+    written = camera_path_video(run, config) if config.what == "path" else render_split(run, config)
     say(f"wrote {written}")
     return 0
 
@@ -53,16 +54,18 @@ def camera_path_video(run: Run, config: Config | None = None) -> Path:
     """Writes videos/path.mp4 (or config.to) and returns its path."""
     config = config or Config(run.path)
     scene, splats = read_scene(run), stored_splats(run)
-    train = of_one_size([scene.cameras[name] for name in scene.train])
+    train = with_one_size([scene.cameras[name] for name in scene.train])
     train = train.resized(round(train.width * config.scale), round(train.height * config.scale))
     cameras = camera_path(config.path, train, config.frames, focus_depth=median_depth(splats, train))
     target = config.to or run.path / "videos" / "path.mp4"
-    write_video(target, frames_of(splats, cameras, scene, config.render), config.fps)
+    write_video(target, render_frames(splats, cameras, scene, config.render), config.fps)
     return target
 
 
-def frames_of(splats: Splats, cameras: Cameras, scene: StoredScene, config: RenderConfig) -> Iterator[np.ndarray]:
-    """8-bit pictures, one at a time, so that a long video needs no more memory than a short one."""
+def render_frames(
+    splats: Splats, cameras: Cameras, scene: StoredScene, config: RenderConfig
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Yields one 8-bit image after the other, so that a long video needs no more memory than a short one."""
     for index in range(len(cameras)):
         with torch.no_grad():
             image = render(splats, cameras[index], config, backgrounds=scene.background[None]).colors[0]
@@ -70,15 +73,15 @@ def frames_of(splats: Splats, cameras: Cameras, scene: StoredScene, config: Rend
 
 
 def median_depth(splats: Splats, cameras: Cameras) -> float:
-    """Median distance in front of the middle camera of what it sees."""
+    """Median depth of the splats as the middle camera sees them; 1 where it sees none."""
     with torch.no_grad():
         image = render(splats, cameras[len(cameras) // 2])
     seen = image.expected_depths[image.alphas > 0.5]
     return float(seen.median()) if seen.numel() else 1.0
 
 
-def pictures(run: Run, config: Config) -> Path:
-    """Colour and depth of every view of a split."""
+def render_split(run: Run, config: Config) -> Path:
+    """Writes colour and depth of every view of a split and returns their folder."""
     scene, splats = read_scene(run), stored_splats(run)
     folder = config.to or run.path / "renders" / config.what
     names = getattr(scene, config.what)

@@ -1,4 +1,4 @@
-"""scene.json of a run: frame, cameras, split and background, so that its splats can be drawn without the photos."""
+"""scene.json of a run: frame, cameras, split and background, so that its splats can be rendered without the photos."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from ..runs.folder import Run
 @dataclass(frozen=True)
 class StoredScene:
     cameras: Mapping[str, Cameras]
-    """One camera a name, in the normalised world."""
+    """The camera of each photo, by the name of the photo, in the normalised frame."""
     train: tuple[str, ...]
     test: tuple[str, ...]
     background: Float[Tensor, "3"]
-    """What regions without splats are drawn over: the mean colour of the training photos."""
+    """Colour behind the splats: the mean of the training photos."""
     source_from_world: Float[Tensor, "4 4"]
+    """From the normalised frame to that of the given cameras."""
 
 
 def write_scene(run: Run, dataset: Dataset, background: Float[Tensor, "3"]) -> None:
-    """Everything but the splats, which splats.ply holds in the frame of the given cameras ("input")."""
+    """Writes scene.json. `frame` in it is that of splats.ply: "input" is the frame of the given cameras."""
     run.write_json(
         "scene.json",
         {
@@ -64,5 +65,5 @@ def read_scene(run: Run) -> StoredScene:
 
 
 def stored_splats(run: Run) -> Splats:
-    """splats.ply, back in the normalised world."""
+    """splats.ply, transformed back to the normalised frame."""
     return transform_splats(torch.linalg.inv(read_scene(run).source_from_world), load_splats(run.splats))

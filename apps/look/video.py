@@ -1,10 +1,11 @@
-"""MP4 files that every browser plays, through the ffmpeg program of imageio-ffmpeg."""
+"""MP4 files that every browser plays, written by the ffmpeg program of imageio-ffmpeg."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,9 +15,10 @@ from gs_reg.io.atomic import atomic_path
 
 
 def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: float = 30, crf: int = 18) -> int:
-    """Writes frames of one size as H.264 and returns how many; odd sides grow by one repeated row or column.
+    """Writes frames of one size as H.264 and returns how many.
 
-    `crf` is the quality of x264: 18 is nearly lossless to the eye, 28 is small.
+    H.264 needs even sides: an odd one grows by one repeated row or column. `crf` is the quality of x264: 18 looks
+    lossless, 28 gives a small file.
 
     Raises:
         InputError: no frames, or a frame of another size or type.
@@ -28,19 +30,18 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], 
     if first is None:
         raise InputError(f"{path}: a video needs at least one frame")
     height, width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
+    options: dict[str, Any] = {
+        "fps": fps,
+        "codec": "libx264",
+        "pix_fmt_out": "yuv420p",
+        "macro_block_size": 1,
+        "quality": None,  # crf instead
+        "output_params": ["-crf", str(crf), "-movflags", "+faststart"],
+        "ffmpeg_log_level": "error",
+    }
     with atomic_path(path) as temporary:
-        writer = imageio_ffmpeg.write_frames(
-            str(temporary),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            macro_block_size=1,
-            quality=None,
-            output_params=["-crf", str(crf), "-movflags", "+faststart"],
-            ffmpeg_log_level="error",
-        )
-        writer.send(None)
+        writer = imageio_ffmpeg.write_frames(str(temporary), (width, height), **options)
+        writer.send(None)  # starts the generator
         count = 0
         try:
             for frame in chain([first], frames):

@@ -1,10 +1,11 @@
-"""The folders that viewers and editors know from the first 3DGS code: point_cloud/, cameras.json, cfg_args."""
+"""The files of the original 3DGS code that viewers and editors expect: point_cloud/, cameras.json, cfg_args."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+from typing import Any
 
 import torch
 
@@ -16,19 +17,19 @@ from .scene_file import StoredScene, read_scene
 
 
 def write_viewer_layout(run: Run, steps: int, sh_degree: int) -> None:
-    """Puts splats.ply (a hard link where the disk can) and its cameras where other programs look for them."""
+    """Writes these files beside splats.ply; the copy of splats.ply is a hard link where the file system has them."""
     with atomic_path(run.path / "point_cloud" / f"iteration_{steps}" / "point_cloud.ply") as temporary:
         try:
             os.link(run.splats, temporary)
         except OSError:
             shutil.copyfile(run.splats, temporary)
     run.write_json("cameras.json", cameras_json(read_scene(run)))
-    # The repr of argparse.Namespace, as the first code writes it; the photos are not beside it, so no source_path.
+    # The original writes the repr of an argparse.Namespace. The photos are not in the run, so source_path is empty.
     arguments = {"sh_degree": sh_degree, "source_path": "", "model_path": "", "images": "images", "resolution": -1}
     run.write("cfg_args", f"{argparse.Namespace(**arguments)}\n")
 
 
-def cameras_json(scene: StoredScene) -> list[dict]:
+def cameras_json(scene: StoredScene) -> list[dict[str, Any]]:
     """Training cameras first; positions and camera-to-world rotations (OpenCV axes) in the frame of splats.ply."""
     rows = []
     for number, name in enumerate([*scene.train, *scene.test]):

@@ -1,6 +1,6 @@
-"""Configs as plain YAML, and back: only scalars, lists and maps; an unknown key is an error with the nearest known.
+"""Config dataclasses as plain YAML (scalars, lists and maps only), and back.
 
-Order of strength: defaults < preset < file (--config) < command line.
+What comes later wins: defaults, preset, file of --config, command line.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,8 @@ SCHEMA = 1
 T = TypeVar("T")
 
 
-def to_plain(value: Any) -> Any:
-    """A dataclass as nested maps of scalars and lists."""
+def to_plain(value: object) -> Any:
+    """A dataclass as nested maps of scalars and lists, as YAML and JSON hold them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
@@ -28,22 +29,14 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_plain(kind: Any, value: Any, where: str, base: Any = None) -> Any:
-    """The inverse of to_plain for a declared type; keys that are absent stay as they are in `base`, if it is given.
+def from_plain(kind: Any, value: object, where: str, base: Any = None) -> Any:
+    """The inverse of to_plain for a type as annotations have it; absent keys of a map are taken from `base`.
 
     Raises:
-        InputError: an unknown key or a value of another type, with its place.
+        InputError: an unknown key or a value of another type; the message begins with `where`.
     """
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: expected a map, got {value!r}")
-        hints = typing.get_type_hints(kind)
-        known = {f.name for f in dataclasses.fields(kind)}
-        for key in value.keys() - known:
-            close = difflib.get_close_matches(key, known, n=1)
-            raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
-        return kind(**_required(kind, value), **given) if base is None else dataclasses.replace(base, **given)
+        return _from_map(kind, value, where, base)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _from_union(args, value, where)
@@ -59,8 +52,24 @@ def from_plain(kind: Any, value: Any, where: str, base: Any = None) -> Any:
     return _scalar(kind, value, where)
 
 
-def _required(kind: Any, given: dict) -> dict:
-    """Fields without a default that the file leaves to the command line."""
+def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected a map, got {value!r}")
+    hints = typing.get_type_hints(kind)
+    known = _field_names(kind)
+    for key in value.keys() - known:
+        close = difflib.get_close_matches(key, known, n=1)
+        raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
+    return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
+
+
+def _field_names(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _left_to_flags(kind: Any, given: Mapping[str, object]) -> dict[str, Any]:
+    """tyro's mark for fields that have neither a default nor a value in the file: the command line must give them."""
     import tyro
 
     missing = dataclasses.MISSING
@@ -68,7 +77,7 @@ def _required(kind: Any, given: dict) -> dict:
     return {f.name: tyro.MISSING for f in fields if f.name not in given}
 
 
-def _from_union(options: tuple, value: Any, where: str) -> Any:
+def _from_union(options: tuple[Any, ...], value: object, where: str) -> Any:
     for option in options:
         try:
             return from_plain(option, value, where)
@@ -77,7 +86,7 @@ def _from_union(options: tuple, value: Any, where: str) -> Any:
     raise InputError(f"{where}: {value!r} fits none of {', '.join(getattr(o, '__name__', str(o)) for o in options)}")
 
 
-def _scalar(kind: Any, value: Any, where: str) -> Any:
+def _scalar(kind: Any, value: object, where: str) -> Any:
     if kind is type(None) and value is None:
         return None
     if kind is Path and isinstance(value, str):
@@ -89,8 +98,8 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
     raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}, got {value!r}")
 
 
-def dump_yaml(config: Any) -> str:
-    """The config, or plain values that stand for one, as YAML text, schema number first."""
+def dump_yaml(config: object) -> str:
+    """A config dataclass, or a map of its plain values, as YAML text that begins with the schema number."""
     import yaml
 
     plain = config if isinstance(config, dict) else to_plain(config)
@@ -98,15 +107,20 @@ def dump_yaml(config: Any) -> str:
 
 
 def load_yaml(path: Path, kind: type[T]) -> T:
-    """A config from a file that dump_yaml wrote or a person did; keys that are absent keep their defaults.
+    """A config from a YAML file; absent keys have their defaults.
 
     Raises:
-        InputError: the file is missing, no YAML, of another schema, or has an unknown key.
+        InputError: the file is missing, no YAML, of another schema, or has an unknown key or a wrong value.
     """
     return from_plain(kind, read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """The map in a YAML file, without its schema number.
+
+    Raises:
+        InputError: the file is missing, no YAML, or of another schema.
+    """
     import yaml
 
     if not path.is_file():
@@ -121,30 +135,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_over_preset(config: type[T], data: dict[str, Any], where: str) -> T:
-    """A config from plain values; absent keys are those of the `preset` that the values name, if the config has any.
+    """A config from plain values; absent keys are taken from the preset that the key `preset` names, if there is one.
 
     Raises:
-        InputError: an unknown preset or key, or a value of another type, with its place.
+        InputError: an unknown preset or key, or a value of another type; the message begins with `where`.
     """
     presets = getattr(config, "of_preset", None)
     base = presets(data["preset"]) if presets and "preset" in data else None
     return from_plain(config, data, where, base)
 
 
-def default_from(config: type, argv: list[str]) -> Any:
-    """The defaults for the command line: the preset, and over it what the file of --config says; else nothing.
+def default_from(config: type[T], argv: list[str]) -> T | None:
+    """Values of the flags that are not given: those of the preset, replaced by those in the file of --config.
 
-    --preset wins over the `preset` of the file.
+    --preset wins over the `preset` of the file. None, for the defaults of the dataclass, where neither is given.
     """
-    import tyro
-
-    file = _value_of("--config", argv) if "config" in {f.name for f in dataclasses.fields(config)} else None
+    file = _value_of("--config", argv) if "config" in _field_names(config) else None
     named = _value_of("--preset", argv) if hasattr(config, "of_preset") else None
     data = (read_yaml(Path(file)) if file is not None else {}) | ({"preset": named} if named else {})
-    return read_over_preset(config, data, file or "--preset") if data else tyro.MISSING_NONPROP
+    return read_over_preset(config, data, file or "--preset") if data else None
 
 
 def _value_of(flag: str, argv: list[str]) -> str | None:
+    """What follows the flag, as `--flag value` or `--flag=value`."""
     for word, following in pairwise([*argv, ""]):
         name, _, inline = word.partition("=")
         if name == flag:

@@ -1,6 +1,6 @@
-"""What a person sees while it works, on stderr as stdout is for --json: messages, and a bar on a terminal.
+"""Messages and progress bars on stderr (stdout is for --json), and the log file of a run.
 
-Messages are those of the logger `gs_reg`, so that the library's own warnings take the same way, also into log.txt.
+All messages go through the logger `gs_reg`, which the library uses for its warnings: they are shown and stored alike.
 """
 
 from __future__ import annotations
@@ -16,51 +16,52 @@ from typing import Protocol
 
 log = logging.getLogger("gs_reg")
 
-SECONDS_A_LINE = 10
+LOG_INTERVAL_SECONDS = 10
+"""Between two lines of progress where stderr is no terminal."""
 
 
 def say(text: str) -> None:
-    """A line for the person."""
+    """Shows one line to the user, at level INFO: on stderr unless -q is given, and in log.txt of the run."""
     log.info(text)
 
 
-class _Screen(logging.Handler):
-    """Looks stderr up at each message: a live bar replaces it, and tests do."""
+class _ConsoleHandler(logging.Handler):
+    """Writes to what sys.stderr is at that moment: a live progress bar replaces it, and so does pytest."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"{mark}{record.getMessage()}", file=sys.stderr, flush=True)
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(f"{prefix}{record.getMessage()}", file=sys.stderr, flush=True)
 
 
-class _File(logging.FileHandler):
+class _LogFileHandler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """Silent: on a full disk the file that matters says so by itself."""
+        """Says nothing: where the disk is full, writing the results fails too, with an error that names the file."""
 
 
 @contextmanager
-def talking(level: int) -> Iterator[None]:
-    """Shows messages from this level on, and keeps all from INFO on for a run that has no folder yet."""
-    kept = MemoryHandler(capacity=1 << 30, flushLevel=logging.CRITICAL + 1)
-    screen, before = _Screen(level), log.level
+def console_logging(level: int) -> Iterator[None]:
+    """Shows messages of this level and above, and keeps those of INFO and above for a log file that is opened later."""
+    console, level_before = _ConsoleHandler(level), log.level
+    buffer = MemoryHandler(capacity=1 << 30, flushLevel=logging.CRITICAL + 1)  # never flushed by itself
     log.setLevel(min(level, logging.INFO))
-    log.addHandler(screen)
-    log.addHandler(kept)
+    log.addHandler(console)
+    log.addHandler(buffer)
     try:
         yield
     finally:
-        log.removeHandler(screen)
-        log.removeHandler(kept)
-        log.setLevel(before)
+        log.removeHandler(console)
+        log.removeHandler(buffer)
+        log.setLevel(level_before)
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Messages also go to the end of a file, first those that this command has said so far."""
-    file = _File(path, encoding="utf-8")
+    """Appends messages to a file too, beginning with those that this command has shown so far."""
+    file = _LogFileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for kept in log.handlers:
-        if isinstance(kept, MemoryHandler):
-            for record in kept.buffer:
+    for handler in log.handlers:
+        if isinstance(handler, MemoryHandler):
+            for record in handler.buffer:
                 file.handle(record)
     log.addHandler(file)
     try:
@@ -70,24 +71,28 @@ def logged_to(path: Path) -> Iterator[None]:
         file.close()
 
 
-def _talks() -> bool:
-    return any(isinstance(handler, _Screen) and handler.level <= logging.INFO for handler in log.handlers)
+def _live_bars() -> bool:
+    """Whether stderr is a terminal and messages of level INFO are shown on it."""
+    shown = any(isinstance(handler, _ConsoleHandler) and handler.level <= logging.INFO for handler in log.handlers)
+    return shown and sys.stderr.isatty()
 
 
-class Report(Protocol):
+class StepCallback(Protocol):
+    """Called after every training step."""
+
     def __call__(self, done: int, loss: float, psnr: float, gaussians: int, milliseconds: float) -> None: ...
 
 
 @contextmanager
-def training_bar(steps: int, first: int) -> Iterator[Report]:
-    """Loss, PSNR of the last view, Gaussians, ms a step and time left."""
-    if _talks() and sys.stderr.isatty():
+def training_bar(steps: int, first: int) -> Iterator[StepCallback]:
+    """Shows loss, PSNR of the last view, number of Gaussians, ms a step and the time left, from step `first` on."""
+    if _live_bars():
         yield from _rich_bar(steps, first)
     else:
-        yield _LineReport(steps)
+        yield _StepLogger(steps)
 
 
-def _rich_bar(steps: int, first: int) -> Iterator[Report]:
+def _rich_bar(steps: int, first: int) -> Iterator[StepCallback]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -117,14 +122,14 @@ def _rich_bar(steps: int, first: int) -> Iterator[Report]:
         yield report
 
 
-class _LineReport:
-    """A line every ten seconds, for logs and pipes."""
+class _StepLogger:
+    """A message every LOG_INTERVAL_SECONDS, where stderr is a file or a pipe."""
 
     def __init__(self, steps: int):
         self.steps, self.last = steps, time.monotonic()
 
     def __call__(self, done: int, loss: float, psnr: float, gaussians: int, milliseconds: float) -> None:
-        if time.monotonic() - self.last < SECONDS_A_LINE and done < self.steps:
+        if time.monotonic() - self.last < LOG_INTERVAL_SECONDS and done < self.steps:
             return
         self.last = time.monotonic()
         left = (self.steps - done) * milliseconds / 1000
@@ -136,8 +141,11 @@ class _LineReport:
 
 @contextmanager
 def stage_bar(title: str) -> Iterator[Callable[[str, float], None]]:
-    """A bar for work that reports its stage and the share done; nothing where stderr is no terminal."""
-    if not (_talks() and sys.stderr.isatty()):
+    """A bar for work that reports the name of its stage and the share done, from 0 to 1.
+
+    Where stderr is no terminal, these become messages of level DEBUG.
+    """
+    if not _live_bars():
         yield lambda stage, share: log.debug("%s: %s, %.0f%%", title, stage, 100 * share)
         return
     from rich.console import Console

@@ -10,7 +10,8 @@ import torch
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.align import FEWEST_MATCHES, align, common_scale, relative_disparity
 from gs_reg.data_tools.depth.layers import depth_layers
-from gs_reg.data_tools.flow_pairs import DepthFlow, Flow, RayMatches, flow_pairs, ray_matches
+from gs_reg.data_tools.depth.ray_matches import RayMatches, ray_matches
+from gs_reg.data_tools.flow.pairs import DepthFlow, Flow, flow_pairs
 from gs_reg.errors import InputError
 from gs_reg.models.coherent import Coherent
 from gs_reg.models.pixel_aligned import PixelAlignedConfig

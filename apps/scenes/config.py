@@ -63,7 +63,8 @@ class Config:
     @classmethod
     def of_preset(cls, name: str) -> Config:
         """The config with the values of a preset; raises InputError for an unknown name."""
-        if name not in presets.PRESETS:
-            raise InputError(f"preset: expected one of {', '.join(presets.PRESETS)}, got {name!r}")
-        values = presets.PRESETS[name]
-        return cls(preset=name, **{f.name: getattr(values, f.name) for f in fields(values)})
+        known = {other: other for other in presets.PRESETS}
+        if name not in known:
+            raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")
+        values = presets.PRESETS[known[name]]
+        return cls(preset=known[name], **{f.name: getattr(values, f.name) for f in fields(values)})

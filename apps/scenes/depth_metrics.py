@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.data_tools.dataset import Dataset
-from gs_reg.data_tools.readers import stereo
+from gs_reg.data_tools.readers import middlebury_stereo as stereo
 from gs_reg.errors import InputError
 from gs_reg.geometry import similarity_scale
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gs_reg import metrics
 from gs_reg.data_tools.dataset import load_views, read_dataset
-from gs_reg.data_tools.visibility import seen_mask
+from gs_reg.data_tools.flow.visibility import seen_mask
 from gs_reg.errors import InputError
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Splats, Views
@@ -91,7 +91,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "gaussians": len(splats),
         "seed": timing["seed"],
         "lpips": reason,
-        "visible": "pixels that dense flow matches in a training photo (data_tools/visibility.py)",
+        "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
     }
 
@@ -159,7 +159,7 @@ def finite_or_none(value: Tensor) -> float | None:
 def mean_metrics(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Means over views; None where no view has the value."""
     keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
-    columns = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
+    columns = {key: [value for row in rows if (value := row.get(key)) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
 

@@ -93,5 +93,12 @@ CI = Preset(
 )
 """A test of the whole pipeline, within a minute on any machine."""
 
-PRESETS = {"best": BEST, "rays": RAYS, "paper": PAPER, "paper-short": PAPER_SHORT, "plain": PLAIN, "ci": CI}
 Name = Literal["best", "rays", "paper", "paper-short", "plain", "ci"]
+PRESETS: dict[Name, Preset] = {
+    "best": BEST,
+    "rays": RAYS,
+    "paper": PAPER,
+    "paper-short": PAPER_SHORT,
+    "plain": PLAIN,
+    "ci": CI,
+}

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.data_tools.masks import MaskMode
+from gs_reg.data_tools.photos.masks import MaskMode
 from gs_reg.dropout import Dropout
 from gs_reg.fit import shuffled
 from gs_reg.render import RenderConfig

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gs_reg.data_tools.masks import MaskMode
+from gs_reg.data_tools.photos.masks import MaskMode
 from gs_reg.densify import DensifyConfig, density_control
 from gs_reg.dropout import Dropout
 from gs_reg.errors import InputError

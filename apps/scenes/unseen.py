@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gs_reg.data_tools.visibility import seeing_views
+from gs_reg.data_tools.depth.visibility import seeing_views
 from gs_reg.init.fill import HOLE
 from gs_reg.io import checkpoint
 from gs_reg.io.atomic import atomic_path

@@ -1,1 +1,1 @@
-"""What this machine can do."""
+"""Commands about the installation: doctor and version."""

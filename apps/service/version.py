@@ -1,4 +1,4 @@
-"""`gs-reg version`."""
+"""`gs-reg version`: versions of gs-reg and of what it runs on."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
 // Exact k nearest neighbours: a balanced k-d tree with leaves of at most 16 points and the box of the points in each
-// node. A query scans its own leaf, then climbs to the root and looks into every branch beside its path whose box is
-// not farther than the worst neighbour so far. The distance of a box is computed like that of a point and rounding is
-// monotonic, so no branch is dropped that a brute-force search would have used. Equal distances go to the lower index;
-// a branch knows its lowest one, or every query among coincident points would look at all of them.
+// node. A point scans its own leaf, then climbs to the root and looks into every branch beside its path whose box is
+// not farther than the worst neighbour so far; a query of its own starts at the root, nearer branches first. The
+// distance of a box is computed like that of a point and rounding is monotonic, so no branch is dropped that a
+// brute-force search would have used. Equal distances go to the lower index; a branch knows its lowest one, or every
+// query among coincident points would look at all of them.
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "api.h"
@@ -13,6 +15,8 @@
 
 namespace gsr {
 namespace {
+
+constexpr int64_t kQueries = 64;  // that a thread takes at once
 
 // The nodes of level l are 2^l .. 2^(l+1) - 1, node 1 is the root; node 2^l + p holds points [N p / 2^l, N (p+1) /
 // 2^l).
@@ -43,6 +47,12 @@ class Tree {
   void visit(const T* q, int64_t own_leaf, Scan scan, Useful useful) const {
     scan(own_leaf);
     for (int64_t node = leaves() + own_leaf; node > 1; node >>= 1) descend(q, node ^ 1, scan, useful);
+  }
+
+  // The same from the root on.
+  template <class Scan, class Useful>
+  void visit_all(const T* q, Scan scan, Useful useful) const {
+    descend(q, 1, scan, useful);
   }
 
   // Squared distances of the points of a leaf; behind its end they mean nothing.
@@ -98,52 +108,52 @@ class Tree {
   std::vector<T> axes_[3];
 };
 
-// The best so far in ascending order of (distance, index).
+// The k nearest of a query, into its row of the outputs. `own` is its place in the tree, so that it does not find
+// itself, or -1; `visit(scan, useful)` walks through the tree.
+template <class T, class Visit>
+void search(const gsr_neighbors& args, const Tree<T>& tree, const T* query, int64_t own, int64_t row, Visit visit) {
+  Nearest<T> best(static_cast<int>(args.k));
+  const auto scan = [&](int64_t leaf) {
+    T distances[kLeaf];
+    tree.distances(query, leaf, distances);
+    const int64_t begin = tree.begin(leaf), end = tree.begin(leaf + 1);
+    for (int64_t j = begin; j < end; ++j)
+      if (distances[j - begin] <= best.distance[best.k - 1] && j != own)
+        best.offer(distances[j - begin], tree.point(j).id);
+  };
+  visit(scan, [&](T distance, int32_t id) { return best.takes(distance, id); });
+  std::copy(best.id, best.id + args.k, args.neighbors + row * args.k);
+  std::copy(best.distance, best.distance + args.k, static_cast<T*>(args.distances) + row * args.k);
+}
+
+// Of all points; leaf by leaf, as neighbours look into the same branches.
 template <class T>
-struct Nearest {
-  int64_t k;
-  T distance[kMostNeighbors];
-  int32_t id[kMostNeighbors];
+void nearest_of_points(const gsr_neighbors& args, const Tree<T>& tree) {
+  parallel_for(args.threads, tree.leaves(), [&](int64_t leaf, int) {
+    for (int64_t i = tree.begin(leaf); i < tree.begin(leaf + 1); ++i) {
+      const Point<T>& point = tree.point(i);
+      search(args, tree, point.p, i, point.id,
+             [&](auto scan, auto useful) { tree.visit(point.p, leaf, scan, useful); });
+    }
+  });
+}
 
-  explicit Nearest(int64_t k) : k(k) {
-    std::fill(distance, distance + k, std::numeric_limits<T>::infinity());
-    std::fill(id, id + k, INT32_MAX);
-  }
-
-  static bool before(T d, int32_t i, T other, int32_t other_id) { return d < other || (d == other && i < other_id); }
-
-  bool takes(T d, int32_t i) const { return before(d, i, distance[k - 1], id[k - 1]); }
-
-  void offer(T d, int32_t i) {
-    if (!takes(d, i)) return;
-    int64_t at = k - 1;
-    for (; at > 0 && before(d, i, distance[at - 1], id[at - 1]); --at)
-      distance[at] = distance[at - 1], id[at] = id[at - 1];
-    distance[at] = d, id[at] = i;
-  }
-};
+template <class T>
+void nearest_of_queries(const gsr_neighbors& args, const Tree<T>& tree) {
+  parallel_for(args.threads, (args.M + kQueries - 1) / kQueries, [&](int64_t chunk, int) {
+    for (int64_t m = chunk * kQueries; m < std::min(args.M, (chunk + 1) * kQueries); ++m) {
+      const T* query = static_cast<const T*>(args.queries) + 3 * m;
+      search(args, tree, query, -1, m, [&](auto scan, auto useful) { tree.visit_all(query, scan, useful); });
+    }
+  });
+}
 
 template <class T>
 void nearest(const gsr_neighbors& args) {
-  if (args.N == 0 || args.k == 0) return;
+  if (args.M == 0 || args.k == 0) return;
+  if (args.k > kMaxNeighbors) throw std::length_error("at most 64 neighbours");
   const Tree<T> tree(static_cast<const T*>(args.points), args.N, args.threads);
-  parallel_for(args.threads, tree.leaves(), [&](int64_t own, int) {
-    for (int64_t i = tree.begin(own); i < tree.begin(own + 1); ++i) {
-      const Point<T>& query = tree.point(i);
-      Nearest<T> best(args.k);
-      const auto scan = [&](int64_t leaf) {
-        T distances[kLeaf];
-        tree.distances(query.p, leaf, distances);
-        const int64_t begin = tree.begin(leaf), end = tree.begin(leaf + 1);
-        for (int64_t j = begin; j < end; ++j)
-          if (distances[j - begin] <= best.distance[args.k - 1] && j != i)
-            best.offer(distances[j - begin], tree.point(j).id);
-      };
-      tree.visit(query.p, own, scan, [&](T distance, int32_t id) { return best.takes(distance, id); });
-      std::copy(best.id, best.id + args.k, args.neighbors + query.id * args.k);
-      std::copy(best.distance, best.distance + args.k, static_cast<T*>(args.distances) + query.id * args.k);
-    }
-  });
+  args.queries ? nearest_of_queries(args, tree) : nearest_of_points(args, tree);
 }
 
 }  // namespace

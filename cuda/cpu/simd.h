@@ -55,7 +55,12 @@ struct Vec {
   GSR_INLINE Vec(Raw raw) : v(raw) {}
   GSR_INLINE Vec(T s) : v(s - Raw{}) {}
   static GSR_INLINE Vec load(const T* p) { return *reinterpret_cast<const Raw*>(p); }  // aligned
-  GSR_INLINE void store(T* p) const { *reinterpret_cast<Raw*>(p) = v; }                // aligned
+  static GSR_INLINE Vec load_anywhere(const T* p) {
+    Raw raw;
+    __builtin_memcpy(&raw, p, sizeof raw);
+    return raw;
+  }
+  GSR_INLINE void store(T* p) const { *reinterpret_cast<Raw*>(p) = v; }  // aligned
   GSR_INLINE void store_anywhere(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
 
   // in the class, so that numbers turn into registers on either side

@@ -1,8 +1,8 @@
 // Exact k nearest neighbours. Points are sorted along a Morton curve and cut into leaves of at most 16; above the
 // leaves stands a binary tree of their boxes, whose places follow from arithmetic alone. A thread takes a point, scans
 // its own leaf, then climbs to the root and looks into every branch beside its path whose box is not farther than the
-// worst neighbour so far, as the CPU does. The distance of a box is computed like that of a point and rounding is
-// monotonic, so no neighbour is missed; equal distances go to the lower index.
+// worst neighbour so far, as the CPU does; a query of its own starts at the root. The distance of a box is computed
+// like that of a point and rounding is monotonic, so no neighbour is missed; equal distances go to the lower index.
 #include "gsr/nearest.h"
 #include "reduce.h"
 #include "sort.h"
@@ -112,29 +112,6 @@ boxes_kernel(Tree<T> tree, int level) {
   tree.boxes[node] = box;
 }
 
-// The best so far in ascending order of (distance, index).
-template <class T>
-struct Nearest {
-  int k;
-  T distance[kMostNeighbors];
-  int32_t id[kMostNeighbors];
-
-  GSR_DEVICE explicit Nearest(int k) : k(k) {
-    for (int i = 0; i < k; ++i) distance[i] = T(INFINITY), id[i] = INT32_MAX;
-  }
-  GSR_DEVICE static bool before(T d, int32_t i, T other, int32_t other_id) {
-    return d < other || (d == other && i < other_id);
-  }
-  GSR_DEVICE bool takes(T d, int32_t i) const { return before(d, i, distance[k - 1], id[k - 1]); }
-  GSR_DEVICE void offer(T d, int32_t i) {
-    if (!takes(d, i)) return;
-    int at = k - 1;
-    for (; at > 0 && before(d, i, distance[at - 1], id[at - 1]); --at)
-      distance[at] = distance[at - 1], id[at] = id[at - 1];
-    distance[at] = d, id[at] = i;
-  }
-};
-
 template <class T>
 GSR_DEVICE void scan(const Tree<T>& tree, const Point<T>& query, int32_t leaf, Nearest<T>& best) {
   for (int32_t j = tree.begin(leaf); j < tree.begin(leaf + 1); ++j) {
@@ -161,6 +138,14 @@ GSR_DEVICE void descend(const Tree<T>& tree, const Point<T>& query, int32_t root
 }
 
 template <class T>
+GSR_DEVICE void write(const gsr_neighbors& a, int64_t row, const Nearest<T>& best) {
+  for (int j = 0; j < best.k; ++j) {
+    a.neighbors[row * a.k + j] = best.id[j];
+    output<T>(a.distances)[row * a.k + j] = best.distance[j];
+  }
+}
+
+template <class T>
 GSR_KERNEL(kThreads, 4)  // or ptxas would spill for the sake of more blocks
 nearest_kernel(gsr_neighbors a, Tree<T> tree) {
   const int64_t i = block_index() * kThreads + thread_index();
@@ -170,16 +155,25 @@ nearest_kernel(gsr_neighbors a, Tree<T> tree) {
   Nearest<T> best(static_cast<int>(a.k));
   scan(tree, query, own, best);
   for (int32_t node = tree.leaves() + own; node > 1; node >>= 1) descend(tree, query, node ^ 1, best);
-  for (int j = 0; j < best.k; ++j) {
-    a.neighbors[query.id * a.k + j] = best.id[j];
-    output<T>(a.distances)[query.id * a.k + j] = best.distance[j];
-  }
+  write(a, query.id, best);
+}
+
+template <class T>
+GSR_KERNEL(kThreads, 4)
+nearest_of_queries_kernel(gsr_neighbors a, Tree<T> tree) {
+  const int64_t m = block_index() * kThreads + thread_index();
+  if (m >= a.M) return;
+  const T* at = input<T>(a.queries) + 3 * m;
+  const Point<T> query = {{at[0], at[1], at[2]}, -1};  // no point's index: it may find all
+  Nearest<T> best(static_cast<int>(a.k));
+  descend(tree, query, 1, best);
+  write(a, m, best);
 }
 
 template <class T>
 void nearest(const gsr_neighbors& a) {
-  if (a.N == 0 || a.k == 0) return;
-  if (a.N >= 1 << 30 || a.k > kMostNeighbors) throw std::length_error("at most 2^30 points and 32 neighbours");
+  if (a.M == 0 || a.k == 0) return;
+  if (a.N >= 1 << 30 || a.k > kMaxNeighbors) throw std::length_error("at most 2^30 points and 64 neighbours");
   const int64_t blocks = blocks_for(a.N, kThreads);
   const T* points = input<T>(a.points);
   T *rows = scratch<T>(6 * blocks), *bounds = scratch<T>(6);
@@ -195,7 +189,10 @@ void nearest(const gsr_neighbors& a) {
   launch(order_kernel<T>, blocks, kThreads, stream(), points, tree, static_cast<const uint32_t*>(order.values));
   for (int level = tree.levels; level >= 0; --level)
     launch(boxes_kernel<T>, blocks_for(int64_t(1) << level, kThreads), kThreads, stream(), tree, level);
-  launch(nearest_kernel<T>, blocks, kThreads, stream(), a, tree);
+  if (a.queries)
+    launch(nearest_of_queries_kernel<T>, blocks_for(a.M, kThreads), kThreads, stream(), a, tree);
+  else
+    launch(nearest_kernel<T>, blocks, kThreads, stream(), a, tree);
 }
 
 }  // namespace

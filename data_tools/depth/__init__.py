@@ -1,6 +1,6 @@
-"""Depth of every pixel of posed photos. Networks for depth or flow come later through the same interface."""
+"""Depth of every pixel of posed photos: `mvs` measures it, `sources` chooses where it comes from."""
 
-from .estimate import estimate_depths
+from .mvs.estimate import estimate_depths
 from .types import DepthConfig, DepthMap
 
 __all__ = ["DepthConfig", "DepthMap", "estimate_depths"]

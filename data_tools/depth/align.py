@@ -16,18 +16,19 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Views
 
-from ..flow_pairs import RayMatches
 from .fill import fill_inverse_depth
+from .ray_matches import RayMatches
 from .types import DepthMap
 
 FEWEST_MATCHES = 20
 L1_ROUNDS, TUKEY_ROUNDS = 30, 20
+"""Iteratively re-weighted least squares: least absolute errors first, as Tukey's weights need a start near the end."""
 TUKEY = 4.685
 """Residuals beyond this many standard deviations count nothing."""
 SMALLEST_SD = 0.1
 """Pixels; matches that agree better are not told apart."""
 MATCH_SD = 0.5
-"""Pixels by which a believed match errs."""
+"""Standard deviation of an inlying match, pixels."""
 LEAST_SHARE = 1e-2
 """Inverse depths are kept above this share of their median."""
 
@@ -59,6 +60,7 @@ def fit_disparity(disparity: Float[Tensor, "H W"], matches: RayMatches, name: st
     rows, target = pixels[:, None] * torch.stack([d, torch.ones_like(d)], -1), pixels * w
     weights = torch.ones_like(d)
     for number in range(L1_ROUNDS + TUKEY_ROUNDS):
+        # gelsd, as the normal matrix is singular where the disparity is constant
         normal = rows.T @ (weights[:, None] * rows)
         solution = torch.linalg.lstsq(normal, rows.T @ (weights * target), driver="gelsd").solution
         error = (rows @ solution - target).abs()
@@ -80,18 +82,18 @@ def align(
     affine = fit_disparity(disparity, matches, view.names[0])
     prior = affine(disparity.double())
     error = matches.pixels * (matches.inverse_depth - prior[..., None])
-    believed = matches.pixels * (error.abs() < TUKEY * affine.sd)
-    information = believed.double().square().sum(-1)
+    inliers = matches.pixels * (error.abs() < TUKEY * affine.sd)
+    information = inliers.double().square().sum(-1)
     known = information > 0
     sd = torch.where(known, MATCH_SD / information.sqrt(), torch.inf)
     w = prior
     if smooth is not None:
-        mean = (believed.double().square() * matches.inverse_depth).sum(-1) / information.clamp_min(1e-300)
+        mean = (inliers.double().square() * matches.inverse_depth).sum(-1) / information.clamp_min(1e-300)
         w = fill_inverse_depth(mean, sd, view.photos[0], smooth, prior=prior, start=prior)
     w = w.clamp_min(LEAST_SHARE * float(w.median()))
     unknown = float(w.max() - w.min()) / 2
-    kind = view.photos.dtype
-    return DepthMap((1 / w).to(kind), sd.nan_to_num(posinf=unknown).to(kind), known, (believed > 0).sum(-1)), affine
+    dtype = view.photos.dtype
+    return DepthMap((1 / w).to(dtype), sd.nan_to_num(posinf=unknown).to(dtype), known, (inliers > 0).sum(-1)), affine
 
 
 def relative_disparity(depth: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:

@@ -19,8 +19,9 @@ from gs_reg.errors import InputError, MissingPart
 STRIDES = 1, 2, 8, 32
 """Of the four levels."""
 NMS_RADIUS, TEMPERATURE = 2, 0.1
+"""Of non-maximum suppression, pixels, and of the soft maximum that places a peak between pixels."""
 OFFSET_SHARE = 4
-"""Predicted offsets are at most this fraction of the longer side."""
+"""Predicted offsets are at most the longer side divided by this."""
 
 
 class Aliked:
@@ -60,13 +61,13 @@ class Aliked:
         return torch.cat(parts, 1)
 
     def _block(self, x: Tensor, name: str) -> Tensor:
-        y = F.selu(self._normed(self._conv(x, f"{name}.conv1"), f"{name}.bn1"))
-        y = self._normed(self._conv(y, f"{name}.conv2"), f"{name}.bn2")
+        y = F.selu(self._batch_norm(self._conv(x, f"{name}.conv1"), f"{name}.bn1"))
+        y = self._batch_norm(self._conv(y, f"{name}.conv2"), f"{name}.bn2")
         if f"{name}.downsample.weight" in self._w:
             y = y + F.conv2d(x, self._w[f"{name}.downsample.weight"], self._w[f"{name}.downsample.bias"])
         return F.selu(y)
 
-    def _normed(self, x: Tensor, name: str) -> Tensor:
+    def _batch_norm(self, x: Tensor, name: str) -> Tensor:
         mean, var, weight, bias = (
             self._w[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
         )
@@ -83,6 +84,7 @@ class Aliked:
         taps = []
         for k in range(9):
             shift = grid.new_tensor([k % 3 - 1, k // 3 - 1])
+            # torchvision's layout of deformable convolutions: offsets of tap k are channels 2 k (y) and 2 k + 1 (x)
             taps.append(_sampled(x, grid + shift + offset[0, [2 * k + 1, 2 * k]].movedim(0, -1)))
         return torch.einsum("kchw,ock->ohw", torch.stack(taps), weight.flatten(2))[None]
 
@@ -121,6 +123,7 @@ def _peaks(scores: Float[Tensor, "H W"], most: int) -> Tensor:
     """Pixel numbers of the highest local maxima."""
     around = F.max_pool2d(scores[None], 2 * NMS_RADIUS + 1, 1, NMS_RADIUS)[0]
     peak = torch.where(scores == around, scores, 0.0)
+    # at the border the window is not whole
     peak[:NMS_RADIUS], peak[-NMS_RADIUS:], peak[:, :NMS_RADIUS], peak[:, -NMS_RADIUS:] = 0, 0, 0, 0
     value, index = peak.flatten().topk(min(most, peak.numel()))
     return index[value > 0]

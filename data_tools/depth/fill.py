@@ -1,14 +1,18 @@
-"""Smooth completion of inverse depth: measured pixels pull by their certainty, neighbours by likeness of colour."""
+"""Edge-aware completion of inverse depth: a weighted least-squares problem on the pixel grid.
+
+The data term weighs measured pixels by their variance, the smoothness term neighbours by the likeness of their colours.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 EDGE = 0.05
-"""RGB distance (of images in [0, 1]) at which neighbours are 1/e as strongly tied."""
+"""RGB distance (of images in [0, 1]) at which the smoothness weight of neighbours is 1/e."""
 
 
 def fill_inverse_depth(
@@ -25,7 +29,7 @@ def fill_inverse_depth(
 
     k = 1/sd^2 relative to its median over measured pixels; sd infinite = not measured. e = exp(-|I_p - I_q| / 0.05).
     m is `prior`, an inverse depth of right shape (from a network), 0 without. `start` is a first guess. `cut` marks
-    pairs (left-right, up-down) that lie on two surfaces and are not tied.
+    pairs of neighbours (left-right, up-down) that lie on two surfaces: their weight is all but 0.
     """
     known = torch.isfinite(sd)
     if not known.any():
@@ -33,13 +37,19 @@ def fill_inverse_depth(
     m = torch.zeros_like(w, dtype=torch.float64) if prior is None else prior.double()
     target = torch.where(known, w.double(), 0.0) - torch.where(known, m, 0.0)
     k = torch.where(known, (sd[known].double().median() / sd.double()).square(), 0.0)
-    tie_x, tie_y = (smooth * tie for tie in _ties(image.double(), cut))
+    weight_x, weight_y = (smooth * e for e in _smoothness_weights(image.double(), cut))
     x = (_spread(target, known) if start is None else start.double() - m).clone()
-    diagonal = k + F.pad(tie_x, (1, 0)) + F.pad(tie_x, (0, 1)) + F.pad(tie_y, (0, 0, 1, 0)) + F.pad(tie_y, (0, 0, 0, 1))
+    diagonal = (
+        k
+        + F.pad(weight_x, (1, 0))
+        + F.pad(weight_x, (0, 1))
+        + F.pad(weight_y, (0, 0, 1, 0))
+        + F.pad(weight_y, (0, 0, 0, 1))
+    )
     diagonal = diagonal.clamp_min(1e-12)
 
     def apply(v: Tensor) -> Tensor:
-        across, down = tie_x * (v[:, 1:] - v[:, :-1]), tie_y * (v[1:] - v[:-1])
+        across, down = weight_x * (v[:, 1:] - v[:, :-1]), weight_y * (v[1:] - v[:-1])
         out = k * v
         out[:, 1:] += across
         out[:, :-1] -= across
@@ -47,6 +57,7 @@ def fill_inverse_depth(
         out[:-1] -= down
         return out
 
+    # conjugate gradients with the diagonal as preconditioner: the variances span many orders of magnitude
     residual = k * target - apply(x)
     step = residual / diagonal
     energy = (residual * step).sum()
@@ -64,20 +75,21 @@ def fill_inverse_depth(
     return (x + m).to(w.dtype)
 
 
-def _ties(
+def _smoothness_weights(
     image: Float[Tensor, "H W 3"], cut: tuple[Bool[Tensor, "H V"], Bool[Tensor, "U W"]] | None
 ) -> tuple[Float[Tensor, "H V"], Float[Tensor, "U W"]]:
     # The floor keeps an island without a measured pixel from being singular.
-    tie_x = torch.exp(-(image[:, 1:] - image[:, :-1]).norm(dim=-1) / EDGE).clamp_min(1e-5)
-    tie_y = torch.exp(-(image[1:] - image[:-1]).norm(dim=-1) / EDGE).clamp_min(1e-5)
+    weight_x = torch.exp(-(image[:, 1:] - image[:, :-1]).norm(dim=-1) / EDGE).clamp_min(1e-5)
+    weight_y = torch.exp(-(image[1:] - image[:-1]).norm(dim=-1) / EDGE).clamp_min(1e-5)
     if cut is not None:
-        tie_x, tie_y = tie_x.masked_fill(cut[0], 1e-5), tie_y.masked_fill(cut[1], 1e-5)
-    return tie_x, tie_y
+        weight_x, weight_y = weight_x.masked_fill(cut[0], 1e-5), weight_y.masked_fill(cut[1], 1e-5)
+    return weight_x, weight_y
 
 
 def _spread(values: Float[Tensor, "H W"], known: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     """Every pixel takes the value of the nearest known one."""
     from scipy.ndimage import distance_transform_edt
 
-    y, x = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
-    return values[torch.from_numpy(y).long(), torch.from_numpy(x).long()]
+    indices = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
+    y, x = torch.from_numpy(np.asarray(indices)).long()
+    return values[y, x]

@@ -25,7 +25,7 @@ def depth_layers(inverse_depth: Float[Tensor, "H W"], count: int = 5) -> UInt8[T
     if not torch.isfinite(inverse_depth).all():
         raise ValueError("depth_layers: expected finite inverse depths for every pixel")
     values = inverse_depth.double().flatten().sort().values
-    sample = values[:: max(1, -(-len(values) // SAMPLES))].numpy()
+    sample = values[:: max(1, -(-len(values) // SAMPLES))].numpy()  # quantiles at even distances
     if len(sample) == 1 or count == 1:
         return torch.zeros(inverse_depth.shape, dtype=torch.uint8)
     groups = fcluster(linkage(sample[:, None], "ward"), count, "maxclust")

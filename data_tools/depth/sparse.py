@@ -1,4 +1,4 @@
-"""Sparse matches of posed photos: which views see the same surface, and between which inverse depths it lies."""
+"""Sparse points of posed photos, from matched keypoints: which views overlap, and in which range of depth."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def _keypoints(view: Views) -> _Keypoints:
     mask = None
     if view.masks is not None:
         mask = cv2.resize(view.masks[0].numpy().astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    found, descriptors = cv2.SIFT_create(nfeatures=MOST, contrastThreshold=0.003).detectAndCompute(small, mask)
+    found, descriptors = cv2.SIFT.create(nfeatures=MOST, contrastThreshold=0.003).detectAndCompute(small, mask)
     if descriptors is None:
         return _Keypoints(torch.zeros(0, 2), torch.zeros(0, 128), SIFT_RATIO)
-    # Key points count pixel centres from 0; ours lie at +0.5.
+    # OpenCV counts pixel centres from 0; ours lie at +0.5.
     xy = (torch.tensor([k.pt for k in found]) + 0.5) * torch.tensor(
         [grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0]]
     )
@@ -121,7 +121,7 @@ def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints)
     none = torch.zeros(0, 3, dtype=torch.float64)
     if len(a.xy) < 2 or len(b.xy) < 2:
         return none
-    similarity = a.descriptors @ b.descriptors.T
+    similarity = a.descriptors @ b.descriptors.T  # of unit vectors: |a - b|^2 = 2 - 2 a.b
     best, index = similarity.topk(2, dim=1)
     distance = (2 - 2 * best).clamp_min(0).sqrt()
     mutual = similarity.argmax(0)[index[:, 0]] == torch.arange(len(a.xy))
@@ -172,7 +172,7 @@ def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: i
 
 
 def _turn(camera: Cameras, other: Cameras) -> float:
-    """Angle between the two directions of view, radians."""
+    """Angle between the two optical axes, radians."""
     cosine = camera.viewmats[0, 2, :3].double() @ other.viewmats[0, 2, :3].double()
     return float(torch.acos(cosine.clamp(-1, 1)))
 

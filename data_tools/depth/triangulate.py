@@ -1,4 +1,4 @@
-"""Inverse depth along a pixel's ray from its matches in other views, with its standard deviation.
+"""Triangulation of a pixel from its matches in other views: inverse depth along its ray, with a standard deviation.
 
 A match q of pixel p in view j obeys q ~ A + b w, with A = K_j R_ji r(p), b = K_j t_ji and w = 1/z: linear in w and
 valid to infinity.
@@ -20,6 +20,8 @@ HUBER = 1.0
 
 @dataclass(frozen=True)
 class Triangulation:
+    """Inverse depths w = 1/z of pixels, with what tells how far to trust them."""
+
     inverse_depth: Float[Tensor, "*B"]
     """May be slightly negative for points at infinity."""
     sd: Float[Tensor, "*B"]
@@ -55,6 +57,7 @@ def triangulate(
     match along its epipolar line. Where no view has a parallax the inverse depth is 0 and sd infinite.
     """
     q = matches
+    # reprojection error = (a - c w) / depth: linear in w once the depth of the round before stands in the divisor
     a = rays[..., :2] - q * rays[..., 2:]
     c = q * shifts[..., 2:] - shifts[..., :2]
     w = torch.zeros_like(rays[..., 0, 0])

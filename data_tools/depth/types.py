@@ -1,12 +1,16 @@
-"""What the estimation takes and gives."""
+"""Depth maps, and the flags of multi-view stereo."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Progress = Callable[[str, float], None]
+"""Is told the stage of a long job and the share of the whole that is done."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Optical flow between photos: without weights, from a network, or from the user's files, behind one interface."""
+"""Optical flow between photos (without weights, from a network, or from the user's files), and what is read off it."""
 
 from .dis import DisFlow
 from .types import Flow, FlowConfig

@@ -17,6 +17,7 @@ from gs_reg.types import Views
 from .types import of_other_size
 
 UPDATES = 20
+"""Iterations of the update block."""
 LEAST_SIDE = 128
 """The correlation pyramid has four levels of an eighth of the picture: smaller ones vanish."""
 MOST_PIXELS = 500_000
@@ -52,14 +53,14 @@ class RaftFlow:
         ratio = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
         size = round(height * ratio), round(width * ratio)
         first, second = (_resized(v.photos, size) * 2 - 1 for v in (a, b))
-        pad = _padding(size)
+        pad = _padding(size)  # torchvision's RAFT takes sides that are multiples of 8 only
         with torch.no_grad():
             flow = self._net(*(F.pad(x, pad, mode="replicate") for x in (first, second)), num_flow_updates=UPDATES)[-1]
         flow = flow[0, :, pad[2] : pad[2] + size[0], pad[0] : pad[0] + size[1]]
         if size != (height, width):
             scale = torch.tensor([width / size[1], height / size[0]])[:, None, None]
             flow = F.interpolate(flow[None], (height, width), mode="bilinear", align_corners=False)[0] * scale
-        return of_other_size(flow.movedim(0, -1), tuple(b.photos.shape[1:3]))
+        return of_other_size(flow.movedim(0, -1), (b.photos.shape[1], b.photos.shape[2]))
 
 
 def _loaded(path: Path) -> tuple[torch.nn.Module, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos
-from . import colmap, llff, photos, stereo, strecha, temple, transforms_json
-from .source import Kind, Source
+from ..photos.images import list_photos
+from . import colmap, llff, middlebury_multiview, middlebury_stereo, plain_photos, strecha, transforms_json
+from .types import DatasetKind, Source
 
 LOOKED_FOR = {
     "llff": "poses_bounds.npy",
@@ -21,19 +21,19 @@ LOOKED_FOR = {
 }
 
 
-def detect(path: str | Path) -> Kind:
+def detect(path: str | Path) -> DatasetKind:
     """The kind of a folder, by the first of these that it has: see LOOKED_FOR.
 
     Raises:
         InputError: no such folder, or none of them.
     """
     root = Path(path)
-    if str(path) == stereo.MOTORCYCLE:
+    if str(path) == middlebury_stereo.MOTORCYCLE:
         return "middlebury-stereo"
     if root.is_file():
         raise InputError(f"{path}: a file: expected a folder of photos{_instead(root)}")
     if not root.is_dir():
-        raise InputError(f"{path}: no such folder (or write {stereo.MOTORCYCLE!r} for the built-in pair)")
+        raise InputError(f"{path}: no such folder (or write {middlebury_stereo.MOTORCYCLE!r} for the built-in pair)")
     if (root / "poses_bounds.npy").is_file():
         return "llff"
     if transforms_json.find(root):
@@ -42,9 +42,9 @@ def detect(path: str | Path) -> Kind:
         return "colmap"
     if strecha.find(root):
         return "strecha"
-    if temple.find(root):
+    if middlebury_multiview.find(root):
         return "middlebury-multiview"
-    if stereo.find(root):
+    if middlebury_stereo.find(root):
         return "middlebury-stereo"
     if list_photos(root) or list_photos(root / "images"):
         return "photos"
@@ -57,23 +57,23 @@ def _instead(file: Path) -> str:
     return f", such as {file.parent}"
 
 
-def read(path: str | Path, kind: Kind, images: Path | None = None, cache_dir: Path | None = None) -> Source:
+def read(path: str | Path, kind: DatasetKind, images: Path | None = None, cache_dir: Path | None = None) -> Source:
     """Reads a folder as one kind.
 
     Raises:
         InputError: what the reader of that kind says.
     """
     root = Path(path)
-    if str(path) == stereo.MOTORCYCLE:
-        return stereo.motorcycle_source()
+    if str(path) == middlebury_stereo.MOTORCYCLE:
+        return middlebury_stereo.motorcycle_source()
     if kind == "photos":
-        return photos.read(root, images, cache_dir)
+        return plain_photos.read(root, images, cache_dir)
     readers = {
         "llff": llff.read,
         "transforms": transforms_json.read,
         "colmap": colmap.read,
         "strecha": strecha.read,
-        "middlebury-multiview": temple.read,
-        "middlebury-stereo": stereo.read,
+        "middlebury-multiview": middlebury_multiview.read,
+        "middlebury-stereo": middlebury_stereo.read,
     }
     return readers[kind](root, images)

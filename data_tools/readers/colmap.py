@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos
-from .colmap_files import check_binaries
-from .files import first_line
+from ..photos.images import list_photos
+from .colmap_binaries import check_binaries
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line
+from .types import Source, SourceCamera, SourceFrame
+
+if TYPE_CHECKING:
+    from pycolmap import Reconstruction
+else:
+    Reconstruction = object  # pycolmap is imported where a model is read: without that, importing this module is quick
 
 TOO_NEAR = 1e-3
 """Points nearer to a camera than this share of the scene's size are dropped: nobody could have triangulated them."""
@@ -27,9 +35,9 @@ def find_model(root: Path) -> Path | None:
         _subfolders(root),
     ]
     for group in groups:
-        models = [folder for folder in group if _images_file(folder) is not None]
+        models = {folder: file for folder in group if (file := _images_file(folder)) is not None}
         if models:
-            return max(models, key=lambda folder: _images_file(folder).stat().st_size)  # type: ignore[union-attr]
+            return max(models, key=lambda folder: models[folder].stat().st_size)
     return None
 
 
@@ -54,7 +62,7 @@ def read(root: Path, images: Path | None) -> Source:
     return from_reconstruction(reconstruction, model, images_folder(root, images, defaults))
 
 
-def from_reconstruction(reconstruction, described_in: Path, images: Path) -> Source:
+def from_reconstruction(reconstruction: Reconstruction, described_in: Path, images: Path) -> Source:
     """Registered images with their cameras, and the sparse points."""
     folders = photo_folders(images)
     frames, skipped = [], []
@@ -81,7 +89,7 @@ def from_reconstruction(reconstruction, described_in: Path, images: Path) -> Sou
     return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points)
 
 
-def _without_stray(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def _without_stray(points: Float[ndarray, "P 3"], centers: Float[ndarray, "C 3"]) -> Float[ndarray, "Q 3"]:
     """Points that are finite and not in a camera."""
     points = points[np.isfinite(points).all(1)]
     size = float(np.linalg.norm(centers - centers.mean(0), axis=1).max())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-from ..images import SUFFIXES, list_photos
+from ..photos.images import SUFFIXES, list_photos
 
 
 def photo_folders(images: Path) -> dict[int, Path]:

@@ -6,13 +6,15 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos
-from .files import first_line
+from ..photos.images import list_photos
 from .folders import images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line
+from .types import Source, SourceCamera, SourceFrame
 
 NEAREST = 0.75
 """The nearest depth of all photos becomes 1 / 0.75 world units."""
@@ -53,21 +55,28 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("llff", table, tuple(frames), world_scale=1 / (NEAREST * near))
 
 
-def read_table(path: Path) -> np.ndarray:
-    """[N, 17] float64."""
+def read_table(path: Path) -> Float[ndarray, "N 17"]:
+    """The rows of poses_bounds.npy as float64.
+
+    Raises:
+        InputError: a broken file, or one of another shape.
+    """
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, BadZipFile) as error:
         raise InputError(f"{path}: not a numpy file of numbers ({first_line(error)}): copy it again") from None
-    if not isinstance(rows, np.ndarray):
+    if not isinstance(rows, ndarray):
         raise InputError(f"{path}: an archive of tables: expected one table [photos, 17]")
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected numbers of shape [photos, 17], got {rows.dtype} {list(rows.shape)}")
     return rows.astype(np.float64)
 
 
-def camera_from_llff(row: np.ndarray) -> np.ndarray:
-    """4x4 to OpenCV axes: right is LLFF's second column, down its first, forward the negative of its third."""
+def camera_from_llff(row: Float[ndarray, "_"]) -> Float[ndarray, "4 4"]:
+    """World-to-camera matrix of a row, OpenCV axes.
+
+    Right is LLFF's second column, down its first, forward the negative of its third.
+    """
     llff = row[:15].reshape(3, 5)
     pose = np.eye(4)
     pose[:3] = np.stack([llff[:, 1], llff[:, 0], -llff[:, 2], llff[:, 3]], axis=1)

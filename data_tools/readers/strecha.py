@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from .files import number, pinhole_params, read_text
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import number, pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 
 def find(root: Path) -> Path | None:
@@ -42,7 +44,7 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("strecha", cameras, tuple(frames), tuple(skipped), units="metres")
 
 
-def _parse(path: Path) -> tuple[SourceCamera, np.ndarray]:
+def _parse(path: Path) -> tuple[SourceCamera, Float[ndarray, "4 4"]]:
     words = read_text(path).split()
     if len(words) != 26:
         raise InputError(f"{path}: expected 26 numbers (K, zeros, rotation, centre, size), got {len(words)}")

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from ..images import read_header
-from .files import first_line, number
+from ..photos.images import read_header
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import first_line, number
+from .types import Source, SourceCamera, SourceFrame
 
 PARTS = ("train", "val", "test")
 OPENCV = ("k1", "k2", "p1", "p2")
 FULL_OPENCV = (*OPENCV, "k3", "k4", "k5", "k6")
 FISHEYE = ("k1", "k2", "k3", "k4")
+Entry = Mapping[str, object]
+"""The head of the file, or one of its frames, as JSON gives it."""
 
 
 def find(root: Path) -> tuple[Path, ...]:
@@ -46,8 +50,8 @@ def read(root: Path, images: Path | None) -> Source:
     skipped: list[tuple[str, str]] = []
     splits: dict[str, list[str]] = {}
     for path in files:
-        head = _load(path)
-        named = _frames(head, path, override, skipped)
+        head, listed_frames = _load(path)
+        named = _frames(head, listed_frames, path, override, skipped)
         frames += named.values()
         splits[path.stem.removeprefix("transforms_")] = [frame.name for frame in named.values()]
         for part in PARTS:
@@ -62,11 +66,13 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("transforms", files[0], tuple(frames), tuple(skipped), split=split)
 
 
-def _frames(head: dict, path: Path, override: Path | None, skipped: list[tuple[str, str]]) -> dict[str, SourceFrame]:
+def _frames(
+    head: Entry, entries: list[object], path: Path, override: Path | None, skipped: list[tuple[str, str]]
+) -> dict[str, SourceFrame]:
     """Frames of one file by their file_path; those without a photo go to `skipped`."""
     frames: dict[str, SourceFrame] = {}
     undo, folders = _undo(head, path), {}
-    for i, entry in enumerate(head["frames"]):
+    for i, entry in enumerate(entries):
         place = f"{path}: frame {i}"
         if not isinstance(entry, dict):
             raise InputError(f"{place}: expected a map, got {entry!r:.40}")
@@ -87,35 +93,37 @@ def _frames(head: dict, path: Path, override: Path | None, skipped: list[tuple[s
     return frames
 
 
-def _names(value: Any, place: str) -> list:
+def _names(value: object, place: str) -> list[object]:
     if not isinstance(value, list):
         raise InputError(f"{place}: expected a list of names, got {value!r:.40}")
     return value
 
 
-def _normal(listed: Any, place: str) -> str:
+def _normal(listed: object, place: str) -> str:
+    """A file's name with forward slashes: Windows programs write the others."""
     if not isinstance(listed, str) or not listed:
         raise InputError(f"{place}: expected a file's name, got {listed!r:.40}")
     return str(PurePosixPath(listed.replace("\\", "/")))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> tuple[Entry, list[object]]:
+    """The whole map, and its list `frames`."""
     try:
         head = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON ({first_line(error)})") from None
     if not isinstance(head, dict) or not isinstance(head.get("frames"), list):
         raise InputError(f"{path}: expected a map with a list `frames`")
-    return head
+    return head, head["frames"]
 
 
-def _need(entry: dict, key: str, place: str) -> Any:
+def _need(entry: Entry, key: str, place: str) -> object:
     if key not in entry:
         raise InputError(f"{place}: {key} is missing")
     return entry[key]
 
 
-def _matrix(value: Any, place: str) -> np.ndarray:
+def _matrix(value: object, place: str) -> Float[ndarray, "4 4"]:
     try:
         rows = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -125,7 +133,7 @@ def _matrix(value: Any, place: str) -> np.ndarray:
     return np.vstack([rows[:3], [0.0, 0.0, 0.0, 1.0]])
 
 
-def _undo(head: dict, path: Path) -> np.ndarray:
+def _undo(head: Entry, path: Path) -> Float[ndarray, "4 4"]:
     """From the file's frame back to the one before applied_transform and applied_scale."""
     turn = _matrix(head.get("applied_transform", np.eye(4).tolist()), f"{path}: applied_transform")
     scale = number(head.get("applied_scale", 1.0), f"{path}: applied_scale")
@@ -134,20 +142,20 @@ def _undo(head: dict, path: Path) -> np.ndarray:
     return np.linalg.inv(turn) @ np.diag([1 / scale, 1 / scale, 1 / scale, 1.0])
 
 
-def _pose(entry: dict, undo: np.ndarray, place: str) -> np.ndarray:
-    """4x4 to OpenCV axes; NaN stays NaN, for the common check of poses."""
+def _pose(entry: Entry, undo: Float[ndarray, "4 4"], place: str) -> Float[ndarray, "4 4"]:
+    """World-to-camera matrix, OpenCV axes; NaN stays NaN, for the common check of poses."""
     given = _matrix(_need(entry, "transform_matrix", place), f"{place}: transform_matrix")
     if not np.isfinite(given).all():
         return np.full((4, 4), np.nan)
     pose = undo @ given
-    pose[:3, :3] /= np.cbrt(abs(np.linalg.det(undo)))
-    pose[:3, 1:3] *= -1
+    pose[:3, :3] /= np.cbrt(abs(np.linalg.det(undo)))  # a scale moves the centre, but is none of the rotation's
+    pose[:3, 1:3] *= -1  # from OpenGL's axes, y up and z back
     if abs(np.linalg.det(pose)) < 1e-12:
         raise InputError(f"{place}: transform_matrix has no rotation (its columns must be orthonormal)")
     return np.linalg.inv(pose)
 
 
-def _camera(entry: dict, paths: dict[int, Path], place: str) -> SourceCamera:
+def _camera(entry: Entry, paths: dict[int, Path], place: str) -> SourceCamera:
     """Intrinsics; the photo's own size stands in where w and h are not given."""
 
     def value(key: str, default: float) -> float:
@@ -169,8 +177,8 @@ def _camera(entry: dict, paths: dict[int, Path], place: str) -> SourceCamera:
         fy = _focal(height, value("camera_angle_y", 0), f"{place}: camera_angle_y")
     middle = value("cx", width / 2), value("cy", height / 2)
     model, keys = _model(entry, place)
-    bent = tuple(value(key, 0.0) for key in keys)
-    return SourceCamera(model, (fx, fy, *middle, *bent), width, height)
+    distortion = tuple(value(key, 0.0) for key in keys)
+    return SourceCamera(model, (fx, fy, *middle, *distortion), width, height)
 
 
 def _focal(side: int, angle: float, place: str) -> float:
@@ -179,7 +187,7 @@ def _focal(side: int, angle: float, place: str) -> float:
     return side / 2 / math.tan(angle / 2)
 
 
-def _model(entry: dict, place: str) -> tuple[str, tuple[str, ...]]:
+def _model(entry: Entry, place: str) -> tuple[str, tuple[str, ...]]:
     """COLMAP's model and the keys of its distortion."""
     asked = entry.get("camera_model", "OPENCV_FISHEYE" if entry.get("is_fisheye") else "OPENCV")
     if asked in ("PINHOLE", "SIMPLE_PINHOLE"):

@@ -52,6 +52,8 @@ class Rig:
 
 @dataclass(frozen=True)
 class Surface:
+    """One object of a scene."""
+
     name: str
     shape: Shape
     texture: Texture
@@ -174,7 +176,8 @@ def photograph(surfaces: Sequence[Surface], camera: Cameras, samples: int) -> Fl
     return image / samples**2
 
 
-def _points(camera: Cameras, xy: Tensor, depths: Tensor) -> Tensor:
+def _points(camera: Cameras, xy: Float[Tensor, "*B 2"], depths: Float[Tensor, "*B"]) -> Float[Tensor, "*B 3"]:
+    """World points at camera-space depths behind pixel positions."""
     precise = camera.to(dtype=torch.float64)
     K = precise.Ks[0]
     rays = F.pad((xy - K[:2, 2]) / K.diagonal()[:2], (0, 1), value=1.0) * depths[..., None]
@@ -199,7 +202,7 @@ def flow(scene: SyntheticScene, i: int, j: int) -> tuple[Float[Tensor, "H W 2"],
 
 
 def inverse_depth(scene: SyntheticScene, i: int) -> Float[Tensor, "H W"]:
-    """1 / z of view i, as a perfect mono-depth network would give it; 0 where nothing is seen."""
+    """1 / z of view i, as a perfect monocular depth network would give it; 0 where nothing is seen."""
     depths = scene.views[i].depths
     assert depths is not None
     return torch.where(depths > 0, 1 / depths, 0.0)[0]

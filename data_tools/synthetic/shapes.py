@@ -13,6 +13,7 @@ from torch import Tensor
 
 Vector = tuple[float, float, float]
 NEAR = 1e-9
+"""Smallest ray parameter that is a hit: a ray does not meet the surface that it starts on."""
 
 
 @runtime_checkable
@@ -30,7 +31,8 @@ def _vector(values: Vector) -> Float[Tensor, "3"]:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _facing(normals: Tensor, directions: Tensor) -> Tensor:
+def facing(normals: Float[Tensor, "R 3"], directions: Float[Tensor, "R 3"]) -> Float[Tensor, "R 3"]:
+    """The normals turned towards the origin of the rays."""
     return torch.where((normals * directions).sum(-1, keepdim=True) > 0, -normals, normals)
 
 
@@ -53,7 +55,7 @@ class Plane:
             axes = torch.stack([across, torch.linalg.cross(normal, across)])
             local = (origin + t[:, None] * directions - _vector(self.point)) @ axes.T
             hit &= (local.abs() <= torch.tensor(self.extent, dtype=torch.float64)).all(-1)
-        return torch.where(hit, t, math.inf), _facing(normal.expand_as(directions), directions)
+        return torch.where(hit, t, math.inf), facing(normal.expand_as(directions), directions)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Sphere:
         near, far = (-b - root) / a, (-b + root) / a
         t = torch.where(near > NEAR, near, torch.where(far > NEAR, far, math.inf))
         normals = (origin + t.nan_to_num(posinf=0.0)[:, None] * directions - center) / self.radius
-        return t, _facing(normals, directions)
+        return t, facing(normals, directions)
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,4 @@ class Box:
         t = torch.where(near > NEAR, near, far)
         axis = torch.where(near > NEAR, near_axis, far_axis)
         normals = turn.T[axis]
-        return torch.where((near <= far) & (t > NEAR), t, math.inf), _facing(normals, directions)
+        return torch.where((near <= far) & (t > NEAR), t, math.inf), facing(normals, directions)

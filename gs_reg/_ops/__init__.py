@@ -1,8 +1,8 @@
 """The native operators as torch.library ops with fakes and gradients; the only place that knows the native library."""
 
 from gs_reg._library import native_info
-from gs_reg._ops._args import is_native, offers
-from gs_reg._ops.adam import Learned, adam, project_adam
+from gs_reg._ops._args import is_native
+from gs_reg._ops.adam import adam
 from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.nearest import nearest
@@ -13,17 +13,14 @@ from gs_reg._ops.rays import along_rays
 from gs_reg._ops.variation import variation
 
 __all__ = [
-    "Learned",
     "adam",
     "along_rays",
     "is_native",
     "laplacian",
     "native_info",
     "nearest",
-    "offers",
     "photometric",
     "project",
-    "project_adam",
     "project_vjp",
     "rasterize",
     "rasterize_vjp",

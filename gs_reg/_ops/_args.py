@@ -46,11 +46,6 @@ def takes_session(like: Tensor) -> bool:
     return _library.has_sessions(library_for(like))
 
 
-def offers(like: Tensor, function: str) -> bool:
-    """Whether the library for this tensor's device has a function: some are on CUDA alone."""
-    return hasattr(library_for(like), function)
-
-
 def is_native(*tensors: Tensor) -> bool:
     """Whether the kernels take these: all float32 or all float64, on the CPU, or on a GPU where they are proven."""
     dtype, device = tensors[0].dtype, tensors[0].device

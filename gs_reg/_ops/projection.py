@@ -1,7 +1,5 @@
 """Projection of Gaussians into cameras, one large op with its gradient."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -96,35 +94,16 @@ def project_vjp(
     with_viewmats: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of means, quats, scales, opacities and viewmats; of viewmats empty unless asked for."""
-    ins, v_outs = (means, quats, scales, opacities, viewmats, Ks), (v_means2d, v_depths, v_conics, v_opacities2d)
-    args, _kept = projection_gradient(ins, radii, *v_outs, (width, height), eps2d, antialiased, orthographic)
+    ins = contiguous(means, quats, scales, opacities, viewmats, Ks)
+    radii, v_means2d, v_conics, v_opacities2d = contiguous(radii, v_means2d, v_conics, v_opacities2d)
+    v_outs = [v_means2d, incoming(v_depths, means, *radii.shape[:2]), v_conics, v_opacities2d]
+    args = _projection(ins, width, height, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
+    args.radii = radii.data_ptr()
+    V_PROJECTED.fill(args, *addresses(*v_outs))
     outs = _project_gradients(means, quats, scales, opacities, viewmats, with_viewmats)
     V_INPUTS.fill(args, *addresses(*outs[:4], outs[4] if with_viewmats else None))
     call("gsr_project_vjp", args, means)
     return outs
-
-
-def projection_gradient(
-    ins: Sequence[Tensor],
-    radii: Tensor,
-    v_means2d: Tensor,
-    v_depths: Tensor | None,
-    v_conics: Tensor,
-    v_opacities2d: Tensor,
-    size: tuple[int, int],
-    eps2d: float,
-    antialiased: bool,
-    orthographic: bool,
-) -> tuple[Projection, list[Tensor | None]]:
-    """The struct of a call that takes the gradients of projection's outputs and has nothing to write to yet, and the
-    tensors that it points into. `ins`: what `project` was given."""
-    ins = contiguous(*ins)
-    radii, v_means2d, v_conics, v_opacities2d = contiguous(radii, v_means2d, v_conics, v_opacities2d)
-    v_outs = [v_means2d, incoming(v_depths, ins[0], *radii.shape[:2]), v_conics, v_opacities2d]
-    args = _projection(ins, *size, 0.0, 0.0, 0.0, eps2d, 0.0, antialiased, orthographic)
-    args.radii = radii.data_ptr()
-    V_PROJECTED.fill(args, *addresses(*v_outs))
-    return args, [*ins, radii, *v_outs]
 
 
 @project_vjp.register_fake

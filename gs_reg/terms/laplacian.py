@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from gs_reg.neighbors import Graph, roughness
+from gs_reg.neighbors import Graph, laplacian_energy
 from gs_reg.terms import Context
 
 
@@ -57,4 +57,4 @@ class Laplacian:
         features = torch.cat(list(columns.values()), dim=1)
         attributes = torch.cat([features.new_full((c.shape[1],), getattr(self, name)) for name, c in columns.items()])
         schedule = self.final + (1 - self.final) * (1 + math.cos(math.pi * context.progress)) / 2
-        return schedule * roughness(features, context.model.graph(), attributes)
+        return schedule * laplacian_energy(features, context.model.graph(), attributes)

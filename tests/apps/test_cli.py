@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, fast; exit codes; what goes to stdout and what to stderr."""
+"""The command line: help pages and their speed, exit codes, what goes to stdout and what to stderr."""
 
 import json
 import os
@@ -15,8 +15,9 @@ HELP_SECONDS = 1.5
 
 
 def processor_seconds(words) -> tuple[float, str]:
-    """Of one process; other work on the machine does not count, as it would in wall time."""
+    """Processor time and stdout of a process. Unlike wall time, it does not depend on other work on the machine."""
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     out = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
@@ -30,7 +31,7 @@ def test_help_is_fast_and_says_what_each_flag_does(name):
     assert f"gs-reg {name}" in text and cli.COMMANDS[name].help.split(":")[0][:40] in text and "-q: no progress" in text
 
 
-def test_help_with_stand_ins_is_the_real_help():
+def test_help_with_mock_modules_is_the_real_help():
     real = "import torch; from gs_reg.apps.cli import main; main(['reconstruct', '--help'])"
     texts = [
         subprocess.run(words, capture_output=True, text=True, timeout=100).stdout

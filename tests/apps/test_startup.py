@@ -1,4 +1,4 @@
-"""What the program settles before torch is loaded, seen from what a training loop would feel of it."""
+"""Settings that the program makes before torch is loaded, measured by their effect on torch operations."""
 
 import os
 import subprocess
@@ -29,8 +29,8 @@ print(os.environ["OMP_WAIT_POLICY"], 1000 * min(idle), faults / 5)
 """
 
 
-def felt(**environment: str) -> tuple[str, float, float]:
-    """Wait policy, milliseconds of processor time that idle threads take after an operation, page faults of one."""
+def measured(**environment: str) -> tuple[str, float, float]:
+    """Wait policy, milliseconds that idle threads spin after an operation, page faults of one operation."""
     unset = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     words = [sys.executable, "-c", PROGRAM]
     out = subprocess.run(words, env=unset | environment, capture_output=True, text=True, check=True).stdout.split()
@@ -39,10 +39,10 @@ def felt(**environment: str) -> tuple[str, float, float]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults and OpenMP as on Linux")
 def test_idle_threads_sleep_and_memory_is_kept():
-    policy, idle, faults = felt()
+    policy, idle, faults = measured()
     assert policy == "PASSIVE" and idle < 1
     assert faults < 1000  # of the 7813 pages of the result
 
 
 def test_the_users_own_wait_policy_stays():
-    assert felt(OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"
+    assert measured(OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"

@@ -5,7 +5,8 @@ import torch
 
 from gs_reg.data_tools import synthetic
 from gs_reg.data_tools.depth.align import align, common_scale, fit_disparity, relative_disparity
-from gs_reg.data_tools.flow_pairs import FlowPair, flow_pairs, ray_matches
+from gs_reg.data_tools.depth.ray_matches import ray_matches
+from gs_reg.data_tools.flow.pairs import FlowPair, flow_pairs
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError
 

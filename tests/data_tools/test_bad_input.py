@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_scene, read_dataset
-from gs_reg.data_tools.images import read_header, read_pixels
+from gs_reg.data_tools.photos.images import read_header, read_pixels
 from gs_reg.errors import InputError
 from tests.data_tools import photosets
 from tests.data_tools.photosets import Shot, shoot

@@ -11,7 +11,7 @@ from gs_reg.data_tools import synthetic
 from gs_reg.data_tools.depth import DepthMap, estimate_depths
 from gs_reg.data_tools.depth.sources import Depths, DepthSourceConfig, depth_source
 from gs_reg.data_tools.depth.sources.finer import Finer
-from gs_reg.data_tools.depth.sources.fitted import as_disparity, completed, fit_disparity
+from gs_reg.data_tools.depth.sources.relative import as_disparity, completed, fit_disparity
 from gs_reg.data_tools.synthetic import Rig
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.types import Views

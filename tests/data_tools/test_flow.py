@@ -8,8 +8,8 @@ import torch
 
 from gs_reg.data_tools import synthetic
 from gs_reg.data_tools.flow import FlowConfig, flow_source
+from gs_reg.data_tools.flow.visibility import matched, seen_mask
 from gs_reg.data_tools.synthetic import Rig, flow
-from gs_reg.data_tools.visibility import matched, seen_mask
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.geometry import pixel_centers
 from gs_reg.types import Views

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gs_reg.data_tools import synthetic
-from gs_reg.data_tools.flow_pairs import LARGEST_MISS, DepthFlow, flow_pairs, ray_matches, returns
+from gs_reg.data_tools.depth.ray_matches import ray_matches
+from gs_reg.data_tools.flow.pairs import MAX_ROUND_TRIP, DepthFlow, flow_pairs, forward_backward_check
 from gs_reg.data_tools.synthetic import Rig, flow
 from gs_reg.types import Views
 
@@ -37,19 +38,19 @@ def test_visible_pixels_are_kept_and_hidden_ones_are_not(two_planes):
 
 @pytest.mark.parametrize(("miss", "kept"), [(1.3862, True), (1.3864, False)])
 def test_threshold_is_hit(miss, kept):
-    assert pytest.approx(2 * math.log(2)) == LARGEST_MISS
+    assert pytest.approx(2 * math.log(2)) == MAX_ROUND_TRIP
     there = torch.zeros(9, 12, 2)
     back = torch.zeros(9, 12, 2)
     back[4, 6] = torch.tensor([miss / 2, -miss / 2])  # the L1 norm counts, not the length
     expected = torch.ones(9, 12, dtype=torch.bool)
     if not kept:
         expected[2:7, 4:9] = False
-    assert torch.equal(returns(there, back), expected)
+    assert torch.equal(forward_backward_check(there, back), expected)
 
 
 def test_flow_out_of_the_picture_is_not_believed():
     there = torch.tensor([3.0, 0.0]).expand(6, 12, 2)
-    mask = returns(there, -there)
+    mask = forward_backward_check(there, -there)
     assert mask[:, :7].all() and not mask[:, 7:].any()
 
 
@@ -94,5 +95,5 @@ def test_flow_of_exact_depth_is_the_exact_flow(two_planes):
 def test_unknown_flow_is_not_believed():
     there = torch.zeros(8, 9, 2)
     there[4, 4] = torch.nan
-    mask = returns(there, torch.zeros(8, 9, 2))
+    mask = forward_backward_check(there, torch.zeros(8, 9, 2))
     assert not mask[2:7, 2:7].any() and mask[0].all() and mask[:, 0].all()

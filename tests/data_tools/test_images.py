@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_views, read_dataset
-from gs_reg.data_tools.images import list_photos, read_header, read_mask, read_pixels, resize_area
+from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels, resize_area
 from gs_reg.errors import InputError
 from tests.data_tools import photosets
 from tests.data_tools.photosets import shoot

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_scene, load_views, read_dataset
-from gs_reg.data_tools.masks import dark_background
+from gs_reg.data_tools.photos.masks import dark_background
 from gs_reg.errors import InputError
 from tests.data_tools import photosets
 from tests.data_tools.photosets import shoot

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_scene, read_dataset
-from gs_reg.data_tools.readers import photos
-from gs_reg.data_tools.readers.photos import _upright_copies, pose_photos
+from gs_reg.data_tools.readers import plain_photos
+from gs_reg.data_tools.readers.plain_photos import _upright_copies, pose_photos
 from gs_reg.errors import InputError
 
 ORIENTATION, DETAILS, FOCAL_35MM = 0x0112, 0x8769, 0xA405
@@ -77,7 +77,7 @@ def test_what_was_computed_is_kept(posed, fountain, monkeypatch):
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(photos, "_best_model", never)
+    monkeypatch.setattr(plain_photos, "_best_model", never)
     again = read_dataset(fountain, ReadConfig(cache_dir=type(fountain)(cache)))
     for a, b in zip(posed.frames, again.frames, strict=True):
         assert torch.equal(a.camera.viewmats, b.camera.viewmats)

@@ -8,7 +8,7 @@ import torch
 
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, load_views, read_dataset
 from gs_reg.data_tools.readers import detect
-from gs_reg.data_tools.readers.stereo import motorcycle_depth, motorcycle_disparity, motorcycle_views
+from gs_reg.data_tools.readers.middlebury_stereo import motorcycle_depth, motorcycle_disparity, motorcycle_views
 from tests.data_tools import photosets
 from tests.data_tools.photosets import Shot, points_of, shoot
 

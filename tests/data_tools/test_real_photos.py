@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gs_reg.data_tools.dataset import Dataset, ReadConfig, load_scene, load_views, read_dataset
-from gs_reg.data_tools.visibility import epipolar_distance
+from gs_reg.data_tools.flow.visibility import epipolar_distance
 from gs_reg.geometry import project, transform_points
 from gs_reg.types import Views
 

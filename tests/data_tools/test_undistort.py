@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_views, read_dataset
-from gs_reg.data_tools.readers.source import SourceCamera
-from gs_reg.data_tools.undistort import TWO_FOCALS, rescaled, sampling_map, to_pinhole
+from gs_reg.data_tools.photos.undistort import TWO_FOCALS, rescaled, sampling_map, to_pinhole
+from gs_reg.data_tools.readers.types import SourceCamera
 from gs_reg.errors import InputError
 from tests.data_tools import photosets
 from tests.data_tools.photosets import Shot, shoot
@@ -157,7 +157,7 @@ def test_masks_follow_the_pixels(tmp_path):
 @pytest.mark.parametrize("model", TWO_FOCALS)
 def test_models_of_one_focal_length_follow_two_ratios(model):
     """A point lands at the same share of width and height after scaling, whatever the two ratios."""
-    from gs_reg.data_tools.undistort import colmap_camera
+    from gs_reg.data_tools.photos.undistort import colmap_camera
 
     bent = {3: (), 4: (0.1,), 5: (0.1, -0.05)}
     for count, terms in bent.items():

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from gs_reg.data_tools import synthetic
+from gs_reg.data_tools.depth.visibility import seeing_views
+from gs_reg.data_tools.flow.visibility import consistent, epipolar_distance, sample, seen_mask
 from gs_reg.data_tools.synthetic import Rig, flow
-from gs_reg.data_tools.visibility import consistent, epipolar_distance, sample, seeing_views, seen_mask
 from gs_reg.geometry import pixel_centers
 from gs_reg.types import Cameras, Views
 

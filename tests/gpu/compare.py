@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,8 +30,6 @@ from .scenes import (
     native,
     native_with_counts,
     native_with_state,
-    projected,
-    rasterized,
 )
 
 WARM_UP, TIMED = 20, 100
@@ -124,7 +122,7 @@ def timed_pass(draw: Draw, inputs: Inputs) -> dict[str, float]:
     marks[2].record()
     torch.cuda.synchronize()
     wall = 1e3 * (time.perf_counter() - start)
-    forward, backward = (a.elapsed_time(b) for a, b in pairwise(marks))
+    forward, backward = (a.elapsed_time(b) for a, b in itertools.pairwise(marks))
     return {"forward": forward, "backward": backward, "wall": wall}
 
 
@@ -223,63 +221,44 @@ def timed_steps(step: Callable[[int], None]) -> float:
 
 
 class NativeStep:
-    """Training by our operators alone, projection's gradient and Adam in one; `now` holds the rates and corrections of
-    Adam where they are on the device."""
+    """Training by our operators alone; `now` holds the rate and corrections of Adam where they are on the device."""
 
     def __init__(self, inputs: Inputs, photo: Tensor, most: tuple[int, int] = (0, 0), now: Tensor | None = None):
         self.inputs, self.photo, self.most, self.now = inputs, photo, most, now
         self.shares = [torch.full((), share, device=photo.device) for share in (0.8, 0.2)]
-        self.learned = {
-            name: _ops.Learned(value.detach(), torch.zeros_like(value), torch.zeros_like(value), RATE)
-            for name, value in inputs.leaf.items()
-        }
+        self.moments = {name: (torch.zeros_like(v), torch.zeros_like(v)) for name, v in inputs.leaf.items()}
 
     def __call__(self, number: int | None) -> None:
-        own = self.inputs
-        with torch.no_grad():
-            means2d, depths, conics, opacities, shapes, radii, _ = projected(own)
-        flat = {"means2d": means2d, "conics": conics, "opacities2d": opacities}
-        for tensor in flat.values():
-            tensor.requires_grad_()
-        image, state = rasterized(own, means2d, depths, conics, opacities, shapes, radii, self.most)
+        image, radii, state = native_with_state(self.inputs, self.most)
         l1, dssim, _, _ = _ops.photometric(image, self.photo, None, True)
-        *found, v_features = torch.autograd.grad([l1, dssim], [*flat.values(), own.leaf["features"]], self.shares)
-        self.learn(dict(zip(flat, found, strict=True)), v_features, radii, number, state)
-
-    def learn(self, gradients: dict[str, Tensor], v_features: Tensor, radii: Tensor, number: int | None, state) -> None:
-        own = self.inputs
-        options = {"betas": BETAS, "eps": 1e-15, "step": number, "most": self.most}
+        leaves = self.inputs.leaf
+        gradients = torch.autograd.grad([l1, dssim], list(leaves.values()), self.shares)
+        options = {"lr": RATE, "betas": BETAS, "eps": 1e-15, "step": number, "now": self.now, "most": self.most}
         options["counts"] = _ops.true_counts(state) if any(self.most) else None
-        drawn = {name: value.detach() for name, value in own.leaf.items()}
-        drawn |= {"viewmats": own.viewmats, "Ks": own.Ks, "radii": radii}
-        learned, size = dict(self.learned), (own.width, own.height)
-        features = learned.pop("features")
-        _ops.project_adam(learned, drawn, gradients, size, now=self.now, **options)
-        of_features = None if self.now is None else self.now[3:]
-        tensors = (features.values, v_features, features.exp_avg, features.exp_avg_sq)
-        _ops.adam(*tensors, lr=RATE, now=of_features, visible=(radii[0] > 0).all(-1), **options)
+        seen = (radii[0] > 0).all(-1)
+        for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
+            _ops.adam(value.detach(), gradient, *self.moments[name], visible=seen, **options)
 
 
 def captured(inputs: Inputs, photo: Tensor, most: tuple[int, int]) -> Callable[[], None]:
     """The same as a CUDA graph, which reads rates and corrections from the device; each call is one more step."""
-    now = torch.tensor([0.0] * 4 + [1.0, 1.0], dtype=torch.float64, device="cuda")
+    now = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64, device="cuda")
     betas = torch.tensor(BETAS, dtype=torch.float64, device="cuda")
     powers, step = torch.ones_like(betas), NativeStep(inputs, photo, most, now)
 
     def learn() -> None:
         powers.mul_(betas)
-        now[4:].copy_(1 - powers)
+        now[1:].copy_(1 - powers)
         step(None)
 
     def settle() -> None:
-        now[:4] = 0.0  # learns nothing
+        now[0] = 0.0  # learns nothing
         step(None)
 
     replay = graph_of(learn, settle)
-    now[:4] = RATE
-    for one in step.learned.values():
-        one.exp_avg.zero_()
-        one.exp_avg_sq.zero_()
+    now[0] = RATE
+    for moment in itertools.chain(*step.moments.values()):
+        moment.zero_()
     return replay
 
 

@@ -1,18 +1,16 @@
 """The operators around the rasterizer: the CUDA kernels, emulated, against the CPU library and plain torch."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from gs_reg import _ops
-from gs_reg._ops.adam import INPUTS
-from gs_reg.neighbors import gaussian_weights, make_graph, nearest, roughness, roughness_reference
+from gs_reg.neighbors import gaussian_weights, laplacian_energy, laplacian_energy_reference, make_graph, nearest
 from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
 
-from ..ops.test_nearest import by_brute_force, cloud
+from ..ops.test_adam import moved_rows
+from ..ops.test_adam import state as adam_state
+from ..ops.test_nearest import by_brute_force, cloud, of_queries_by_brute_force
 from ..ops.test_variation import maps, sums_in_torch
-from ..render.scenes import random_scene
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -55,17 +53,17 @@ def test_laplacian(emulated, channels):
     features = torch.randn(300, channels, generator=generator, dtype=torch.float64).requires_grad_()
     attributes = torch.rand(channels, generator=generator, dtype=torch.float64)
     graph = make_graph(neighbors, gaussian_weights(distances, distances < distances.median() * 2))
-    expected = roughness_reference(features, graph, attributes)
+    expected = laplacian_energy_reference(features, graph, attributes)
     want = torch.autograd.grad(expected, features)[0]
     with emulated(seed=channels):
-        value = roughness(features, graph, attributes)
+        value = laplacian_energy(features, graph, attributes)
         gradient = torch.autograd.grad(value, features)[0]
     torch.testing.assert_close(value, expected, atol=0, rtol=1e-12)
     torch.testing.assert_close(gradient, want, atol=1e-15, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("count", "k"), [(2, 1), (17, 16), (33, 32), (400, 1), (1500, 16)])
+@pytest.mark.parametrize(("count", "k"), [(2, 1), (17, 16), (65, 64), (400, 1), (1500, 16), (300, 50)])
 def test_nearest(emulated, count, k, dtype):
     points = cloud(count, dtype)
     with emulated(seed=k):
@@ -90,6 +88,27 @@ def test_nearest_ties_go_to_the_lower_index(emulated, points):
         for given in (points, points.flip(0)):
             got = nearest(given, 16)
             assert all(torch.equal(a, b) for a, b in zip(got, by_brute_force(given, 16), strict=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("count", "k"), [(1, 1), (16, 16), (1000, 50), (1500, 3)])
+def test_nearest_of_queries(emulated, count, k, dtype):
+    points = cloud(count, dtype)
+    queries = torch.cat([cloud(150, dtype, seed=1), points[::7], cloud(10, dtype, seed=2) * 1e3])
+    with emulated(seed=k):
+        got = nearest(points, k, queries)
+        none = nearest(points, k, queries[:0])
+    assert all(torch.equal(a, b) for a, b in zip(got, of_queries_by_brute_force(points, k, queries), strict=True))
+    assert [t.shape for t in none] == [(0, k), (0, k)]
+
+
+def test_nearest_ties_of_queries_go_to_the_lower_index(emulated):
+    points = (torch.arange(300)[:, None] % torch.tensor([5, 4, 3])).float()
+    with emulated():
+        for given in (points, points.flip(0), torch.zeros(300, 3), points * 1e30):
+            queries = torch.cat([given, given + 0.5])
+            got, want = nearest(given, 16, queries), of_queries_by_brute_force(given, 16, queries)
+            assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
 def test_nearest_of_a_crowd_at_one_place_is_no_search_through_all(emulated):
@@ -122,30 +141,18 @@ def test_variation_gradcheck(emulated):
         assert torch.autograd.gradcheck(lambda m: _ops.variation(m, valid, layers, guide, 0.1), depth.requires_grad_())
 
 
-def adam_state(dtype, count=70, width=3):
-    generator = torch.Generator().manual_seed(0)
-    values, gradients, mean, square = (
-        torch.randn(count, width, generator=generator, dtype=torch.float64).to(dtype) for _ in range(4)
-    )
-    return values, gradients, mean, square.square()
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("correction", ["none", "global", "rows", "on the device"])
 def test_adam(emulated, dtype, correction):
-    values, gradients, mean, square = adam_state(dtype)
+    values, gradients, mean, square = adam_state((70, 3), dtype)
     visible = torch.arange(70) % 3 > 0
     lr, (beta1, beta2), eps = 0.01, (0.9, 0.999), 1e-15
-    steps = torch.arange(1, 71) if correction == "rows" else torch.tensor(4)
-    options = {"none": {}, "global": {"step": 4}, "rows": {"row_steps": steps.int()}}
+    steps = {"none": None, "rows": torch.arange(1, 71)}.get(correction, torch.full((70,), 4))
+    options = {"none": {}, "global": {"step": 4}, "rows": {"row_steps": torch.arange(1, 71).int()}}
     options["on the device"] = {"now": torch.tensor([lr, 1 - beta1**4, 1 - beta2**4], dtype=torch.float64)}
-    m, v, g = (t.double() for t in (mean, square, gradients))
-    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g.square()
-    rest1, rest2 = ((1 - torch.tensor(b).double() ** steps).reshape(-1, 1) for b in (beta1, beta2))
-    if correction == "none":
-        rest1 = rest2 = torch.ones(1, 1)
-    expected = values.double() - lr * (m / rest1) / ((v / rest2).sqrt() + eps)
     before = [t.clone() for t in (values, mean, square)]
+    doubles = [t.double() for t in (values, gradients, mean, square)]
+    expected = moved_rows(*doubles, lr=lr, rows=visible, steps=steps)
     with emulated():
         _ops.adam(
             values,
@@ -158,13 +165,13 @@ def test_adam(emulated, dtype, correction):
             visible=visible,
             **options[correction],
         )
-    for got, old, new in zip((values, mean, square), before, (expected, m, v), strict=True):
+    for got, old, new in zip((values, mean, square), before, expected, strict=True):
         torch.testing.assert_close(got[visible].double(), new[visible], atol=2e-6, rtol=1e-5)
         assert torch.equal(got[~visible], old[~visible])
 
 
 def test_adam_is_torchs(emulated):
-    values, gradients, *_ = adam_state(torch.float64)
+    values, gradients, *_ = adam_state((70, 3))
     theirs = values.clone().requires_grad_()
     optimizer = torch.optim.Adam([theirs], lr=0.02, eps=1e-15)
     mean, square = torch.zeros_like(values), torch.zeros_like(values)
@@ -180,7 +187,7 @@ def test_adam_is_torchs(emulated):
 
 @pytest.mark.parametrize(("most", "moves"), [((5, 9), True), ((4, 9), False), ((5, 8), False)])
 def test_adam_rests_where_a_drawing_had_too_little_memory(emulated, most, moves):
-    values, gradients, mean, square = adam_state(torch.float32)
+    values, gradients, mean, square = adam_state((70, 3), torch.float32)
     before = [t.clone() for t in (values, mean, square)]
     counts = torch.tensor([5, 9])
     with emulated():
@@ -189,7 +196,7 @@ def test_adam_rests_where_a_drawing_had_too_little_memory(emulated, most, moves)
         assert torch.equal(after, old) != moves
 
 
-def test_selective_adam_is_the_same_in_torch(emulated):
+def test_selective_adam_is_the_cpus(emulated):
     from ..test_optim import optimizer_of, parameters, steps
 
     seen = [torch.arange(9) % 3 != number for number in range(3)]
@@ -199,50 +206,3 @@ def test_selective_adam_is_the_same_in_torch(emulated):
     steps(theirs, optimizer_of(theirs, True), seen)
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("in_logs", [False, True])
-def test_project_adam_is_the_gradient_and_then_adam(emulated, in_logs):
-    """Two cameras; Gaussians that neither sees rest."""
-    splats, cameras = random_scene(count=60, width=29, height=31)
-    drawn = {
-        "means": splats.means.double(),
-        "quats": splats.quats.double(),
-        "scales": splats.log_scales.double().exp(),
-        "opacities": splats.opacity_logits.double().sigmoid(),
-        "viewmats": cameras.viewmats.double(),
-        "Ks": cameras.Ks.double(),
-    }
-    drawn["means"][::4, 2] = -5.0  # behind both
-    leaves = {name: drawn[name].clone().requires_grad_() for name in INPUTS}
-    limits = (0.01, 1e10, 0.0, 0.3, 1 / 255, False, False)
-    with emulated():
-        outputs = _ops.project(*leaves.values(), drawn["viewmats"], drawn["Ks"], 29, 31, *limits)
-    drawn["radii"] = outputs[5]
-    generator = torch.Generator().manual_seed(3)
-    names = ("means2d", "depths", "conics", "opacities2d")
-    v = {n: torch.randn(o.shape, generator=generator).double() for n, o in zip(names, outputs, strict=False)}
-    with emulated():
-        given = torch.autograd.grad(outputs[:4], list(leaves.values()), list(v.values()))
-    gradients = dict(zip(INPUTS, given, strict=True))
-    values = {name: drawn[name].clone() for name in INPUTS}
-    if in_logs:
-        values["scales"], values["opacities"] = drawn["scales"].log(), drawn["opacities"].logit()
-        gradients["scales"] = gradients["scales"] * drawn["scales"]
-        gradients["opacities"] = gradients["opacities"] * drawn["opacities"] * (1 - drawn["opacities"])
-    rates = dict(zip(INPUTS, (0.01, 0.02, 0.03, 0.04), strict=True))
-    state = {n: [torch.rand(x.shape, generator=generator).double() for _ in range(2)] for n, x in values.items()}
-    learned = {n: _ops.Learned(values[n].clone(), *[m.clone() for m in state[n]], rates[n]) for n in INPUTS}
-    seen = (drawn["radii"] > 0).all(-1).any(0)
-    assert 0 < seen.sum() < 60
-    options = {"betas": (0.9, 0.999), "eps": 1e-15, "step": 3}
-    with emulated():
-        _ops.project_adam(learned, drawn, v, (29, 31), in_logs=in_logs, **options)
-        for name in INPUTS:
-            _ops.adam(values[name], gradients[name], *state[name], lr=rates[name], visible=seen, **options)
-    for name, one in learned.items():
-        for ours, theirs in zip((one.values, one.exp_avg, one.exp_avg_sq), (values[name], *state[name]), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
-    with emulated(), pytest.raises(ValueError, match="quats: values: expected a contiguous tensor"):
-        bad = learned | {"quats": replace(learned["quats"], values=values["quats"].T)}
-        _ops.project_adam(bad, drawn, v, (29, 31), **options)

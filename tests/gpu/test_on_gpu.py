@@ -109,15 +109,17 @@ def test_photometric(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("count", "k"), [(17, 16), (20_000, 16), (3000, 32)])
+@pytest.mark.parametrize(("count", "k"), [(17, 16), (20_000, 16), (3000, 64)])
 def test_nearest(dtype, count, k):
-    for theirs, ours in on_both(_ops.nearest, torch.randn(count, 3, dtype=dtype), k):
-        assert torch.equal(ours, theirs)
+    points = torch.randn(count, 3, dtype=dtype)
+    for queries in (None, torch.cat([torch.randn(500, 3, dtype=dtype), points[:40]])):
+        for theirs, ours in on_both(_ops.nearest, points, k, queries):
+            assert torch.equal(ours, theirs)
 
 
 def test_laplacian():
     points = torch.randn(2000, 3, dtype=torch.float64)
-    index, distances = _ops.nearest(points, 8)
+    index, distances = _ops.nearest(points, 8, None)
     graph = make_graph(index, gaussian_weights(distances))
     edges = [graph.offsets, graph.nodes, graph.weights]
     back = [graph.back_offsets, graph.back_nodes, graph.back_weights, graph.excess]

@@ -178,8 +178,8 @@ def test_compiled_whole():
 
 def test_vmap_goes_through_the_library():
     points = torch.rand(2, 9, 3)
-    index = torch.vmap(lambda cloud: _ops.nearest(cloud, 2)[0])(points)
-    assert torch.equal(index, torch.stack([_ops.nearest(cloud, 2)[0] for cloud in points]))
+    index = torch.vmap(lambda cloud: _ops.nearest(cloud, 2, None)[0])(points)
+    assert torch.equal(index, torch.stack([_ops.nearest(cloud, 2, None)[0] for cloud in points]))
 
 
 def test_a_sign_that_torch_put_off_counts():
@@ -201,9 +201,9 @@ def test_by_name_and_by_default():
 
 def test_operators_of_no_gradient(past_the_library):
     points = torch.rand(9, 3)
-    index, _ = _ops.nearest(points, 2)
+    index, _ = _ops.nearest(points, 2, None)
     with torch.no_grad():
-        assert torch.equal(_ops.nearest(points.requires_grad_(), 2)[0], index)
+        assert torch.equal(_ops.nearest(points.requires_grad_(), 2, None)[0], index)
 
 
 def test_what_fails_in_a_callback_is_raised(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg import _ops
-from gs_reg.neighbors import gaussian_weights, make_graph, nearest, roughness, roughness_reference
+from gs_reg.neighbors import gaussian_weights, laplacian_energy, laplacian_energy_reference, make_graph, nearest
 
 
 def scene(count=300, channels=21, k=6, seed=0):
@@ -29,12 +29,12 @@ def value_and_gradient(function, features, *rest):
 def test_matches_torch(isa, channels):
     neighbors, weights, features, attributes = scene(channels=channels)
     graph = make_graph(neighbors, weights)
-    value, gradient = value_and_gradient(roughness, features, graph, attributes)
-    expected, expected_gradient = value_and_gradient(roughness_reference, features, graph, attributes)
+    value, gradient = value_and_gradient(laplacian_energy, features, graph, attributes)
+    expected, expected_gradient = value_and_gradient(laplacian_energy_reference, features, graph, attributes)
     torch.testing.assert_close(value, expected, atol=0, rtol=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-15, rtol=1e-11)
     value, gradient = value_and_gradient(
-        roughness, features.float(), make_graph(neighbors, weights.float()), attributes.float()
+        laplacian_energy, features.float(), make_graph(neighbors, weights.float()), attributes.float()
     )
     torch.testing.assert_close(value.double(), expected, atol=0, rtol=1e-5)
     assert (gradient - expected_gradient).norm() <= 1e-5 * expected_gradient.norm()
@@ -45,7 +45,7 @@ def test_is_the_dense_matrix():
     W = torch.zeros(40, 40, dtype=torch.float64).scatter(1, neighbors.long(), weights)
     L = W.sum(1).diag() - W
     expected = (attributes * (L @ features).square()).sum() / 40
-    value, gradient = value_and_gradient(roughness, features, make_graph(neighbors, weights), attributes)
+    value, gradient = value_and_gradient(laplacian_energy, features, make_graph(neighbors, weights), attributes)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient, 2 / 40 * attributes * (L.T @ L @ features))
     torch.testing.assert_close(gradient.sum(0), torch.zeros(21, dtype=torch.float64), atol=1e-15, rtol=0)
@@ -54,13 +54,13 @@ def test_is_the_dense_matrix():
 def test_gradcheck():
     neighbors, weights, features, attributes = scene(count=12, channels=5, k=3)
     graph = make_graph(neighbors, weights)
-    assert torch.autograd.gradcheck(lambda f: roughness(f, graph, attributes), features.requires_grad_())
+    assert torch.autograd.gradcheck(lambda f: laplacian_energy(f, graph, attributes), features.requires_grad_())
 
 
 def test_a_constant_costs_nothing_however_large():
     neighbors, weights, features, _ = scene()
     graph = make_graph(neighbors, weights.float())
-    value, gradient = value_and_gradient(roughness, torch.full_like(features, 1e6).float(), graph)
+    value, gradient = value_and_gradient(laplacian_energy, torch.full_like(features, 1e6).float(), graph)
     assert value == 0 and (gradient == 0).all()
 
 
@@ -86,14 +86,14 @@ def test_what_is_cut_is_no_edge():
 @pytest.mark.parametrize(("count", "k"), [(0, 3), (5, 0)])
 def test_empty(count, k):
     graph = make_graph(torch.zeros(count, k, dtype=torch.int32), torch.zeros(count, k))
-    value, gradient = value_and_gradient(roughness, torch.ones(count, 4), graph)
+    value, gradient = value_and_gradient(laplacian_energy, torch.ones(count, 4), graph)
     assert value == 0 and gradient.shape == (count, 4) and (gradient == 0).all()
 
 
 def test_what_it_refuses():
     neighbors, weights, features, _ = scene()
     with pytest.raises(ValueError, match="features: expected 300 rows as the graph has nodes, got 299"):
-        roughness(features[1:], make_graph(neighbors, weights))
+        laplacian_energy(features[1:], make_graph(neighbors, weights))
     with pytest.raises(ValueError, match="neighbors: expected nodes from 0 to 299, got 0 to 300"):
         make_graph(neighbors + (neighbors == 299), weights)
 
@@ -102,7 +102,7 @@ def test_other_types_go_through_torch():
     neighbors, weights, features, _ = scene()
     graph = make_graph(neighbors, weights)
     torch.testing.assert_close(
-        roughness(features.float(), graph).double(), roughness(features, graph), atol=0, rtol=1e-5
+        laplacian_energy(features.float(), graph).double(), laplacian_energy(features, graph), atol=0, rtol=1e-5
     )
 
 
@@ -112,7 +112,7 @@ def test_same_bits_for_any_number_of_threads(isa):
     before, out = torch.get_num_threads(), []
     for threads in (1, 2, 7):
         torch.set_num_threads(threads)
-        out.append(value_and_gradient(roughness, features, graph, attributes))
+        out.append(value_and_gradient(laplacian_energy, features, graph, attributes))
     torch.set_num_threads(before)
     for other in out[1:]:
         assert all(torch.equal(a, b) for a, b in zip(out[0], other, strict=True))

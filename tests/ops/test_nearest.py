@@ -4,20 +4,30 @@ import pytest
 import torch
 
 from gs_reg import _ops
-from gs_reg.neighbors import MOST, nearest, nearest_by_tree
+from gs_reg.neighbors import MAX_NEIGHBORS, nearest, nearest_by_tree
 
 
 def cloud(count, dtype=torch.float64, seed=0):
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
+def squared_distances(queries, points):
+    """All, [M, N], added up as the kernel does."""
+    square = (queries[:, None] - points).square()
+    return square[..., 0] + square[..., 1] + square[..., 2]
+
+
 def by_brute_force(points, k):
-    """All squared distances, added up as the kernel does; a stable sort gives ties to the lower index."""
-    square = (points[:, None] - points).square()
-    square = square[..., 0] + square[..., 1] + square[..., 2]
+    """All distances; a stable sort gives ties to the lower index."""
+    square = squared_distances(points, points)
     rows = torch.arange(len(points))[:, None]
     distances, index = square[rows != rows.T].reshape(len(points), -1).sort(stable=True)
     index += index >= rows  # the point itself was left out
+    return index[:, :k].int(), distances[:, :k]
+
+
+def of_queries_by_brute_force(points, k, queries):
+    distances, index = squared_distances(queries, points).sort(stable=True)
     return index[:, :k].int(), distances[:, :k]
 
 
@@ -26,7 +36,7 @@ def assert_same(got, want):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("count", "k"), [(2, 1), (17, 16), (33, MOST), (400, 1), (1500, 16)])
+@pytest.mark.parametrize(("count", "k"), [(2, 1), (17, 16), (65, MAX_NEIGHBORS), (400, 1), (1500, 16), (300, 50)])
 def test_equals_brute_force(isa, count, k, dtype):
     points = cloud(count, dtype)
     assert_same(nearest(points, k), by_brute_force(points, k))
@@ -50,10 +60,55 @@ def test_ties_go_to_the_lower_index(isa, points):
     assert_same(nearest(points, 5), by_brute_force(points, 5))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("count", "k"), [(1, 1), (16, 16), (40, 3), (1000, 50), (1500, 20)])
+def test_of_queries_equals_brute_force(isa, count, k, dtype):
+    """Some lie among the points, some on them, some far away."""
+    points = cloud(count, dtype)
+    queries = torch.cat([cloud(150, dtype, seed=1), points[::7], cloud(10, dtype, seed=2) * 1e3])
+    assert_same(nearest(points, k, queries), of_queries_by_brute_force(points, k, queries))
+
+
+def test_ties_of_queries_go_to_the_lower_index(isa):
+    corners = torch.tensor([[x, y, z] for x in (1.0, -1.0) for y in (1.0, -1.0) for z in (1.0, -1.0)])
+    index, distances = nearest(corners, 3, torch.zeros(1, 3))
+    assert index.tolist() == [[0, 1, 2]] and distances.tolist() == [[3.0, 3.0, 3.0]]
+    points = (torch.arange(300)[:, None] % torch.tensor([5, 4, 3])).float()
+    for given in (points, points.flip(0), torch.zeros(300, 3), points * 1e30):
+        queries = torch.cat([given, given + 0.5])
+        assert_same(nearest(given, 16, queries), of_queries_by_brute_force(given, 16, queries))
+
+
+def test_a_query_on_a_point_finds_it_and_a_point_does_not_find_itself():
+    points = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    index, distances = nearest(points, 2, points)
+    assert index.tolist() == [[0, 1], [1, 0], [2, 1]] and distances.tolist() == [[0, 1], [0, 1], [0, 4]]
+    index, distances = nearest(points, 2)
+    assert index.tolist() == [[1, 2], [0, 2], [1, 0]] and distances.tolist() == [[1, 9], [1, 4], [4, 9]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_no_queries(dtype):
+    """And then there may be too few points."""
+    for points in (cloud(9, dtype), cloud(2, dtype)):
+        index, distances = nearest(points, 3, torch.zeros(0, 3, dtype=dtype))
+        assert index.shape == distances.shape == (0, 3) and index.dtype == torch.int32 and distances.dtype == dtype
+
+
+@pytest.mark.parametrize("k", [1, 7])
+def test_the_tree_answers_queries_as_the_kernel_does(k):
+    points, queries = cloud(500), torch.cat([cloud(60, seed=1), cloud(500)[:9]])
+    (index, distances), (tree_index, tree_distances) = nearest(points, k, queries), nearest_by_tree(points, k, queries)
+    assert torch.equal(index, tree_index)
+    torch.testing.assert_close(distances, tree_distances)
+
+
 def test_a_crowd_at_one_place_is_no_search_through_all():
     index, distances = nearest(torch.ones(200_000, 3), 16)
     assert (distances == 0).all()
     assert index[0].tolist() == list(range(1, 17)) and index[-1].tolist() == list(range(16))
+    index, _ = nearest(torch.ones(200_000, 3), 16, torch.ones(20_000, 3))
+    assert (index == torch.arange(16)).all()
 
 
 def test_agrees_with_scipy():
@@ -73,7 +128,7 @@ def test_same_bits_for_any_number_of_threads(isa):
     points, before, out = cloud(20_000, torch.float32), torch.get_num_threads(), []
     for threads in (1, 2, 7):
         torch.set_num_threads(threads)
-        out.append(nearest(points, 16))
+        out.append((*nearest(points, 16), *nearest(points, 50, points[:999] + 0.1)))
     torch.set_num_threads(before)
     for other in out[1:]:
         assert_same(out[0], other)
@@ -88,8 +143,8 @@ def test_no_points_and_strided_points():
 @pytest.mark.parametrize(
     ("points", "k", "message"),
     [
-        (cloud(40), 0, "k: expected 1 to 32, got 0"),
-        (cloud(40), 33, "k: expected 1 to 32, got 33"),
+        (cloud(40), 0, "k: expected 1 to 64, got 0"),
+        (cloud(40), 65, "k: expected 1 to 64, got 65"),
         (cloud(16), 16, "points: 16 neighbours need more than 16 points, got 16"),
         (torch.full((40, 3), float("nan")), 4, "points: a coordinate is not finite"),
         (torch.full((40, 3), float("inf")), 4, "points: a coordinate is not finite"),
@@ -100,5 +155,20 @@ def test_what_it_refuses(points, k, message):
         nearest(points, k)
 
 
-def test_opcheck():
-    torch.library.opcheck(_ops.nearest.library_op, (cloud(30), 4))
+@pytest.mark.parametrize(
+    ("points", "queries", "message"),
+    [
+        (cloud(4), cloud(1), "points: 5 neighbours need at least 5 points, got 4"),
+        (cloud(0), cloud(1), "points: 5 neighbours need at least 5 points, got 0"),
+        (cloud(9), cloud(1) * float("nan"), "queries: a coordinate is not finite"),
+        (cloud(9), cloud(1).float(), "queries: expected torch.float64 on cpu, got torch.float32 on cpu"),
+    ],
+)
+def test_what_it_refuses_of_queries(points, queries, message):
+    with pytest.raises(ValueError, match=message):
+        nearest(points, 5, queries)
+
+
+@pytest.mark.parametrize("queries", [None, cloud(7)])
+def test_opcheck(queries):
+    torch.library.opcheck(_ops.nearest.library_op, (cloud(30), 4, queries))

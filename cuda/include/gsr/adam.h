@@ -1,5 +1,6 @@
-// One step of Adam (Kingma and Ba 2015) for one number; eps stands outside the root.
+// One step of Adam (Kingma and Ba 2015) for one number, or for a register of them; eps stands outside the root.
 #pragma once
+#include "gsr/elementary.h"
 #include "gsr/math.h"
 
 namespace gsr {
@@ -17,10 +18,12 @@ GSR_HD void adam_step(const AdamRates<T>& r, T rest1, T rest2, T gradient, T& va
   value -= r.lr / rest1 * mean / (sqrt(square_mean / rest2) + r.eps);
 }
 
-// 1 - beta^t without cancellation.
+// 1 - beta^t without cancellation: with h = tanh(-t log(beta) / 2) it is 2 h / (1 + h). No branches, as a compiler is
+// to turn it into vectors.
 template <class T>
-GSR_HD T adam_rest(T beta, T t) {
-  return -T(expm1(t * log(beta)));
+GSR_HD T adam_rest(T log_beta, T t) {
+  const T h = tanh_of(T(-0.5) * log_beta * t);
+  return 2 * h / (1 + h);
 }
 
 }  // namespace gsr

@@ -43,14 +43,15 @@ typedef struct {
   void* v_residual;  // that of log_sizes is v_log_scales
 } gsr_ray_points;
 
-// The k nearest other points of each point, nearest first, ties by index. Points are finite, N > k, k <= 32.
+// The k <= 64 nearest points of each query, nearest first, ties by index; without queries, the nearest other points of
+// each point. All are finite, and there are enough.
 typedef struct {
   uint32_t struct_size;
   int32_t is_double, threads;
-  int64_t N, k;
-  const void* points;  // [N,3]
-  int32_t* neighbors;  // [N,k]
-  void* distances;     // [N,k] squared
+  int64_t N, M, k;
+  const void *points, *queries;  // [N,3]; [M,3], or null: the points are the queries, and M is N
+  int32_t* neighbors;            // [M,k]
+  void* distances;               // [M,k] squared
 } gsr_neighbors;
 
 // A graph with weighted edges, and attributes on its nodes:
@@ -83,6 +84,22 @@ typedef struct {
   void* v_map;           // [C,H,W]
 } gsr_variation;
 
+// Adam over N rows of `width` numbers, some of which rest. The CPU refuses `now` and `counts`.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N, width;
+  double lr, beta1, beta2, eps;
+  double rest1, rest2;       // 1 - beta^t, or 1 for means that are not corrected
+  const double* now;         // [3] lr, rest1, rest2 on the device in place of the three above, or null
+  const int32_t* row_steps;  // [N] t of each row in place of rest1 and rest2, this step included, or null
+  const uint8_t* visible;    // [N], 0 = the row rests, or null
+  const int64_t* counts;     // those of a drawing with given capacities, or null: nothing is done where they are more
+  int64_t most_visible, most_intersections;  // than these capacities
+  const void* gradients;                     // [N,width]
+  void *values, *exp_avg, *exp_avg_sq;       // [N,width]
+} gsr_adam_rows;
+
 GSR_API int32_t gsr_photometric(gsr_photometry*);
 GSR_API int32_t gsr_photometric_vjp(gsr_photometry*);
 GSR_API int32_t gsr_sh(gsr_harmonics*);
@@ -93,3 +110,4 @@ GSR_API int32_t gsr_nearest(gsr_neighbors*);
 GSR_API int32_t gsr_laplacian(gsr_graph*);
 GSR_API int32_t gsr_total_variation(gsr_variation*);
 GSR_API int32_t gsr_total_variation_vjp(gsr_variation*);
+GSR_API int32_t gsr_adam(gsr_adam_rows*);

@@ -4,9 +4,9 @@ from gs_reg.errors import InputError, MissingPart
 
 from ..aliked import Aliked
 from .files import FileMaps
-from .fitted import Fitted
-from .measured import Measured
-from .ours import Ours
+from .metric import MetricDepth
+from .mvs import MultiViewStereo
+from .relative import RelativeDepth
 from .types import Depths, DepthSource, DepthSourceConfig
 
 __all__ = ["DepthSource", "DepthSourceConfig", "Depths", "depth_source"]
@@ -20,27 +20,27 @@ def depth_source(config: DepthSourceConfig = DepthSourceConfig(), scale: float =
         InputError: a folder that is none, or a kind that is not said.
     """
     if config.aliked is not None:
-        Aliked(config.aliked)
+        Aliked(config.aliked)  # only to find a missing or wrong file now and not after minutes
     if config.source == "files":
         maps = FileMaps(config.path, config.kind, config.png_scale, config.holes)
         if maps.kind == "metric":
-            return Measured(maps, scale, config.sd, config.check, config.aliked)
-        return Fitted(maps, config)
+            return MetricDepth(maps, scale, config.sd, config.check, config.aliked)
+        return RelativeDepth(maps, config)
     if config.source == "transformers":
         return _network(config)
     if config.source == "ours" and config.path is not None:
         raise InputError(f"--depth.path {config.path}: ours takes none; say --depth.source files or transformers")
     if config.source == "ours":
-        return Ours(config)
+        return MultiViewStereo(config)
     if config.path is None:
-        return Ours(config, "auto: no --depth.path names a network")
+        return MultiViewStereo(config, "auto: no --depth.path names a network")
     try:
         return _network(config)
     except (InputError, MissingPart) as error:
-        return Ours(config, f"auto: {error}")
+        return MultiViewStereo(config, f"auto: {error}")
 
 
 def _network(config: DepthSourceConfig) -> DepthSource:
     from .network import NetworkMaps
 
-    return Fitted(NetworkMaps(config.path, config.kind, config.download), config)
+    return RelativeDepth(NetworkMaps(config.path, config.kind, config.download), config)

@@ -15,7 +15,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.types import Views
 
-from .types import Kind
+from .types import MapKind
 
 ENDINGS = (".npy", ".exr", ".png")
 LAYOUT = "expected FOLDER/NAME.npy, NAME.exr or NAME.png (16 bits) for every photo NAME.*"
@@ -31,7 +31,7 @@ class FileMaps:
     def __init__(
         self,
         folder: str | None,
-        kind: Kind | None,
+        kind: MapKind | None,
         png_scale: float | None = None,
         holes: Literal["error", "fill"] = "error",
     ):
@@ -45,7 +45,7 @@ class FileMaps:
         if png_scale is not None and not 0 < png_scale < float("inf"):
             raise InputError(f"--depth.png-scale: expected a number above 0, got {png_scale:g}")
         self._folder, self._png_scale, self._holes = Path(folder), png_scale, holes
-        self.kind: Kind = kind
+        self.kind: MapKind = kind
         self.about: Mapping[str, str] = {"source": "files", "what": f"{kind} maps in {folder}"}
 
     def __call__(self, view: Views) -> Float[Tensor, "H W"]:
@@ -90,7 +90,7 @@ class FileMaps:
         return self._png_scale or 1.0
 
 
-def _hole(kind: Kind) -> str:
+def _hole(kind: MapKind) -> str:
     return "NaN or infinite" if kind == "disparity" else "NaN, infinite or not above 0"
 
 

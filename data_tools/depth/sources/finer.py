@@ -1,4 +1,7 @@
-"""Depth of the photos in use, measured in larger copies of them: thin things are wider there than a matching window."""
+"""Depth of the photos in use, measured in larger copies of them (`--depth.finer`).
+
+Thin things are lost where they are narrower than a matching window; in larger copies they are wider.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from torch import Tensor
 
 from gs_reg.types import Views
 
-from ..types import DepthMap
-from .types import Depths, DepthSource, Progress
+from ..types import DepthMap, Progress
+from .types import Depths, DepthSource
 
 
 class Finer:
+    """A source that measures in the photos that `load` gives, then takes the maps down to the photos in use.
+
+    `size` says, for the printed line, how large those photos are.
+    """
+
     def __init__(self, source: DepthSource, load: Callable[[], Sequence[Views]], size: str):
         self._source, self._load = source, load
         self.about: Mapping[str, str] = {**source.about, "size": size}
@@ -25,7 +33,7 @@ class Finer:
 
 
 def reduced(large: DepthMap, height: int, width: int) -> DepthMap:
-    """The map at the size of a smaller copy: the values at its pixels' centres, as means would mix surfaces."""
+    """The map at the size of a smaller copy: the nearest value to each pixel's centre, as means would mix surfaces."""
 
     def pick(values: Tensor) -> Tensor:
         rows, columns = (

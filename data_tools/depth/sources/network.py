@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.types import Views
 
-from .types import Kind
+from .types import MapKind
 
-GIVES: dict[str, Kind] = {"zoedepth": "depth", "glpn": "depth", "depth_pro": "depth"}
+GIVES: dict[str, MapKind] = {"zoedepth": "depth", "glpn": "depth", "depth_pro": "depth"}
 """Classes that always give one kind; metres of a network are not the cameras' units, so they count up to scale."""
 WHERE = (
     "download a depth-estimation model (`hf download depth-anything/Depth-Anything-V2-Small-hf --local-dir DIR`, "
@@ -27,14 +28,14 @@ WHERE = (
 
 
 class NetworkMaps:
-    """Maps of AutoModelForDepthEstimation. Code that a model's folder brings is never run.
+    """Monocular maps of AutoModelForDepthEstimation. Code that a model's folder brings is never run.
 
     Raises:
         MissingPart: no `transformers`, or no such model on this machine.
         InputError: a folder that holds no depth-estimation model, or a class whose kind is not known.
     """
 
-    def __init__(self, path: str | None, kind: Kind | None = None, download: bool = False):
+    def __init__(self, path: str | None, kind: MapKind | None = None, download: bool = False):
         if path is None:
             raise MissingPart(f"--depth.source transformers: no --depth.path; {WHERE}")
         if kind == "metric":
@@ -42,7 +43,7 @@ class NetworkMaps:
         transformers = _library()
         folder = _folder(transformers, path, download)
         self._processor, self._model = _loaded(transformers, folder, path)
-        self.kind: Kind = kind or _kind_of(self._model.config, path)
+        self.kind: MapKind = kind or _kind_of(self._model.config, path)
         self.about: Mapping[str, str] = {
             "source": "transformers",
             "what": f"{type(self._model).__name__} in {path}",
@@ -66,7 +67,8 @@ class NetworkMaps:
         return torch.where(known, values, torch.nan)
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
+    """The library itself: it is optional, and slow to import."""
     try:
         import transformers
     except ImportError as error:
@@ -76,7 +78,7 @@ def _library() -> Any:
     return transformers
 
 
-def _folder(transformers: Any, path: str, download: bool) -> Path:
+def _folder(transformers: ModuleType, path: str, download: bool) -> Path:
     """The model's folder: the one named, the hub's cache, or, where that is allowed, a download."""
     if Path(path).is_dir():
         if not (Path(path) / "config.json").is_file():
@@ -97,7 +99,7 @@ def _folder(transformers: Any, path: str, download: bool) -> Path:
         raise MissingPart(f"{path}: {why} ({type(error).__name__}); {WHERE}") from None
 
 
-def _loaded(transformers: Any, folder: Path, path: str) -> tuple[Any, Any]:
+def _loaded(transformers: ModuleType, folder: Path, path: str) -> tuple[Any, Any]:
     transformers.utils.logging.disable_progress_bar()
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -112,7 +114,7 @@ def _loaded(transformers: Any, folder: Path, path: str) -> tuple[Any, Any]:
     return processor, model.eval()
 
 
-def _kind_of(config: Any, path: str) -> Kind:
+def _kind_of(config: Any, path: str) -> MapKind:
     """What the class gives: Depth Anything says so itself; a DPT of the MiDaS line gives disparity."""
     family = config.model_type
     if family == "depth_anything":
@@ -125,7 +127,7 @@ def _kind_of(config: Any, path: str) -> Kind:
     return GIVES[family]
 
 
-def _gives(config: Any, kind: Kind) -> str:
+def _gives(config: Any, kind: MapKind) -> str:
     if kind == "disparity":
         return "disparity, relative: scale and shift are fitted"
     metric = config.model_type in GIVES or getattr(config, "depth_estimation_type", "") == "metric"

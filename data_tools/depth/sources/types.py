@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.types import Views
 
-from ..types import DepthConfig, DepthMap
+from ..types import DepthConfig, DepthMap, Progress
 
-Kind = Literal["metric", "depth", "disparity"]
-Progress = Callable[[str, float], None]
+MapKind = Literal["metric", "depth", "disparity"]
 
 
 @dataclass(frozen=True)
 class Depths:
+    """What a source gives."""
+
     maps: tuple[DepthMap, ...]
     """One a view, in the units of the cameras."""
-    details: Mapping[str, Any]
-    """Figures of every photo, stored with the run."""
+    details: Mapping[str, object]
+    """Figures of every photo, as JSON can hold them: stored with the run."""
 
 
 @runtime_checkable
@@ -37,9 +38,9 @@ class DepthSource(Protocol):
 
 @runtime_checkable
 class Maps(Protocol):
-    """A map of each photo by itself, from a file or a network; NaN = no value."""
+    """A depth or disparity map of each photo by itself, from a file or a monocular network; NaN = no value."""
 
-    kind: Kind
+    kind: MapKind
     about: Mapping[str, str]
 
     def __call__(self, view: Views) -> Float[Tensor, "H W"]: ...
@@ -54,7 +55,7 @@ class DepthSourceConfig(DepthConfig):
     the network in --depth.path if it can be used, else ours."""
     path: str | None = None
     """files: folder of NAME.npy, NAME.exr or NAME.png (16 bits), one a photo; transformers: folder or hub id."""
-    kind: Kind | None = None
+    kind: MapKind | None = None
     """metric: camera-space z in the units of the cameras; depth: up to scale, far = large; disparity: up to scale and
     shift, near = large. Must be said for files; a network of a known class needs no telling."""
     png_scale: float | None = None

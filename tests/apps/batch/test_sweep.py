@@ -1,4 +1,4 @@
-"""A plan of runs: checked before anything starts, resumed, and summed up in one table."""
+"""`gs-reg sweep`: a plan of runs is checked before the first starts, resumed, and summed up in one table."""
 
 import json
 
@@ -7,7 +7,7 @@ import yaml
 
 from gs_reg.apps import cli
 from gs_reg.apps.batch import sweep
-from gs_reg.apps.batch.table import as_markdown, rows_of
+from gs_reg.apps.batch.table import as_markdown, table_rows
 from gs_reg.errors import InputError
 
 
@@ -26,7 +26,7 @@ def figures(psnr, ssim):
 
 def test_the_table_has_mean_and_deviation_over_seeds_and_counts_every_scene_once():
     runs = [("a", "x", figures(20, 0.5)), ("a", "x", figures(22, 0.7)), ("b", "x", figures(31, 0.9)), ("b", "y", None)]
-    a, b, both = rows_of(runs)
+    a, b, both = table_rows(runs)
     assert (a["psnr"], a["psnr_std"], a["seeds"]) == (21, pytest.approx(2**0.5), 2)
     assert b["psnr"] == 31 and b["psnr_std"] is None
     assert both["psnr"] == 26 and both["ssim"] == pytest.approx(0.75) and both["scene"] == "all scenes (2)"

@@ -1,11 +1,11 @@
-"""`gs-reg bench cpu` on the scene that needs no data, and the yardsticks that it measures by."""
+"""`gs-reg bench cpu` on the scene that needs no data, and the baselines and bounds that it compares with."""
 
 import json
 
 import pytest
 import torch
 
-from gs_reg._ops import yardsticks
+from gs_reg._ops.yardsticks import Projected, bare_loops, pair_counts
 from gs_reg.apps import cli
 from gs_reg.apps.bench import cpu as bench_cpu
 from gs_reg.apps.bench import stages as bench_stages
@@ -38,7 +38,7 @@ def test_times_every_stage_and_writes_the_rows(monkeypatch, tmp_path, capsys):
 
 
 def test_refuses_to_time_what_differs(monkeypatch, capsys):
-    monkeypatch.setattr(bench_cpu, "AGREEMENT", 1e-12)
+    monkeypatch.setattr(bench_cpu, "TOLERANCE", 1e-12)
     assert cli.main(["bench", "cpu", "--scenes", "tiny", "--threads", "1", "--repeats", "1"]) == 1
     assert "scalar algorithm and of ours differ" in capsys.readouterr().err
 
@@ -49,14 +49,14 @@ def test_the_scalar_algorithm_agrees_with_the_kernels_on_any_number_of_threads()
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        apart, _seconds = bench_stages.differences(step, projected)
-        assert max(apart.values()) < 1e-3, apart
+        differences, _seconds = bench_stages.compare_with_scalar(step, projected)
+        assert max(differences.values()) < 1e-3, differences
     torch.set_num_threads(before)
 
 
 def test_counts_pairs_of_one_splat_by_hand():
     """A splat at a block's centre with alpha above the threshold on the four pixels around it, and nowhere else."""
-    splats = yardsticks.Projected(
+    splats = Projected(
         means2d=torch.tensor([[6.0, 6.0]]),
         conics=torch.tensor([[8.0, 0.0, 8.0]]),  # sigma 2 at (0.5, 0.5), 10 at (1.5, 0.5)
         opacities=torch.tensor([0.5]),
@@ -67,11 +67,11 @@ def test_counts_pairs_of_one_splat_by_hand():
         height=10,
         cutoffs=(1 / 255, 0.999, 1e-4),
     )
-    assert yardsticks.pair_counts(splats) == {"contributing": 4, "evaluated": 16, "saturated": 0}
+    assert pair_counts(splats) == {"contributing": 4, "evaluated": 16, "saturated": 0}
 
 
 def test_bare_loops_reach_believable_rates():
-    rates = yardsticks.bare_loops()
+    rates = bare_loops()
     assert 1e7 < rates.backward_pairs < rates.forward_pairs < 1e12
     assert 1e8 < rates.flops < 1e13 and 1e8 < rates.bytes < 1e12
 

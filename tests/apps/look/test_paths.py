@@ -1,9 +1,11 @@
+"""Camera paths, videos, and depth as colours."""
+
 import numpy as np
 import pytest
 import torch
 
-from gs_reg.apps.look.colormap import UNKNOWN, colorize, depth_range
-from gs_reg.apps.look.paths import camera_path, interpolate, looks_inward, of_one_size, orbit, spiral
+from gs_reg.apps.look.colormap import NO_VALUE, colorize, depth_range
+from gs_reg.apps.look.paths import camera_path, interpolate, is_inward_facing, orbit, spiral, with_one_size
 from gs_reg.apps.look.pictures import save_depth
 from gs_reg.apps.look.video import write_video
 from gs_reg.errors import InputError
@@ -55,7 +57,7 @@ def test_interpolation_passes_through_every_camera():
     distance = torch.cdist(cameras.centers, path.centers)
     assert (distance.amin(1) < 0.02).all()
     at = distance.argmin(1)
-    assert (at.diff() > 0).all() or (at.diff() < 0).all()  # the walk is untangled
+    assert (at.diff() > 0).all() or (at.diff() < 0).all()  # the order along the ring is found
     nearest = path[at].viewmats[:, :3, :3]
     assert (nearest - cameras.viewmats[:, :3, :3]).abs().max() < 0.02
     step = (path.centers[1:] - path.centers[:-1]).norm(dim=1)
@@ -108,9 +110,9 @@ def test_orbit_stays_where_photos_are():
 
 
 def test_auto():
-    assert looks_inward(ring([0, 90, 200]), 3.0) and not looks_inward(forward_facing(), 4.0)
+    assert is_inward_facing(ring([0, 90, 200]), 3.0) and not is_inward_facing(forward_facing(), 4.0)
     outward = looking(np.zeros((4, 3)) + 1e-3 * np.eye(4)[:, :3], np.eye(4)[:, :3] * 3 + [[0, 0, 1]])
-    assert not looks_inward(outward, 3.0)
+    assert not is_inward_facing(outward, 3.0)
     a = camera_path("auto", ring([0, 90, 200]), 10, focus_depth=3.0)
     torch.testing.assert_close(a.centers, orbit(ring([0, 90, 200]), 10).centers)
     b = camera_path("auto", forward_facing(), 10, focus_depth=4.0)
@@ -121,7 +123,7 @@ def test_auto():
 
 def test_sizes_are_made_equal():
     other = forward_facing().resized(128, 24)
-    both = of_one_size([forward_facing(), other])
+    both = with_one_size([forward_facing(), other])
     assert len(both) == 10 and both.width == 64
     torch.testing.assert_close(both.Ks[0], both.Ks[9])
 
@@ -158,7 +160,7 @@ def test_depth_colours(tmp_path):
     depth = torch.tensor([[1.0, 2.0, 4.0, 0.0, float("nan"), float("inf"), 0.1, 99.0]])
     colors = colorize(depth, 1.0, 4.0)[0]
     assert colors[0, 0] > colors[0, 2] and colors[2, 2] > colors[2, 0]  # near is warm, far is cool
-    assert torch.equal(colors[3:6], torch.tensor(UNKNOWN).expand(3, 3))
+    assert torch.equal(colors[3:6], torch.tensor(NO_VALUE).expand(3, 3))
     assert torch.equal(colors[6], colors[0]) and torch.equal(colors[7], colors[2])
     assert depth_range(torch.linspace(1, 2, 1001)[None]) == pytest.approx((1.01, 1.99), abs=2e-3)
     assert depth_range(torch.zeros(2, 2)) == (1.0, 2.0)

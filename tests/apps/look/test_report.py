@@ -1,3 +1,5 @@
+"""The report page: what it shows, and that it needs nothing else."""
+
 import base64
 import io
 import json
@@ -7,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gs_reg.apps.look.charts import Series, line_chart, nice_ticks
-from gs_reg.apps.look.embed import error_picture
 from gs_reg.apps.look.report import write_report
+from gs_reg.apps.look.report.charts import Series, line_chart, nice_ticks
+from gs_reg.apps.look.report.images import error_map
 from gs_reg.apps.look.video import write_video
 from gs_reg.errors import InputError
 
@@ -122,7 +124,7 @@ def test_error_colours():
     a = np.zeros((1, 3, 3), np.uint8)
     b = a.copy()
     b[0, 1], b[0, 2] = 30, 255
-    brightness = error_picture(a, b).mean(-1)[0]
+    brightness = error_map(a, b).mean(-1)[0]
     assert brightness[0] < 20 < brightness[1] < brightness[2]
 
 

@@ -10,7 +10,7 @@ from gs_reg.apps.scenes.coherent import _initial_depths, coherent_start
 from gs_reg.apps.scenes.presets import PRESETS
 from gs_reg.apps.scenes.stages import with_layers
 from gs_reg.data_tools.depth import DepthMap
-from gs_reg.data_tools.flow_pairs import RayMatches
+from gs_reg.data_tools.depth.ray_matches import RayMatches
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
 from gs_reg.errors import InputError
 from gs_reg.io import checkpoint, load_splats

@@ -1,10 +1,12 @@
+"""`gs-reg doctor`: its table, its exit code, and what it says of broken parts."""
+
 import builtins
 import importlib.metadata
 import json
 
 import pytest
 
-from gs_reg.apps.service import doctor
+from gs_reg.apps.service import backends, doctor, packages
 
 
 def by_name(found):
@@ -57,7 +59,7 @@ def test_two_opencvs(monkeypatch):
         return versions[name]
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    check = doctor._opencv()
+    check = packages.check_opencv()
     assert not check.ok and "opencv-python 4.9, opencv-python-headless 5.0" in check.detail
     assert "pip uninstall -y opencv-python opencv-python-headless" in check.fix
 
@@ -71,6 +73,6 @@ def test_unusable_gpu_is_explained(monkeypatch, driver, cuda, text):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", cuda)
-    monkeypatch.setattr(doctor, "driver_version", lambda: driver)
-    check = doctor._cuda()
+    monkeypatch.setattr(backends, "driver_version", lambda: driver)
+    check = backends.check_cuda()
     assert not check.ok and text in check.detail and check.fix

@@ -1,4 +1,4 @@
-"""One photo of a data set: its camera in the normalised world, and how its pixels become that camera's."""
+"""One photo of a data set: its camera in the normalised world, and how its file becomes that camera's pixels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
 
+from ..readers.types import Source, SourceCamera, SourceFrame
 from .downscale import Downscale, full_size, oriented, photo_sizes
 from .images import read_header, read_mask, read_pixels, resize_area
 from .masks import MaskSource, dark_background, eroded
-from .readers.source import Source, SourceCamera, SourceFrame
 from .undistort import Pinhole, rescaled, sampling_map, to_pinhole
 
 
@@ -52,7 +53,7 @@ class Frame:
     loading: Loading
 
 
-def working_name(source: Source) -> Source:
+def with_short_names(source: Source) -> Source:
     """The source sorted by name, names without folders where they stay different.
 
     Raises:
@@ -94,6 +95,7 @@ def make_frame(
     width, height = (max(1, round(side * shrink)) for side in (pinhole.width, pinhole.height))
     viewmat = torch.from_numpy(frame.camera_from_source.copy())
     scale, offset = source_from_world[0, 0], source_from_world[:3, 3]
+    # x_camera = R (scale x_world + offset) + t; divided by scale, it is a rotation again
     viewmat[:3, 3] = (viewmat[:3, :3] @ offset + viewmat[:3, 3]) / scale
     cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
     mask_sizes = (file_size, full_size(frame, sizes))
@@ -117,8 +119,8 @@ def _check_size(camera: SourceCamera, size: tuple[int, int], path: Path, describ
     )
 
 
-def read_frame(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
-    """Working pixels [H, W, 3] float32 in [0, 1], and the mask [H, W] bool of pixels that count, or None.
+def read_frame(frame: Frame) -> tuple[Float32[ndarray, "H W 3"], Bool[ndarray, "H W"] | None]:
+    """Working pixels in [0, 1], and the mask of those that count; None = all of them.
 
     Raises:
         InputError: a missing or broken file, or a mask of another size.
@@ -131,15 +133,17 @@ def read_frame(frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
     mask = _file_mask(frame, image, pixels)
     if loading.pinhole is not None:
         image, mask = _undistorted(image, mask, loading)
-    image = resize_area(image, camera.width, camera.height).clip(0, 1)
+    image = resize_area(image, camera.width, camera.height).clip(0, 1)  # cubic resampling overshoots at edges
     if mask is None:
         return image, None
     kept = resize_area(mask, camera.width, camera.height) > 0.5
     return image, eroded(kept, loading.mask.erode) if loading.mask.erode else kept
 
 
-def _file_mask(frame: Frame, image: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
-    """[H, W] float32 in the file's pixels."""
+def _file_mask(
+    frame: Frame, image: Float32[ndarray, "H W 3"], pixels: UInt8[ndarray, "H W C"]
+) -> Float32[ndarray, "H W"] | None:
+    """The mask, 0 to 1, at the size of the file, before undistortion."""
     loading = frame.loading
     source = loading.mask
     if source.kind == "alpha":
@@ -158,7 +162,10 @@ def _file_mask(frame: Frame, image: np.ndarray, pixels: np.ndarray) -> np.ndarra
     return resize_area(1 - mask if source.invert else mask, image.shape[1], image.shape[0])
 
 
-def _undistorted(image: np.ndarray, mask: np.ndarray | None, loading: Loading) -> tuple[np.ndarray, np.ndarray | None]:
+def _undistorted(
+    image: Float32[ndarray, "H W 3"], mask: Float32[ndarray, "H W"] | None, loading: Loading
+) -> tuple[Float32[ndarray, "h w 3"], Float32[ndarray, "h w"] | None]:
+    """Image and mask resampled to the pinhole camera."""
     import cv2
 
     assert loading.pinhole is not None

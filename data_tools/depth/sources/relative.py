@@ -1,4 +1,7 @@
-"""Relative maps as a prior: what the photos measure stays, and what was only filled in takes the map's shape."""
+"""Relative depth, known up to scale and shift, as a prior for multi-view stereo.
+
+What the photos measure stays; pixels that stereo only fills in take the map's shape.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from gs_reg.errors import InputError
 from gs_reg.init.fill import push_pull
 from gs_reg.types import Views
 
-from ..estimate import check_views, estimate_depths
 from ..fill import fill_inverse_depth
-from ..types import DepthConfig, DepthMap
-from .types import Depths, Maps, Progress
+from ..mvs.estimate import check_views, estimate_depths
+from ..types import DepthConfig, DepthMap, Progress
+from .types import Depths, MapKind, Maps
 
 TRIES, SAMPLE = 256, 4096
-"""Pairs of pixels that RANSAC proposes a line from, and pixels that judge it."""
+"""Hypotheses of RANSAC, each a line through two pixels, and pixels that they are scored on."""
 NEAR_SHARE = 0.05
-"""Share of the range of inverse depths within which a pixel agrees with a line."""
+"""Inlier threshold, as a share of the range of inverse depths."""
 FEWEST = 50
 """Measured pixels below which nothing is fitted."""
 ROUNDS = 10
 SMOOTH = 10.0
 """How strongly neighbours share one correction of the prior, against how strongly measured pixels hold it."""
 OUTLIER = 3.0
-"""Spreads off the fitted line beyond which a measured pixel soon counts nothing."""
+"""Spreads off the fitted line beyond which the weight of a measured pixel falls, with the 8th power."""
 FLOOR = 0.1
 """Least inverse depth of the prior, as a share of the farthest measured one."""
 
@@ -43,11 +46,11 @@ class Fit:
     spread: float
     """Robust standard deviation of what is left, in inverse depth."""
     agreeing: float
-    """Share of the measured pixels that agree."""
+    """Share of the measured pixels that are inliers."""
 
 
-class Fitted:
-    """Ours, with maps for the shape of what the photos do not measure."""
+class RelativeDepth:
+    """Multi-view stereo, with maps for the shape of what the photos do not measure."""
 
     def __init__(self, maps: Maps, config: DepthConfig):
         self._maps, self._config = maps, config
@@ -64,12 +67,12 @@ class Fitted:
         return Depths(tuple(found), {"fits": fits})
 
 
-def as_disparity(values: Float[Tensor, "H W"], kind: str) -> Float[Tensor, "H W"]:
+def as_disparity(values: Float[Tensor, "H W"], kind: MapKind) -> Float[Tensor, "H W"]:
     """Disparity up to scale and shift; a metric map of a network is one too, as its metre need not be the cameras'."""
     return values if kind == "disparity" else 1 / values
 
 
-def fit_disparity(prior: Float[Tensor, "H W"], depth: DepthMap, name: str, kind: str) -> Fit:
+def fit_disparity(prior: Float[Tensor, "H W"], depth: DepthMap, name: str, kind: MapKind) -> Fit:
     """The line from disparity to inverse depth over measured pixels: RANSAC, then Huber least squares.
 
     Raises:
@@ -89,7 +92,8 @@ def fit_disparity(prior: Float[Tensor, "H W"], depth: DepthMap, name: str, kind:
     for _ in range(ROUNDS):
         error = (scale * v + offset - w).abs()
         k = near / error.clamp_min(near)
-        k = torch.where(error < 4 * near, k, 0.0)  # far outliers are none of the line's
+        # Huber weights alone would let the many far outliers of a wrong surface tilt the line
+        k = torch.where(error < 4 * near, k, 0.0)
         mean_v, mean_w = (k * v).sum() / k.sum(), (k * w).sum() / k.sum()
         scale = float((k * (v - mean_v) * (w - mean_w)).sum() / (k * (v - mean_v).square()).sum().clamp_min(1e-300))
         offset = float(mean_w - scale * mean_v)
@@ -104,6 +108,7 @@ def fit_disparity(prior: Float[Tensor, "H W"], depth: DepthMap, name: str, kind:
 
 
 def _ransac(v: Float[Tensor, "P"], w: Float[Tensor, "P"], near: float) -> tuple[float, float]:
+    """Scale and offset of the hypothesis with the least truncated squared error (MSAC: Torr and Zisserman 2000)."""
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(len(v), (SAMPLE,), generator=generator)
     a, b = torch.randint(len(v), (2, TRIES), generator=generator)
@@ -137,7 +142,7 @@ def completed(depth: DepthMap, prior: Float[Tensor, "H W"], fit: Fit, view: View
 
 
 def closed(values: Float[Tensor, "H W"], image: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W"]:
-    """As it is where it has a value, and smoothly carried on where it has none."""
+    """Values as they are, holes (not finite) filled smoothly."""
     known = torch.isfinite(values)
     if known.all():
         return values

@@ -1,17 +1,19 @@
-"""Middlebury multi-view sets (temple, dino): NAME_par.txt with K, R and t of every photo."""
+"""Middlebury multi-view stereo sets (temple, dino): NAME_par.txt with K, R and t of every photo."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from ..images import read_header
-from .files import pinhole_params, read_text
+from ..photos.images import read_header
 from .folders import find_photo, images_folder, photo_folders
-from .source import Source, SourceCamera, SourceFrame
+from .parsing import pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 
 def find(root: Path) -> Path | None:
@@ -48,7 +50,7 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("middlebury-multiview", table, tuple(frames), tuple(skipped))
 
 
-def _numbers(words: list[str], place: str) -> np.ndarray:
+def _numbers(words: list[str], place: str) -> Float[ndarray, "21"]:
     try:
         values = np.array([float(word) for word in words])
     except ValueError as error:

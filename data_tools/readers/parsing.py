@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
@@ -30,22 +31,22 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as text ({first_line(error)}): copy it again") from None
 
 
-def number(value: Any, place: str) -> float:
+def number(value: object, place: str) -> float:
     """A finite number.
 
     Raises:
         InputError: another thing; `place` names the file and the value.
     """
     try:
-        result = float(value)
-    except (TypeError, ValueError, OverflowError):
+        result = float(value) if isinstance(value, str | int | float) else np.nan
+    except (ValueError, OverflowError):
         result = np.nan
     if not np.isfinite(result):
         raise InputError(f"{place}: expected a number, got {value!r:.40}")
     return result
 
 
-def pinhole_params(K: np.ndarray, place: str) -> tuple[float, float, float, float]:
+def pinhole_params(K: Float[ndarray, "3 3"], place: str) -> tuple[float, float, float, float]:
     """fx, fy, cx, cy of a 3x3 matrix.
 
     Raises:

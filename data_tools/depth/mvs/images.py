@@ -1,4 +1,4 @@
-"""A photo reduced to the size of the search, and how its pixels move in another one."""
+"""A photo at the resolution of the matching, and how its pixels reproject into another one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from numpy import ndarray
 
 from gs_reg.types import Cameras, Views
 
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue (ITU-R BT.601)."""
+
 
 @dataclass(frozen=True)
-class Frame:
+class Image:
+    """Reference or source image of multi-view stereo."""
+
     rgb: Int16[ndarray, "H W 3"]
+    """0 to 255; signed, so that differences do not wrap around."""
     grey: Float[ndarray, "H W"]
     """0 to 255."""
     mask: Bool[ndarray, "H W"]
     cameras: Cameras
 
 
-def make_frame(view: Views, max_pixels: float) -> Frame:
+def make_image(view: Views, max_pixels: float) -> Image:
     """The photo with at most `max_pixels`, and its camera at that size."""
     import cv2
 
@@ -34,29 +40,31 @@ def make_frame(view: Views, max_pixels: float) -> Frame:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
         cameras = cameras.resized(*size)
-    grey = np.ascontiguousarray(image @ np.array([0.299, 0.587, 0.114], np.float32) * 255)
-    return Frame(np.round(image * 255).astype(np.int16), grey, mask.astype(bool), cameras)
+    grey = np.ascontiguousarray(image @ GREY * 255)
+    return Image(np.round(image * 255).astype(np.int16), grey, mask.astype(bool), cameras)
 
 
-def pair_motion(frame: Frame, other: Frame) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]]:
+def reprojection(ref: Image, other: Image) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]]:
     """M and b: pixel p (homogeneous, centres at +0.5) at inverse depth w is seen in `other` at M p + b w."""
-    relative = other.cameras.viewmats[0].double().numpy() @ np.linalg.inv(frame.cameras.viewmats[0].double().numpy())
-    k, k_other = frame.cameras.Ks[0].double().numpy(), other.cameras.Ks[0].double().numpy()
+    relative = other.cameras.viewmats[0].double().numpy() @ np.linalg.inv(ref.cameras.viewmats[0].double().numpy())
+    k, k_other = ref.cameras.Ks[0].double().numpy(), other.cameras.Ks[0].double().numpy()
     return k_other @ relative[:3, :3] @ np.linalg.inv(k), k_other @ relative[:3, 3]
 
 
-def plane_homography(motion: tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]], w: float) -> Float[ndarray, "3 3"]:
-    """Pixels of a view to pixels of the other over the plane 1/z = w."""
-    h = motion[0].copy()
-    h[:, 2] += motion[1] * w
+def plane_homography(
+    reprojection: tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]], w: float
+) -> Float[ndarray, "3 3"]:
+    """Pixels of the reference image to pixels of the other over the fronto-parallel plane 1/z = w."""
+    h = reprojection[0].copy()
+    h[:, 2] += reprojection[1] * w
     return h.astype(np.float32)
 
 
-def seen_at(
-    frame: Frame, other: Frame, w: Float[ndarray, "H W"]
+def reproject(
+    ref: Image, other: Image, w: Float[ndarray, "H W"]
 ) -> tuple[Float[ndarray, "H W 2"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
     """Where pixels at inverse depth w lie in `other`: position, inverse depth there, and whether in the picture."""
-    m, b = pair_motion(frame, other)
+    m, b = reprojection(ref, other)
     height, width = w.shape
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
     p = m[:, 0] * x[None, :, None] + m[:, 1] * y[:, None, None] + m[:, 2] + b * w[..., None]
@@ -65,4 +73,5 @@ def seen_at(
     q = p[..., :2] / z[..., None]
     rows, columns = other.grey.shape
     inside = front & (q >= 0).all(-1) & (q[..., 0] < columns) & (q[..., 1] < rows)
+    # p is scaled by z of the reference view, so p_z is the ratio of the two depths and w / p_z the other's 1/z
     return q, w / z, inside

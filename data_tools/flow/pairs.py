@@ -1,4 +1,4 @@
-"""Flow between photos with the mask of what returns, and the depths along the rays that it means."""
+"""Flow between pairs of photos, with the mask of pixels that pass the forward-backward check."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from gs_reg.geometry import pixel_centers, project, unproject
 from gs_reg.types import Views
 
-from .depth.triangulate import ray_in_other
 from .visibility import sample
 
-LARGEST_MISS = 2 * math.log(2)
-"""Pixels (L1) by which a round trip may miss: where exp(-miss / 2) is 0.5."""
+MAX_ROUND_TRIP = 2 * math.log(2)
+"""Error in pixels (L1) that the forward-backward check allows: where exp(-error / 2) is 0.5."""
 WINDOW = 5
+"""Side of the window that must pass as a whole, pixels."""
 MOST_PARTNERS = 4
 EVERY_PAIR = 8
 """Up to this many photos all are paired; of more, each with its nearest partners."""
@@ -30,26 +30,14 @@ Flow = Callable[[Views, Views], Float[Tensor, "H W 2"]]
 
 @dataclass(frozen=True)
 class FlowPair:
+    """Flow from one view to another."""
+
     i: int
     j: int
     flow: Float[Tensor, "H W 2"]
     """From view i to view j, pixels."""
     mask: Bool[Tensor, "H W"]
-    """The flow is believed."""
-
-
-@dataclass(frozen=True)
-class RayMatches:
-    """What J other photos say about the inverse depths along the rays of one."""
-
-    inverse_depth: Float[Tensor, "H W J"]
-    """Where the ray passes nearest to the match, in the other photo's pixels; 0 without a match."""
-    pixels: Float[Tensor, "H W J"]
-    """By how many pixels of the other photo one unit of inverse depth moves the point; 0 without a match."""
-
-    @property
-    def count(self) -> int:
-        return int((self.pixels > 0).sum())
+    """The flow passes the forward-backward check, and both ends are inside the photos' masks."""
 
 
 def flow_pairs(views: Sequence[Views], flow: Flow) -> tuple[FlowPair, ...]:
@@ -59,7 +47,7 @@ def flow_pairs(views: Sequence[Views], flow: Flow) -> tuple[FlowPair, ...]:
     flows = {(i, j): flow(views[i], views[j]) for i, j in sorted(pairs)}
     out = []
     for (i, j), there in flows.items():
-        mask = returns(there, flows[j, i])
+        mask = forward_backward_check(there, flows[j, i])
         for view, seen in ((views[i], None), (views[j], there)):
             if view.masks is not None:
                 mask &= view.masks[0] if seen is None else _mask_at(view.masks[0], seen)
@@ -67,37 +55,17 @@ def flow_pairs(views: Sequence[Views], flow: Flow) -> tuple[FlowPair, ...]:
     return tuple(out)
 
 
-def returns(there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]) -> Bool[Tensor, "H W"]:
-    """In the whole 5x5 window the flow ends in the other picture and comes back by less than 1.386 px (L1)."""
+def forward_backward_check(there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]) -> Bool[Tensor, "H W"]:
+    """In the whole 5x5 window the flow ends in the other picture and comes back within 1.386 px (L1)."""
     landed = pixel_centers(there.shape[1], there.shape[0], there) + there
     inside = ((landed >= 0) & (landed <= landed.new_tensor([back.shape[1], back.shape[0]]))).all(-1)
     miss = torch.where(inside, (there + sample(back, landed)).abs().sum(-1), torch.inf)
-    return F.max_pool2d(miss[None], WINDOW, 1, WINDOW // 2)[0] < LARGEST_MISS
-
-
-def ray_matches(views: Sequence[Views], pairs: Sequence[FlowPair], i: int) -> RayMatches:
-    """The pairs that start in view i, as inverse depths; matches behind a camera or without parallax are left out."""
-    view = views[i]
-    centers = pixel_centers(view.cameras.width, view.cameras.height, view.photos)
-    none = centers.new_zeros(*centers.shape[:2], 0)
-    depths, shares = [none], [none]
-    for pair in pairs:
-        if pair.i != i:
-            continue
-        ray, shift = ray_in_other(view.cameras, views[pair.j].cameras, centers)
-        match = (centers + pair.flow).double()
-        a = ray[..., :2] - match * ray[..., 2:]
-        c = match * shift[2] - shift[:2]
-        w = (a * c).sum(-1) / c.square().sum(-1).clamp_min(1e-300)
-        depth = ray[..., 2] + shift[2] * w
-        pixels = c.norm(dim=-1) / depth.clamp_min(1e-12)
-        used = pair.mask & (depth > 1e-12) & (pixels > 0) & (w >= 0)
-        depths.append(torch.where(used, w, 0.0).to(centers)[..., None])
-        shares.append(torch.where(used, pixels, 0.0).to(centers)[..., None])
-    return RayMatches(torch.cat(depths, -1), torch.cat(shares, -1))
+    # NaN flow (no match) is in no picture, so its error is infinite; beyond the border max_pool2d pads with -inf
+    return F.max_pool2d(miss[None], WINDOW, 1, WINDOW // 2)[0] < MAX_ROUND_TRIP
 
 
 def _partners(views: Sequence[Views], i: int) -> list[int]:
+    """The views to pair with: nearest in angle (radians) plus distance (as a share of the farthest view's)."""
     others = [j for j in range(len(views)) if j != i]
     if len(views) <= EVERY_PAIR:
         return others
@@ -113,13 +81,14 @@ def _partners(views: Sequence[Views], i: int) -> list[int]:
 
 
 def _mask_at(mask: Bool[Tensor, "h w"], flow: Float[Tensor, "H W 2"]) -> Bool[Tensor, "H W"]:
+    """The other photo's mask where the flow ends."""
     landed = pixel_centers(flow.shape[1], flow.shape[0], flow) + flow
     return sample(mask[..., None].to(flow), landed)[..., 0] > 0.5
 
 
 @dataclass(frozen=True)
 class DepthFlow:
-    """Flow that depth maps and cameras mean, by the photos' names; occluded pixels do not come back."""
+    """Flow of a static scene from depth maps, by the photos' names; occluded pixels fail the forward-backward check."""
 
     depths: Mapping[str, Float[Tensor, "_ _"]]
 

@@ -1,4 +1,4 @@
-"""Which folder of photos is read, and how far its photos are shrunk."""
+"""Downscaling: which of `images`, `images_2`, `images_4` ... is read, and how far its photos are shrunk on load."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 from gs_reg.errors import InputError
 
+from ..readers.types import SourceFrame
 from .images import Header, read_header
-from .readers.source import SourceFrame
 
 LONGEST = 1600
 """Long side in pixels that `auto` stays below."""
@@ -38,7 +38,7 @@ class Downscale:
         return f"1/{self.factor:.4g}, {how}"
 
 
-def choose(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
+def choose_downscale(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
     """`auto` takes the full-size photos or a folder images_N near 1600 px, else shrinks to 1600 px on the long side.
 
     A folder counts as images_N only if every photo in it is 1/N of the full size, rounded up or down.

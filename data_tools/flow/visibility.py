@@ -1,6 +1,6 @@
-"""Which pixels of a held-out photo some training photo has seen, and how many photos see a surface.
+"""Visibility mask of a held-out photo: which of its pixels some training photo has seen.
 
-The first is from photos and cameras alone. The mask of the published few-view tables is not public; ours is a rule of
+It is found from photos and cameras alone. The mask of the published few-view tables is not public; ours is a rule of
 its own and says so: dense flow to a training photo and back ends within 1.4 px, and the match lies within 1.5 px of its
 epipolar line; then a 5x5 closing.
 """
@@ -11,18 +11,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.types import Cameras, Views
 
-from .depth.consistency import agreement
-from .depth.frames import make_frame
-from .flow import DisFlow, Flow
+from .dis import DisFlow
+from .types import Flow
 
-ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS, CLOSING = 1.4, 1.5, 5
-SAME_SURFACE = 0.03
-"""Depths within this share of one another are of one surface."""
+ROUND_TRIP_PIXELS, EPIPOLAR_PIXELS = 1.4, 1.5
+CLOSING = 5
+"""Side of the square of the morphological closing, pixels."""
 
 
 def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
@@ -36,26 +35,8 @@ def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) ->
     return torch.from_numpy(cv2.morphologyEx(seen.numpy().astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0)
 
 
-def seeing_views(views: Sequence[Views], depths: Sequence[Float[Tensor, "_ _"]]) -> tuple[Int[Tensor, "_ _"], ...]:
-    """How many of the views see the surface at each pixel, its own view included, by a test against their depths.
-
-    Depth 0 = nothing there, which 0 views see.
-    """
-    frames = [make_frame(view, float("inf")) for view in views]
-    surfaces = [torch.where(z > 0, 1 / z, 0.0).double().numpy() for z in depths]
-    counts = []
-    for i, (frame, w) in enumerate(zip(frames, surfaces, strict=True)):
-        others = [j for j in range(len(views)) if j != i]
-        tolerance = SAME_SURFACE * w
-        check = agreement(
-            frame, [frames[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
-        )
-        counts.append(torch.from_numpy(np.where(w > 0, 1 + check.views, 0)))
-    return tuple(counts)
-
-
 def matched(view: Views, other: Views, flow: Flow = DisFlow()) -> Bool[Tensor, "H W"]:
-    """Pixels of `view` whose flow to `other` comes back and obeys the cameras."""
+    """Pixels of `view` whose flow to `other` passes the forward-backward check and the epipolar constraint."""
     return consistent(view.cameras, other.cameras, flow(view, other), flow(other, view))
 
 
@@ -63,8 +44,8 @@ def consistent(
     camera: Cameras, other: Cameras, there: Float[Tensor, "H W 2"], back: Float[Tensor, "h w 2"]
 ) -> Bool[Tensor, "H W"]:
     """Pixels whose flow ends in the other picture, near the epipolar line, and comes back by less than 1.4 px."""
-    size = torch.tensor([there.shape[1], there.shape[0]])
-    pixels = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="xy"), -1) + 0.5
+    height, width = there.shape[:2]
+    pixels = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1) + 0.5
     landed = pixels + there
     returned = sample(back, landed)
     inside = ((landed > 0) & (landed < torch.tensor([back.shape[1], back.shape[0]]))).all(-1)
@@ -87,6 +68,7 @@ def epipolar_distance(
     b_from_a = b.viewmats[0].double() @ torch.linalg.inv(a.viewmats[0].double())
     tx, ty, tz = b_from_a[:3, 3].tolist()
     cross = torch.tensor([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]], dtype=torch.float64)
+    # the fundamental matrix, K_b^-T [t]x R K_a^-1
     F = torch.linalg.inv(b.Ks[0].double()).T @ cross @ b_from_a[:3, :3] @ torch.linalg.inv(a.Ks[0].double())
     homogeneous = torch.nn.functional.pad(points.double(), (0, 1), value=1.0)
     lines = homogeneous @ F.T

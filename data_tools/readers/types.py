@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
-Kind = Literal[
+DatasetKind = Literal[
     "llff",
     "colmap",
     "transforms",
@@ -39,9 +40,10 @@ class SourceFrame:
     paths: Mapping[int, Path]
     """The photo at full size (1) and in the folders images_N (N); at least one."""
     camera: SourceCamera
-    camera_from_source: np.ndarray
-    """4x4 float64, OpenCV axes."""
+    camera_from_source: Float[ndarray, "4 4"]
+    """World-to-camera matrix (float64), OpenCV axes: x right, y down, z forward."""
     mask_path: Path | None = None
+    """Where the source names a mask file."""
     upright: bool | None = False
     """Camera belongs to the pixels after EXIF orientation; False = as stored; None = whichever fits its size."""
 
@@ -50,14 +52,14 @@ class SourceFrame:
 class Source:
     """All that a folder tells."""
 
-    kind: Kind
+    kind: DatasetKind
     described_in: Path
     """The file or folder with the cameras, for messages."""
     frames: tuple[SourceFrame, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     """Name and reason of photos that cannot be used."""
-    points: np.ndarray | None = None
-    """[P, 3] float64."""
+    points: Float[ndarray, "P 3"] | None = None
+    """Sparse points (float64)."""
     units: str = "unknown"
     world_scale: float | None = None
     """World units per source unit where the format fixes it, then nothing is recentred; None = from the cameras."""

@@ -5,10 +5,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
+from numpy import ndarray
 
 from gs_reg.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+else:
+    PillowImage = object  # Pillow is imported where a photo is opened: without that, importing this module is quick
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif"})
 ORIENTATION = 0x0112  # EXIF tag
@@ -51,8 +59,8 @@ def read_header(path: Path) -> Header:
         return Header(image.width, image.height, _orientation(image), alpha)
 
 
-def read_pixels(path: Path, upright: bool, alpha: bool = False) -> np.ndarray:
-    """[H, W, 3] uint8 RGB, or [H, W, 4] with alpha; EXIF orientation applied if `upright`.
+def read_pixels(path: Path, upright: bool, alpha: bool = False) -> UInt8[ndarray, "H W C"]:
+    """RGB, or RGBA with `alpha`; EXIF orientation applied if `upright`.
 
     Raises:
         InputError: the file is missing, no picture, or broken off.
@@ -60,13 +68,13 @@ def read_pixels(path: Path, upright: bool, alpha: bool = False) -> np.ndarray:
     return _decode(path, upright, "RGBA" if alpha else "RGB")
 
 
-def read_mask(path: Path, upright: bool) -> np.ndarray:
-    """[H, W] float32 in [0, 1]; white = keep."""
+def read_mask(path: Path, upright: bool) -> Float32[ndarray, "H W"]:
+    """In [0, 1]; white = keep."""
     return _decode(path, upright, "L").astype(np.float32) / 255
 
 
-def resize_area(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Shrinks by averaging areas; the picture's corner stays at 0."""
+def resize_area(image: Shaped[ndarray, "H W *C"], width: int, height: int) -> Shaped[ndarray, "h w *C"]:
+    """Shrinks by averaging areas, which does not alias; the picture's corner stays at 0."""
     import cv2
 
     if image.shape[:2] == (height, width):
@@ -74,7 +82,7 @@ def resize_area(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _orientation(image) -> int:
+def _orientation(image: PillowImage) -> int:
     from PIL import Image
 
     exif = Image.Image.getexif(image)  # PNG's own getexif would decode the pixels
@@ -82,7 +90,7 @@ def _orientation(image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _decode(path: Path, upright: bool, mode: str) -> np.ndarray:
+def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
     from PIL import Image
 
     turns = Image.Transpose
@@ -104,7 +112,7 @@ def _decode(path: Path, upright: bool, mode: str) -> np.ndarray:
         return np.array(decoded if orientation == 1 else decoded.transpose(turn[orientation]))
 
 
-def _eight_bits(image):
+def _eight_bits(image: PillowImage) -> PillowImage:
     """Grey of 16 bits by its upper half: Pillow alone would cut at 255."""
     if not image.mode.startswith("I;16"):
         return image
@@ -113,7 +121,8 @@ def _eight_bits(image):
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-def _opened(path: Path):
+def _opened(path: Path) -> PillowImage:
+    """The file opened, its pixels not yet decoded."""
     from PIL import Image
 
     if path.suffix.lower() in (".heic", ".heif"):

@@ -1,21 +1,33 @@
-"""Compiled loops of the plane sweep. They hold no lock, so that two views can be swept on two threads."""
+"""Compiled loops of the plane sweep. They hold no lock, so that two views can be swept on two threads.
+
+Constants are spelled as np.float32 and np.int16: with Python's own, numba would compute in 64 bits, at half the speed
+and with other roundings.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numba
 import numpy as np
 
+CANNOT_TELL, ON, BEHIND, IN_FRONT = 0, 1, 2, 3
+"""A point against another view's surface, as `plane_visibility` tells it."""
 
-def _jit(function):
+
+def _jit(function: Callable[..., None]) -> Callable[..., None]:
     try:
         return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder that can be written: compile anew in every process
+    except RuntimeError:  # no folder for the cache that can be written: compile anew in every process
         return numba.njit(nogil=True)(function)
 
 
 @_jit
 def warp_plane(source, mask, h, out):
-    """A photo sampled at h @ (x + 0.5, y + 0.5, 1) for every pixel of `out`, in whole grey levels; -1 = not seen."""
+    """Warps a photo by the homography `h`, bilinearly, in whole grey levels; -1 = not seen.
+
+    Pixel (x, y) of `out` samples `source` at h @ (x + 0.5, y + 0.5, 1).
+    """
     height, width = out.shape
     rows, columns = source.shape
     half = np.float32(0.5)
@@ -30,7 +42,7 @@ def warp_plane(source, mask, h, out):
             v = (h[1, 0] * px + h[1, 1] * py + h[1, 2]) / z - half
             if not (u >= 0 and v >= 0 and u <= columns - 1 and v <= rows - 1):
                 continue
-            i, j = min(int(u), columns - 2), min(int(v), rows - 2)
+            i, j = min(int(u), columns - 2), min(int(v), rows - 2)  # the last row and column have no next one
             if not mask[j, i]:
                 continue
             a, b = u - i, v - j
@@ -41,7 +53,10 @@ def warp_plane(source, mask, h, out):
 
 @_jit
 def support_weights(image, radius, color_scale, out):
-    """out[y, n, x]: how much neighbour n tells about the pixel, by colour and distance; sums to 1 over n."""
+    """Adaptive support weights (Yoon and Kweon 2006): out[y, n, x] of neighbour n by colour and distance, sum 1 over n.
+
+    `image` is padded by `radius`. x is the last axis, so that the loops over it are vectorised.
+    """
     height, count, width = out.shape
     reach = np.float32(radius)
     for y in range(height):
@@ -66,11 +81,12 @@ def support_weights(image, radius, color_scale, out):
 
 
 @_jit
-def plane_cost(ref, warped, weights, radius, limit, center_limit, center_share, out):
-    """0 (alike) to 1 (unlike); -1 where `warped` is unseen. Images are padded by `radius`.
+def matching_cost(ref, warped, weights, radius, limit, center_limit, center_share, out):
+    """Photo-consistency cost, 0 (alike) to 1 (unlike); -1 where `warped` is unseen. Images are padded by `radius`.
 
     Weighted mean over the window of the truncated difference between ref and warped, both taken relative to the
-    window's centre, so that brightness does not matter; and a small share of the plain difference at the centre.
+    window's centre, so that brightness does not matter; and a small share of the plain difference at the centre, which
+    flat areas have nothing else to be told apart by. Unseen pixels (-1) inside a window count as near black.
     """
     height, width = out.shape
     acc = np.empty(width, np.float32)
@@ -98,8 +114,11 @@ def plane_cost(ref, warped, weights, radius, limit, center_limit, center_share, 
 
 
 @_jit
-def better_half(costs, unseen, gain, out):
-    """Mean over the better half of the views that see the pixel (the others may be occluded), whole, up to 255."""
+def mean_of_better_half(costs, unseen, gain, out):
+    """Mean cost over the better half of the views that see the pixel, as a byte: in the others it may be occluded.
+
+    `costs` below 0 are unseen; where no view sees the pixel the cost is `unseen`.
+    """
     count, height, width = costs.shape
     row = np.empty(count, np.float32)
     for y in range(height):
@@ -110,7 +129,7 @@ def better_half(costs, unseen, gain, out):
                 if c < 0:
                     continue
                 k = n
-                while k > 0 and row[k - 1] > c:
+                while k > 0 and row[k - 1] > c:  # insertion sort: there are few views
                     row[k] = row[k - 1]
                     k -= 1
                 row[k] = c
@@ -127,8 +146,8 @@ def better_half(costs, unseen, gain, out):
 
 
 @_jit
-def sight(inverse_depth, h, w, tolerance, out):
-    """The plane 1/z = w against another view's surface: 0 cannot tell, 1 on it, 2 behind it (hidden), 3 before it."""
+def plane_visibility(inverse_depth, h, w, tolerance, out):
+    """The plane 1/z = w against another view's surface: cannot tell, on it, behind it (occluded) or in front of it."""
     height, width = out.shape
     rows, columns = inverse_depth.shape
     half = np.float32(0.5)
@@ -136,7 +155,7 @@ def sight(inverse_depth, h, w, tolerance, out):
         for x in range(width):
             px, py = x + half, y + half
             z = h[2, 0] * px + h[2, 1] * py + h[2, 2]
-            out[y, x] = 0
+            out[y, x] = CANNOT_TELL
             if z <= np.float32(1e-9):
                 continue
             u = (h[0, 0] * px + h[0, 1] * py + h[0, 2]) / z
@@ -144,17 +163,18 @@ def sight(inverse_depth, h, w, tolerance, out):
             if not (u >= 0 and v >= 0 and u < columns and v < rows):
                 continue
             gap = w / z - inverse_depth[int(v), int(u)]
-            out[y, x] = 1 if abs(gap) <= tolerance else (3 if gap > 0 else 2)
+            out[y, x] = ON if abs(gap) <= tolerance else (IN_FRONT if gap > 0 else BEHIND)
 
 
 @_jit
-def sgm_pass(cost, grey, total, small, large, backward):
+def sgm_pass(cost, grey, total, p1, p2, backward):
     """Adds four of the eight path costs of semi-global matching to `total`: from the left and from above, or mirrored.
 
-    `small` is the price of a step by one hypothesis, `large[d]` of any step where neighbours differ by d grey levels.
+    L(p, d) = C(p, d) + min(L(q, d), L(q, d +- 1) + p1, min L(q) + p2[|I_p - I_q|]) - min L(q), with q the pixel before
+    p on the path. The subtraction keeps L below 255 + max(p2), far from int16's end.
     """
     height, width, depth = cost.shape
-    top = np.int16(16000)
+    top = np.int16(16000)  # more than any cost; a column of it on either side of the planes spares tests at the ends
     before = np.full((4, width + 2, depth + 2), top, np.int16)  # path 0 comes from this row, 1 to 3 from the row above
     now = np.full((4, width + 2, depth + 2), top, np.int16)
     low = np.zeros((4, width + 2), np.int16)
@@ -178,11 +198,11 @@ def sgm_pass(cost, grey, total, small, large, backward):
                         t[d] += np.uint16(v)
                         best = v if v < best else best
                 else:
-                    jump = np.int16(m + large[min(255, abs(grey[y, x] - grey[py, px]))])
+                    jump = np.int16(m + p2[min(255, abs(grey[y, x] - grey[py, px]))])
                     for d in range(depth):
                         a = prev[d + 1]
-                        b = np.int16(prev[d] + small)
-                        e = np.int16(prev[d + 2] + small)
+                        b = np.int16(prev[d] + p1)
+                        e = np.int16(prev[d + 2] + p1)
                         a = b if b < a else a
                         a = e if e < a else a
                         a = jump if jump < a else a
@@ -196,8 +216,8 @@ def sgm_pass(cost, grey, total, small, large, backward):
 
 
 @_jit
-def winner(total, out):
-    """The cheapest hypothesis, with a parabola through its neighbours for the fraction."""
+def winner_takes_all(total, out):
+    """The plane of least cost, the first of equal ones, with a parabola through its neighbours for the fraction."""
     height, width, depth = total.shape
     for y in range(height):
         for x in range(width):

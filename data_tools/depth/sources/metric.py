@@ -1,26 +1,25 @@
-"""Depth that the user measured, in the units of the cameras: taken as it is, and compared with the photos."""
+"""Metric depth of the user's, in the units of the cameras: taken as it is, and compared with the photos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.geometry import project
 from gs_reg.types import Views
 
-from ..consistency import Agreement, agreement
-from ..estimate import check_views
-from ..frames import make_frame
+from ..mvs.consistency import Consistency, check_consistency
+from ..mvs.estimate import check_views
+from ..mvs.images import make_image
 from ..sparse import pair_points
-from ..types import DepthMap
-from .fitted import closed
-from .types import Depths, Maps, Progress
+from ..types import DepthMap, Progress
+from .relative import closed
+from .types import Depths, Maps
 
 AGREE = 0.03
 """Surfaces of two views within this share of the depth, or three standard deviations, are the same."""
@@ -29,8 +28,12 @@ OFF = 0.1
 FEWEST = 20
 
 
-class Measured:
-    """`scale`: units of the maps a unit of the normalised world. `sd`: share of the depth."""
+class MetricDepth:
+    """Maps of camera-space z.
+
+    `scale` is the length, in the maps' units, of a unit of the normalised world; `sd` the standard deviation as a share
+    of the depth. `check` compares the maps with each other and with points triangulated from matched keypoints.
+    """
 
     def __init__(self, maps: Maps, scale: float, sd: float, check: bool, aliked: Path | None = None):
         if not 0 < sd < 1:
@@ -47,7 +50,7 @@ class Measured:
             raw.append(self._maps(view) / self._scale)
         surfaces = [closed(1 / z, view.photos[0]) for z, view in zip(raw, views, strict=True)]
         valid = [torch.isfinite(z) & _counts(view) for z, view in zip(raw, views, strict=True)]
-        details: dict[str, Any] = {}
+        details: dict[str, Mapping[str, float | None]] = {}
         if self._check:
             report("comparing with shared points", 0.4)
             details["times the shared points' depth"] = compare_with_points(views, raw, self._aliked)
@@ -65,25 +68,26 @@ class Measured:
 
     def _map(self, i: int, views: Sequence[Views], surfaces: Sequence[Tensor], valid: Tensor) -> DepthMap:
         w = surfaces[i]
-        sd = torch.where(valid, self._sd * w, 0.5 * w)
+        sd = torch.where(valid, self._sd * w, 0.5 * w)  # of 1/z: it has the same share of 1/z as z has of z
         seen = torch.zeros(w.shape, dtype=torch.long)
         if self._check:
             check = _against_others(i, views, surfaces, max(AGREE, 3 * self._sd))
             seen = torch.from_numpy(check.views).long() * valid
-            valid = valid & torch.from_numpy(check.before.sum(0) <= check.views)
-        kind = views[i].photos.dtype
-        return DepthMap((1 / w).to(kind), sd.to(kind), valid, seen)
+            valid = valid & torch.from_numpy(check.violating.sum(0) <= check.views)
+        dtype = views[i].photos.dtype
+        return DepthMap((1 / w).to(dtype), sd.to(dtype), valid, seen)
 
 
-def _against_others(i: int, views: Sequence[Views], surfaces: Sequence[Tensor], share: float) -> Agreement:
+def _against_others(i: int, views: Sequence[Views], surfaces: Sequence[Tensor], share: float) -> Consistency:
     """Is view i's surface where the others' are, up to a share of the depth?"""
     others = [j for j in range(len(views)) if j != i]
-    frame, *frames = (make_frame(views[j], float("inf")) for j in (i, *others))
+    image, *images = (make_image(views[j], float("inf")) for j in (i, *others))
     w, *other_w = (surfaces[j].double().numpy() for j in (i, *others))
-    return agreement(frame, frames, w, other_w, [share * w] * len(others))
+    return check_consistency(image, images, w, other_w, [share * w] * len(others))
 
 
-def _counts(view: Views) -> Tensor:
+def _counts(view: Views) -> Bool[Tensor, "H W"]:
+    """Pixels that the mask keeps."""
     return torch.ones(view.photos.shape[1:3], dtype=torch.bool) if view.masks is None else view.masks[0]
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras, Views
 
-from ..images import list_photos, read_pixels
-from .files import number, pinhole_params, read_text
-from .source import Source, SourceCamera, SourceFrame
+from ..photos.images import list_photos, read_pixels
+from .parsing import number, pinhole_params, read_text
+from .types import Source, SourceCamera, SourceFrame
 
 MOTORCYCLE = "motorcycle"
 """Written in place of a folder: the built-in pair, 741x500 (Scharstein et al., GCPR 2014)."""
@@ -93,7 +94,7 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("middlebury-stereo", path, tuple(frames), units="metres")
 
 
-def _shifted(x: float) -> np.ndarray:
+def _shifted(x: float) -> Float[ndarray, "4 4"]:
     """World to a camera at (x, 0, 0)."""
     pose = np.eye(4)
     pose[0, 3] = -x
@@ -110,7 +111,7 @@ def _number(calib: dict[str, str], key: str, path: Path) -> float:
     return number(calib[key].strip(), f"{path}: {key}")
 
 
-def _intrinsics(calib: dict[str, str], key: str, path: Path) -> np.ndarray:
+def _intrinsics(calib: dict[str, str], key: str, path: Path) -> Float[ndarray, "3 3"]:
     numbers = re.split(r"[\s;\[\]]+", calib.get(key, "").strip(" []"))
     try:
         values = [float(n) for n in numbers]

@@ -1,4 +1,4 @@
-"""Depth from the photos alone: plane sweep and semi-global matching, without weights."""
+"""Depth from the photos alone, by multi-view stereo without weights (`--depth.source ours`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from gs_reg.types import Views
 
-from ..estimate import estimate_depths
-from ..types import DepthConfig
-from .types import Depths, Progress
+from ..mvs.estimate import estimate_depths
+from ..types import DepthConfig, Progress
+from .types import Depths
 
 
-class Ours:
+class MultiViewStereo:
+    """`why` says, where `auto` chose this source, what it had to do without."""
+
     def __init__(self, config: DepthConfig, why: str = ""):
         self._config = config
         points = f"ALIKED keypoints ({config.aliked})" if config.aliked else "SIFT keypoints, no weights"

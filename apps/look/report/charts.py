@@ -1,10 +1,11 @@
-"""Line charts as inline SVG that stretches to any width; labels are HTML, so that they keep their size on a phone."""
+"""Line charts for inline SVG that stretches to any width; labels are HTML, so that they keep their size on a phone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MAX_POINTS = 240
 
@@ -20,48 +21,66 @@ class Series:
 class Chart:
     title: str
     lines: tuple[tuple[str, str, str], ...]
-    """Name, last value as text, and the points attribute of a polyline, in a box of 1000 x 1000."""
+    """Name, last value as text, and the attribute `points` of an SVG polyline in a view box of 1000 x 1000."""
     x_ticks: tuple[tuple[float, str], ...]
-    """Place in percent from the left, and text."""
+    """Position in percent from the left, and label."""
     y_ticks: tuple[tuple[float, str], ...]
-    """Place in percent from the bottom, and text."""
+    """Position in percent from the bottom, and label."""
     log: bool
+
+
+def training_charts(events: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Loss with its terms, and PSNR of the training view, over steps; from the lines of events.jsonl."""
+    events = [event for event in events if "step" in event]
+    steps = [event["step"] for event in events]
+
+    def series(name: str, values: Sequence[object]) -> Series:
+        pairs = [(s, v) for s, v in zip(steps, values, strict=True) if isinstance(v, int | float)]
+        return Series(name, [s for s, _ in pairs], [v for _, v in pairs])
+
+    names = list(dict.fromkeys(name for event in events for name in event.get("terms", {})))
+    terms = [series(name, [event.get("terms", {}).get(name) for event in events]) for name in names]
+    charts = [
+        line_chart("loss", [series("total", [event.get("loss") for event in events]), *terms]),
+        line_chart("PSNR of the training view (dB)", [series("PSNR", [event.get("psnr") for event in events])]),
+    ]
+    return [chart for chart in charts if chart]
 
 
 def line_chart(title: str, series: Sequence[Series]) -> Chart | None:
     """A chart of all finite points; the y axis is logarithmic where positive values span more than a factor of 30.
 
-    Long series are thinned to the means of stretches. None where there is nothing to draw.
+    A long series is shortened to the means of consecutive points. None where there is nothing to draw.
     """
-    thin = [s for s in (_thinned(s) for s in series) if s.xs]
-    if not thin:
+    kept = [s for s in (_downsampled(s) for s in series) if s.xs]
+    if not kept:
         return None
-    ys = [y for s in thin for y in s.ys]
-    xs = [x for s in thin for x in s.xs]
+    ys = [y for s in kept for y in s.ys]
+    xs = [x for s in kept for x in s.xs]
     log = min(ys) > 0 and max(ys) / min(ys) > 30
     y_ticks = _log_ticks(min(ys), max(ys)) if log else nice_ticks(min(ys), max(ys))
     low, high = min(*ys, y_ticks[0]), max(*ys, y_ticks[-1])
     left, right = min(xs), max(max(xs), min(xs) + 1)
 
-    def place_y(y: float) -> float:
+    def y_position(y: float) -> float:
         value, a, b = (math.log10(y), math.log10(low), math.log10(high)) if log else (y, low, high)
         return (value - a) / max(b - a, 1e-12)
 
-    def place_x(x: float) -> float:
+    def x_position(x: float) -> float:
         return (x - left) / (right - left)
 
     lines = []
-    for s in thin:
+    for s in kept:
         points = " ".join(
-            f"{1000 * place_x(x):.1f},{1000 - 1000 * place_y(y):.1f}" for x, y in zip(s.xs, s.ys, strict=True)
+            f"{1000 * x_position(x):.1f},{1000 - 1000 * y_position(y):.1f}" for x, y in zip(s.xs, s.ys, strict=True)
         )
-        lines.append((s.name, _short(s.ys[-1]), points))
+        lines.append((s.name, _number(s.ys[-1]), points))
     x_ticks = [x for x in nice_ticks(left, right) if left <= x <= right]
     return Chart(
         title,
         tuple(lines),
-        tuple((100 * place_x(x), _short(x)) for x in x_ticks),
-        tuple((100 * place_y(y), _short(y)) for y in y_ticks),
+        tuple((100 * x_position(x), _number(x)) for x in x_ticks),
+        tuple((100 * y_position(y), _number(y)) for y in y_ticks),
         log,
     )
 
@@ -83,7 +102,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [10.0**i for i in range(first, last + step, step)]
 
 
-def _thinned(series: Series) -> Series:
+def _downsampled(series: Series) -> Series:
     pairs = [(x, y) for x, y in zip(series.xs, series.ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     size = -(-len(pairs) // MAX_POINTS)
     parts = [pairs[i : i + size] for i in range(0, len(pairs), size)] if pairs else []
@@ -91,5 +110,5 @@ def _thinned(series: Series) -> Series:
     return Series(series.name, [x for x, _ in means], [y for _, y in means])
 
 
-def _short(value: float) -> str:
+def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

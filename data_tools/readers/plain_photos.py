@@ -1,4 +1,7 @@
-"""Plain photos: cameras by pycolmap on the CPU, kept in a cache beside the photos."""
+"""Plain photos: cameras by structure from motion (pycolmap on the CPU), kept in a cache beside the photos.
+
+Few photos rarely reach COLMAP's usual thresholds, so up to four attempts are made, each more lenient than the last.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gs_reg.errors import InputError
 
-from ..images import list_photos, read_header, read_pixels
+from ..photos.images import list_photos, read_header, read_pixels
 from . import colmap
 from .folders import images_folder
-from .source import Source
+from .types import Source
+
+if TYPE_CHECKING:
+    from PIL.Image import Exif
+    from pycolmap import Reconstruction
+else:
+    Exif = Reconstruction = object  # imported where they are used: without that, importing this module is quick
 
 NATIVE = frozenset({".jpg", ".jpeg", ".png"})
 """What COLMAP reads as it is; the rest is converted."""
@@ -103,7 +113,8 @@ def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
     return cache
 
 
-def _kept(key_file: Path) -> dict | None:
+def _kept(key_file: Path) -> object:
+    """What an earlier call wrote there; None = nothing that can be read."""
     try:
         return json.loads(key_file.read_text())
     except (OSError, ValueError):
@@ -150,7 +161,7 @@ def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
     return names
 
 
-def _focal_exif(photo: Path):
+def _focal_exif(photo: Path) -> Exif:
     """Of the photo's EXIF what tells the focal length; the rest may not fit a JPEG."""
     from PIL import Image
 
@@ -166,7 +177,7 @@ def _focal_exif(photo: Path):
     return kept
 
 
-def _best_model(names: dict[str, Path], work: Path):
+def _best_model(names: dict[str, Path], work: Path) -> Reconstruction | None:
     """The reconstruction with most photos over the attempts, which stop once enough are placed; None = none."""
     import pycolmap
 
@@ -196,7 +207,7 @@ def _match(database: Path, names: dict[str, Path], images: Path, attempt: Attemp
     extraction.max_image_size = 1600
     extraction.sift.estimate_affine_shape = attempt.wide
     extraction.sift.domain_size_pooling = attempt.wide
-    groups: dict[tuple, list[str]] = {}
+    groups: dict[tuple[int, int, float], list[str]] = {}
     for name in names:
         camera = pycolmap.infer_camera_from_image(str(images / name))
         groups.setdefault((camera.width, camera.height, round(camera.mean_focal_length(), 1)), []).append(name)
@@ -214,7 +225,7 @@ def _match(database: Path, names: dict[str, Path], images: Path, attempt: Attemp
     pycolmap.match_exhaustive(database, verification_options=verification, device=pycolmap.Device.cpu)
 
 
-def _map(database: Path, work: Path, number: int, attempt: Attempt) -> list:
+def _map(database: Path, work: Path, number: int, attempt: Attempt) -> list[Reconstruction]:
     """Reconstructions of one attempt."""
     import pycolmap
 

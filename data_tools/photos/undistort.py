@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
-from .readers.source import SourceCamera
+from ..readers.types import SourceCamera
+
+if TYPE_CHECKING:
+    from pycolmap import Camera
+else:
+    Camera = object  # pycolmap is imported where a camera is needed: without that, importing this module is quick
 
 WIDEST = 1.5
 """Tangent of the largest angle off the axis that a pinhole image keeps (113 degrees across): wider wastes pixels."""
@@ -41,7 +49,7 @@ class Pinhole:
     height: int
 
     @property
-    def K(self) -> np.ndarray:
+    def K(self) -> Float[ndarray, "3 3"]:
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
 
@@ -86,8 +94,13 @@ def to_pinhole(camera: SourceCamera, keep: bool) -> tuple[Pinhole, bool]:
 
 
 @lru_cache(maxsize=2)
-def sampling_map(camera: SourceCamera, pinhole: Pinhole) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each pinhole pixel lies in the photo: x, y float32, pixel centres at whole numbers; and if it is there."""
+def sampling_map(
+    camera: SourceCamera, pinhole: Pinhole
+) -> tuple[Float32[ndarray, "H W"], Float32[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """Where each pinhole pixel lies in the photo: x, y with pixel centres at whole numbers; and if it is there.
+
+    The last two maps are kept, as the photos of a data set mostly share a camera.
+    """
     colmap = colmap_camera(camera)
     x = (np.arange(pinhole.width) + 0.5 - pinhole.cx) / pinhole.fx
     y = (np.arange(pinhole.height) + 0.5 - pinhole.cy) / pinhole.fy
@@ -101,7 +114,7 @@ def sampling_map(camera: SourceCamera, pinhole: Pinhole) -> tuple[np.ndarray, np
     return maps[..., 0], maps[..., 1], inside.reshape(shape)
 
 
-def _turning_radius(colmap, reach: float) -> float:
+def _turning_radius(colmap: Camera, reach: float) -> float:
     """Where on the way out from the axis the polynomial turns back: beyond, it names pixels that show other rays."""
     angles, radii = np.linspace(-np.pi, np.pi, 64, endpoint=False), np.linspace(0, reach, 513)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
@@ -111,7 +124,7 @@ def _turning_radius(colmap, reach: float) -> float:
     return float("inf") if grows.all() else float(radii[np.argmin(grows.all(1))])
 
 
-def colmap_camera(camera: SourceCamera):
+def colmap_camera(camera: SourceCamera) -> Camera:
     """The camera as pycolmap's, which knows every model.
 
     Raises:
@@ -133,7 +146,7 @@ def colmap_camera(camera: SourceCamera):
     return colmap
 
 
-def _edges(colmap, keep: bool) -> tuple[float, float, float, float]:
+def _edges(colmap: Camera, keep: bool) -> tuple[float, float, float, float]:
     """Left, right, top, bottom of the undistorted picture, as tangents."""
     w, h = colmap.width, colmap.height
     s, t = np.linspace(0, w, 257), np.linspace(0, h, 257)

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int32
+from numpy import ndarray
 
 from gs_reg.errors import InputError
 
+from ..readers.types import SourceFrame
 from .images import read_header
-from .readers.source import SourceFrame
 
 MaskMode = Literal["none", "ignore", "transparent"]
 """What masked pixels mean: nothing is masked; in no loss; must be empty."""
-Asked = Literal["auto", "none", "ignore", "transparent", "dark"]
+MaskChoice = Literal["auto", "none", "ignore", "transparent", "dark"]
 MaskFrom = Literal["nothing", "file", "alpha", "dark"]
 DARKEST, BRIGHTEST = 0.06, 0.25
 """Between these lies the brightest channel at which a dark background ends: black cloth in light reaches 0.2."""
@@ -40,7 +42,7 @@ class MaskSource:
 
 def find_masks(
     frames: Sequence[SourceFrame],
-    asked: Asked,
+    asked: MaskChoice,
     root: Path,
     mask_dir: Path | None = None,
     invert: bool = False,
@@ -98,16 +100,16 @@ def _named(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """The mask [H, W] bool less a rim of so many pixels; the picture's border is no rim."""
+def eroded(mask: Bool[ndarray, "H W"], pixels: int) -> Bool[ndarray, "H W"]:
+    """The mask less a rim of so many pixels; the picture's border is no rim."""
     import cv2
 
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return cv2.erode(mask.astype(np.uint8), kernel) > 0
 
 
-def dark_background(image: np.ndarray) -> np.ndarray:
-    """Mask [H, W] float32 of the object on a black background, from [H, W, 3] in [0, 1].
+def dark_background(image: Float[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
+    """Mask (0 or 1) of the object on a black background, from colours in [0, 1].
 
     Threshold on the brightest channel by least cross entropy (Li and Tam 1998), closing, then small holes inside the
     object filled (large ones are seen through) and specks outside dropped.
@@ -124,11 +126,20 @@ def dark_background(image: np.ndarray) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     padded = cv2.copyMakeBorder(bright, radius, radius, radius, radius, cv2.BORDER_REFLECT)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[radius:-radius, radius:-radius]
-    labels, count = ndimage.label(closed)
-    if count == 0:
+    labels = _connected(closed > 0)
+    if not labels.any():
         return np.zeros(image.shape[:2], dtype=np.float32)
     sizes = np.bincount(labels.ravel())[1:]
     kept = np.isin(labels, 1 + np.flatnonzero(sizes >= SPECK * sizes.max()))
-    holes, _ = ndimage.label(ndimage.binary_fill_holes(kept) & ~kept)
+    holes = _connected(np.asarray(ndimage.binary_fill_holes(kept), dtype=bool) & ~kept)
     small = 1 + np.flatnonzero(np.bincount(holes.ravel())[1:] < HOLE * kept.sum())
     return (kept | np.isin(holes, small)).astype(np.float32)
+
+
+def _connected(mask: Bool[ndarray, "H W"]) -> Int32[ndarray, "H W"]:
+    """Number of the connected component (over the four neighbours) of each pixel, from 1; 0 outside the mask."""
+    from scipy import ndimage
+
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, output=labels)
+    return labels

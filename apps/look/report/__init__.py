@@ -1,0 +1,94 @@
+"""The report of a run: one HTML page that holds all its pictures and loads nothing from outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gs_reg.errors import InputError
+from gs_reg.io.atomic import atomic_path
+
+from .charts import training_charts
+from .images import ERROR_FULL_SCALE
+from .tables import column_names, depth_rows, facts, headline_figures, notes, row
+from .views import comparisons, depth_pairs, videos
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Writes `report.html` into the folder of a run and returns its path.
+
+    The page shows what is there of result.json, events.jsonl, config.yaml, dataset.json, versions.json, command.txt;
+    renders/test/<stem>.png with <stem>_photo.png, masks/<stem>.png (white = seen in training), renders/train/ alike,
+    depths/<stem>.png with <stem>_trained.png, videos/*.mp4.
+
+    Raises:
+        InputError: no such folder, or a JSON file in it is broken.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    run = Path(run_dir)
+    if not run.is_dir():
+        raise InputError(f"{run}: no such folder of a run")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(**_template_values(run))
+    with atomic_path(run / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return run / "report.html"
+
+
+def _template_values(run: Path) -> dict[str, Any]:
+    """The variables of the template report.html."""
+    result = _read_json(run / "result.json")
+    views = result.get("views", {})
+    folder = run.resolve()
+    dated = folder.name[:8].isdigit()  # runs/<name>/<time>, else the folder that --out named
+    return {
+        "title": folder.parent.name if dated else folder.name,
+        "run": folder.name if dated else "",
+        "cards": headline_figures(result),
+        "columns": column_names(),
+        "rows": [(name, row(figures)) for name, figures in views.items()],
+        "mean_row": row(result["mean"]) if result.get("mean") else None,
+        "notes": notes(result),
+        "tests": comparisons(run / "renders" / "test", run / "masks", {Path(n).stem: f for n, f in views.items()}),
+        "trains": comparisons(run / "renders" / "train", None, {}),
+        "depths": depth_pairs(run / "depths"),
+        "depth_rows": depth_rows(result.get("depth")),
+        "videos": videos(run),
+        "charts": training_charts(_read_json_lines(run / "events.jsonl")),
+        "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
+        "command": _read_text(run / "command.txt"),
+        "facts": facts(result, _read_json(run / "dataset.json"), _read_json(run / "versions.json")),
+        "config": _read_text(run / "config.yaml"),
+    }
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines that are valid JSON: a run that was killed leaves half a line at the end."""
+    events = []
+    for line in _read_text(path).splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
