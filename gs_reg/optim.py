@@ -195,7 +195,7 @@ class Optimizer:
 
 
 def _adam_in_torch(values: nn.Parameter, state: dict[str, Tensor], rows: Int[Tensor, "V"], lr: float) -> None:
-    """One step of some rows where our kernels are not used: on a GPU without them, and in half precision."""
+    """One Adam step of some rows in plain torch: on a GPU without our kernels, and in half precision."""
     assert values.grad is not None
     (beta1, beta2), column = BETAS, (-1, *[1] * (values.ndim - 1))
     gradient, steps = values.grad[rows], state["row_steps"][rows].double()

@@ -112,6 +112,7 @@ class Coherent(nn.Module):
             maps = [F.pad(match[k], (0, J - match[k].shape[-1])).flatten(0, 1) for match in matches]
             tensors[name] = torch.cat([m[mask] for m, mask in zip(maps, masks, strict=True)]).float()
         capacity = capacities(len(views), config)
+        # the weights depend on the seed alone, and the caller's random state stays as it is
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for name, enabled, width in (
@@ -198,7 +199,7 @@ def layer_maps(layers: UInt8[Tensor, "P"], sizes: Int[Tensor, "V 2"]) -> list[UI
 
 
 def capacities(views: int, config: CoherentConfig) -> tuple[int, int]:
-    """Widths of the depth and the opacity decoder; for 5 photos and more the published ones are extrapolated."""
+    """Widths of the depth and the opacity decoder; published for 2 to 4 photos, extrapolated for other numbers."""
     if config.capacity is None and views in PUBLISHED_CAPACITY:
         return PUBLISHED_CAPACITY[views]
     depth = min(18 + 2 * (views - 4), 32) if config.capacity is None else config.capacity

@@ -56,7 +56,7 @@ def view_code(views: int) -> Float[Tensor, "V 20"]:
 
 
 def _size_after(side: int, level: int) -> int:
-    """Size of a side after a level: its leading binary digits, so that every level doubles it, give or take one."""
+    """Size of a side after a level: its leading binary digits, so each level doubles it and adds 0 or 1."""
     return side >> max(side.bit_length() - 1 - level, 0)
 
 
