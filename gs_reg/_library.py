@@ -1,4 +1,4 @@
-"""Finds and opens the native library (plain C, ctypes) and mirrors the structs of cuda/include/gsr/gsr.h."""
+"""Finds and opens the native libraries (plain C, ctypes), and mirrors the structs of cuda/include/gsr/gsr.h."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALLOC = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_int32, c_int64)
 
 
 def _fields(text: str) -> list[tuple[str, type]]:
-    """`type name name ...` lines to ctypes fields."""
+    """ctypes fields from lines of `type name name ...`."""
     types = {"u32": c_uint32, "i32": c_int32, "i64": c_int64, "f64": c_double, "ptr": c_void_p}
     lines = [line.split() for line in text.strip().splitlines()]
     return [(name, types[kind]) for kind, *names in lines for name in names]
@@ -83,7 +83,7 @@ def _open(path: Path) -> ctypes.CDLL:
 
 @cache
 def has_sessions(lib: ctypes.CDLL) -> bool:
-    """Whether a library takes stream and memory from its caller, as the CUDA one does."""
+    """Whether the library takes a stream and an allocator from its caller, as the CUDA one does."""
     return hasattr(lib, "gsr_cuda_begin")
 
 
@@ -100,12 +100,12 @@ def cpu_library() -> ctypes.CDLL:
         raise RuntimeError(
             f"native library not built ({base.name} is missing in gs_reg): run `pip install .`; it needs a C++ compiler"
         )
-    wanted = os.environ.get("GS_REG_ISA") or _open(base).gsr_best_isa().decode()
-    if wanted not in ISAS:
-        raise RuntimeError(f"GS_REG_ISA={wanted}: expected one of {', '.join(ISAS)}")
-    path = folder / f"libgsr_cpu_{wanted}.so"
+    isa = os.environ.get("GS_REG_ISA") or _open(base).gsr_best_isa().decode()
+    if isa not in ISAS:
+        raise RuntimeError(f"GS_REG_ISA={isa}: expected one of {', '.join(ISAS)}")
+    path = folder / f"libgsr_cpu_{isa}.so"
     if not path.exists():
-        raise RuntimeError(f"native library for {wanted} was not built for this processor family: unset GS_REG_ISA")
+        raise RuntimeError(f"native library for {isa} was not built for this processor family: unset GS_REG_ISA")
     return _open(path)
 
 
@@ -125,12 +125,12 @@ def cuda_library() -> ctypes.CDLL:
 
 
 def library(device: str) -> ctypes.CDLL:
-    """The library for tensors on a type of device."""
+    """The library for a type of device, "cuda" or "cpu"."""
     return cuda_library() if device == "cuda" else cpu_library()
 
 
 def checked(lib: ctypes.CDLL, function: str, args: _Struct) -> None:
-    """Calls a native function; raises RuntimeError with the library's own text when it fails."""
+    """Calls a native function; raises RuntimeError with the library's error text when it fails."""
     if getattr(lib, function)(ctypes.byref(args)) != 0:
         raise RuntimeError(f"{function}: {lib.gsr_error().decode()}")
 

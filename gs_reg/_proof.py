@@ -1,4 +1,7 @@
-"""What scripts/gpu_check.sh has proven of our CUDA library: a record beside it, of this very file on this very card."""
+"""The result of scripts/gpu_check.sh: whether our CUDA library passed its tests, as a file beside the library.
+
+It is valid for one library file (by its SHA-256) on one GPU model. `auto` selects our CUDA kernels only with it.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ class Proof:
     """SHA-256 of the library."""
     gpu: str
     failed: tuple[str, ...]
-    """Gates that were not passed; none = our kernels are what `auto` takes."""
+    """Names of the checks that failed; empty = `auto` selects our kernels."""
 
 
 def record(gpu: str, failed: list[str]) -> None:
-    """Writes what a run on a GPU came to."""
+    """Writes the result of a check on a GPU; `failed` names the checks that failed."""
     RECORD.write_text(json.dumps(asdict(Proof(_digest(), gpu, tuple(failed))), indent=2) + "\n")
     doubt.cache_clear()
 
 
 @cache
 def doubt(gpu: str) -> str | None:
-    """Why our CUDA kernels are not proven on a card of this name; None where they are."""
+    """Why our CUDA kernels do not count as checked on a GPU of this name; None where they do."""
     if not CUDA_LIBRARY.exists():
         return "our CUDA kernels are not built"
     remedy = "run scripts/gpu_check.sh"

@@ -1,4 +1,4 @@
-"""Pinhole cameras, how they are made, and how they change."""
+"""Pinhole cameras: constructors, crops, resizes and poses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.records import Record
 from gs_reg.rotations import quat_to_rotmat
+from gs_reg.tensor_dataclass import TensorDataclass
 
 
 @dataclass(frozen=True)
-class Cameras(Record):
+class Cameras(TensorDataclass):
     """C pinhole cameras of one image size. OpenCV axes: +x right, +y down, +z forward; pixel centres at +0.5."""
 
     viewmats: Float[Tensor, "C 4 4"]
@@ -37,7 +37,7 @@ class Cameras(Record):
 
     @property
     def world_from_camera(self) -> Float[Tensor, "C 4 4"]:
-        # a singular matrix is an error, which on a GPU one would have to wait for
+        # the check for a singular matrix would synchronise with the GPU: only on the CPU
         on_cpu = self.viewmats.device.type == "cpu"
         return torch.linalg.inv_ex(self.viewmats, check_errors=on_cpu).inverse
 
@@ -47,23 +47,23 @@ class Cameras(Record):
         return self.world_from_camera[:, :3, 3]
 
     def resized(self, width: int, height: int) -> Cameras:
-        """The same cameras for images of another size; the corner stays at 0, so K scales by the true size ratios."""
+        """The cameras for resized images; pixel corners are at integers, so K scales by the exact size ratios."""
         ratio = torch.tensor(
             [width / self.width, height / self.height, 1.0], dtype=self.Ks.dtype, device=self.Ks.device
         )
         return Cameras(self.viewmats, self.Ks * ratio[:, None], width, height)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Cameras:
-        """The same cameras for a window of their images with its corner at pixel (left, top); it may lie outside."""
+        """The cameras for a crop with its corner at pixel (left, top); it may reach outside the image."""
         offset = torch.zeros(3, 3, dtype=self.Ks.dtype, device=self.Ks.device)
         offset[0, 2], offset[1, 2] = left, top
         return Cameras(self.viewmats, self.Ks - offset, width, height)
 
     def moved(self, world_from_model: Float[Tensor, "*#C 4 4"]) -> Cameras:
-        """The cameras as a model sees them that the given pose places in the world, one pose or one for each camera.
+        """The cameras in the frame of a model with the given pose: one pose, or one for each camera.
 
-        A splat at x, drawn into these, looks as one at `world_from_model` x does in the cameras before. So the pose of
-        a head acts on the cameras, and its gradient is the one of viewmats.
+        A splat at x in these cameras projects as one at `world_from_model` x does in the original ones. So a rigid pose
+        (of a head, for example) needs no change of the splats, and its gradient is that of viewmats.
         """
         return Cameras(self.viewmats @ world_from_model, self.Ks, self.width, self.height)
 
@@ -97,12 +97,12 @@ class Cameras(Record):
         width: int,
         height: int,
     ) -> Cameras:
-        """One camera at `eye` that has `target` in the middle of its image, and `up` upwards in it.
+        """One camera at `eye` with `target` in the middle of its image and `up` pointing upwards in it.
 
         `fov_y` is the whole vertical field of view in radians; pixels are square.
 
         Raises:
-            ValueError: `eye` is `target`, or `up` is along the line between them.
+            ValueError: `eye` equals `target`, or `up` is parallel to the line between them.
         """
         forward = F.normalize(target - eye, dim=0)
         right = torch.linalg.cross(forward, up)
@@ -124,7 +124,7 @@ class Cameras(Record):
 def _one_camera(
     rotation: Float[Tensor, "3 3"], position: Float[Tensor, "3"], fov_y: float, width: int, height: int
 ) -> Cameras:
-    """From the world-to-camera rotation."""
+    """From the world-to-camera rotation and the camera's position; the principal point is the middle of the image."""
     viewmat, K = torch.eye(4).to(rotation), torch.eye(3).to(rotation)
     viewmat[:3, :3], viewmat[:3, 3] = rotation, -rotation @ position
     K[0, 0] = K[1, 1] = height / (2 * math.tan(fov_y / 2))

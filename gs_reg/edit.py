@@ -1,5 +1,7 @@
-"""Structural changes of Gaussians (clone, split, prune, relocate ...): each is one Edit, which moves a model's rows and
-its optimiser's state together."""
+"""Structural changes of Gaussians (clone, split, prune, relocate ...) as values.
+
+An Edit is applied to a model and to its optimiser, so the moments always belong to the rows beside them.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +19,25 @@ Axis = Literal["gaussians", "frames"]
 
 @dataclass(frozen=True)
 class Edit:
-    """M rows made from N: rows are gathered first, then some columns get new values."""
+    """From N rows to M: first a gather of rows, then new values for some columns."""
 
     rows: Int[Tensor, "M"] | None = None
-    """Which old row each new one starts as; None = the same ones in place."""
+    """Index of the old row that each new row copies; None = the rows stay."""
     fresh: Bool[Tensor, "M"] | None = None
-    """Those whose optimiser state starts anew; None = none."""
+    """Rows whose optimiser state is zeroed, as clones and relocated Gaussians need; None = none."""
     patch: Mapping[str, Tensor] = field(default_factory=dict)
-    """New values by column of Splats, M rows each."""
-    forget: frozenset[str] = frozenset()
-    """Parameter groups whose optimiser state starts anew in every row."""
+    """New values by field of Splats, M rows each; written after the gather."""
+    reset_groups: frozenset[str] = frozenset()
+    """Parameter groups whose optimiser state is zeroed in every row, as after a reset of the opacities."""
     axis: Axis = "gaussians"
-    """The axis that it changes; parameters of other axes stay as they are."""
+    """The axis whose rows change."""
 
-    def moved(self, state: Tensor, group: str) -> Tensor:
-        """The optimiser state of a group's tensor behind this edit; a count of steps, which has no rows, stays."""
+    def apply_to_state(self, state: Tensor, group: str) -> Tensor:
+        """One tensor of a group's optimiser state after this edit; torch's step count has no rows and stays."""
         if state.ndim == 0:
             return state
         state = state if self.rows is None else state[self.rows]
-        if group in self.forget:
+        if group in self.reset_groups:
             return torch.zeros_like(state)
         if self.fresh is None:
             return state

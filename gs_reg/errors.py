@@ -1,16 +1,16 @@
-"""The errors that a user can act on. The command line prints them in one line, without a traceback."""
+"""Errors that a user can act on. The command line prints them in one line, without a traceback."""
 
 
 class InputError(ValueError):
-    """Bad input: names the file or value, what is wrong with it and what would be right. Exit code 2."""
+    """Bad input; the text names the file or value, what is wrong and what would be right. Exit code 2."""
 
 
 class MissingPart(RuntimeError):
-    """Weights or an optional library that were asked for are absent: names the extra or folder. Exit code 3."""
+    """Missing weights or optional library; the text names the extra to install or the folder. Exit code 3."""
 
 
 def in_words(error: BaseException) -> str:
-    """The one line that a person is shown: of an error that the system reports, the file and what happened to it."""
+    """The error in one line, for people: without its type where the text is ours, and with the file for OSErrors."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     known = isinstance(error, InputError | MissingPart | FloatingPointError | OSError)

@@ -1,7 +1,8 @@
-"""The training loop: a generator. Callers log, show, save or break in their own `for`."""
+"""The training loop, as a generator: callers log, show, save or break in their own `for`."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,14 +28,14 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was."""
+    """The result of one step."""
 
     number: int
     values: Mapping[str, float]
     """Weighted value of each term."""
     shot: Shot
     image: Render
-    """As it was drawn before the update, without what dropout left out; no gradient history."""
+    """The render that the loss was computed on: before the update, with dropout; detached."""
     seconds: float
     state: State
 
@@ -48,20 +49,20 @@ class Step:
 
     @property
     def gaussians(self) -> int:
-        """How many Gaussians there were to draw."""
+        """Number of Gaussians in the render, dropped ones included."""
         return self.image.radii.shape[1]
 
     @property
     def splats(self) -> Splats:
-        """The cloud as this step left it: all of its Gaussians, with dropout's expected opacity; no gradient history.
+        """The splats after this step, without dropout (at expected opacity); detached.
 
         Raises:
-            RuntimeError: it is asked for when a later step has changed it.
+            RuntimeError: a later step has changed the state already.
         """
         if self.state.step != self.number + 1:
             raise RuntimeError(f"step {self.number}: its splats are gone, as {self.state.step} steps are made by now")
         with torch.no_grad():
-            return self.shot.dropout.bake(self.state.model(self.views)).detach()
+            return self.shot.dropout.with_expected_opacity(self.state.model(self.views)).detach()
 
 
 def fit(
@@ -70,10 +71,11 @@ def fit(
     cost: Callable[[Context], Mapping[str, Tensor]],
     config: FitConfig,
 ) -> Iterator[Step]:
-    """Yields a Step after each update, from `state.step` to the last; `state` is brought forward.
+    """Trains from `state.step` to the last step; changes `state` in place and yields a Step after each update.
 
-    `shoot(step)` says what a step looks at, `cost(context)` gives the values whose sum is made small, by name. Both
-    depend on the step alone: a run that is stopped and goes on from a saved state gives the same bits on the CPU.
+    `shoot(step)` gives the views and the render config of a step, `cost(context)` the loss values, whose sum is
+    minimised. Both must depend on the step alone: then a run that is resumed from a saved state gives the same bits on
+    the CPU.
 
     Raises:
         FloatingPointError: the loss is not finite; names the step and the terms.
@@ -88,8 +90,8 @@ def fit(
         if not values:
             raise ValueError("cost: expected at least one value, got none: every weight is 0")
         stacked = torch.stack(list(values.values()))
-        numbers = dict(zip(values, stacked.detach().tolist(), strict=True))  # one transfer from the device for all
-        if not all(map(_is_finite, numbers.values())):
+        numbers = dict(zip(values, stacked.detach().tolist(), strict=True))  # one sync with the GPU for all terms
+        if not all(map(math.isfinite, numbers.values())):
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
         state.optimizer.zero_grad()
         if state.density is not None:
@@ -98,37 +100,34 @@ def fit(
         state.optimizer.step(step, config.steps, _visible(state, shot, image))
         if state.density is not None:
             decay = config.optim.decay(step, config.steps)
-            seen = Observation(step, config.steps, state.model.canonical().detach(), image, _drawn_size(shot), decay)
-            if (edit := state.density.step_post_backward(seen)) is not None:
+            splats = state.model.canonical().detach()
+            observation = Observation(step, config.steps, splats, image, _render_size(shot), decay)
+            if (edit := state.density.step_post_backward(observation)) is not None:
                 state.apply(edit)
-        state.step = step + 1
+        state.step = step + 1  # before the yield: a checkpoint that the caller writes includes this step
         yield Step(step, numbers, shot, image.detach(), time.perf_counter() - start, state)
 
 
-def _is_finite(value: float) -> bool:
-    return value - value == 0
-
-
 def _visible(state: State, shot: Shot, image: Render) -> dict[Axis, Tensor]:
-    """Rows that the step saw, for groups that are updated by rows."""
-    seen: dict[Axis, Tensor] = {}
+    """Masks of the rows to update, for parameter groups that are updated per row."""
+    masks: dict[Axis, Tensor] = {}
     if state.optimizer.config.selective:
-        seen["gaussians"] = image.visible.any(0)
+        masks["gaussians"] = image.visible.any(0)
     if shot.views.frame is not None:
         for group in state.optimizer.groups.values():
             if group.axis == "frames":
                 frames = torch.arange(len(group.tensors[0]), device=group.tensors[0].device)
-                seen["frames"] = frames == shot.views.frame
-    return seen
+                masks["frames"] = frames == shot.views.frame
+    return masks
 
 
-def _drawn_size(shot: Shot) -> tuple[int, int]:
-    """Width and height of the picture that `means2d` are pixels of."""
+def _render_size(shot: Shot) -> tuple[int, int]:
+    """Width and height in the pixels of `means2d`: the supersampled size."""
     factor = shot.render.supersample
     return shot.views.cameras.width * factor, shot.views.cameras.height * factor
 
 
 def shuffled(count: int, step: int, seed: int) -> int:
-    """Index of the view for a step: each view once in every round, in an order that depends on seed and round alone."""
+    """Index of the view for a step: each view once an epoch, in an order that depends on seed and epoch alone."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + step // count)
     return int(torch.randperm(count, generator=generator)[step % count])

@@ -26,13 +26,13 @@ def camera_rays(cameras: Cameras) -> Float[Tensor, "C H W 3"]:
 
 
 def unproject(cameras: Cameras, depths: Float[Tensor, "C H W"]) -> Float[Tensor, "C H W 3"]:
-    """World point of every pixel at the given depth."""
+    """World point of every pixel at the given camera-space z."""
     points = camera_rays(cameras) * depths[..., None]
     return transform_points(cameras.world_from_camera[:, None, None], points)
 
 
 def project(cameras: Cameras, points: Float[Tensor, "*B 3"]) -> tuple[Float[Tensor, "C *B 2"], Float[Tensor, "C *B"]]:
-    """Pixel position and depth of world points in every camera."""
+    """Pixel position and camera-space z of world points in every camera; points behind it are not excluded."""
     lead = (len(cameras),) + (1,) * (points.ndim - 1)
     p = transform_points(cameras.viewmats.reshape(*lead, 4, 4), points)
     focal = torch.stack([cameras.Ks[:, 0, 0], cameras.Ks[:, 1, 1]], dim=-1).reshape(*lead, 2)
@@ -44,7 +44,7 @@ def transform_points(matrix: Float[Tensor, "*#B 4 4"], points: Float[Tensor, "*#
 
 
 def similarity_scale(matrix: Float[Tensor, "4 4"]) -> float:
-    """The scale of a similarity; raises ValueError where the matrix is none (sheared or mirrored)."""
+    """The scale of a similarity; raises ValueError where the matrix shears or mirrors."""
     linear = matrix[:3, :3].double()
     scale = torch.linalg.det(linear).abs().pow(1 / 3)
     if not torch.allclose(
@@ -57,7 +57,10 @@ def similarity_scale(matrix: Float[Tensor, "4 4"]) -> float:
 
 
 def transform_cameras(matrix: Float[Tensor, "4 4"], cameras: Cameras) -> Cameras:
-    """The cameras after the world has been moved by a similarity; depths grow by its scale."""
+    """The cameras after a similarity of the world; depths are multiplied by its scale.
+
+    The scale is taken out of the viewmats, which stay rigid. Inverted in double precision.
+    """
     m = matrix.double()
     scale = similarity_scale(matrix)
     pose = m @ torch.linalg.inv(cameras.viewmats.double())

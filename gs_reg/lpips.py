@@ -1,4 +1,4 @@
-"""LPIPS v0.1 (Zhang et al. 2018), only with its true weights: nothing is downloaded, no look-alike takes the name."""
+"""LPIPS v0.1 (Zhang et al. 2018). It runs with the published weights only; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 Net = Literal["vgg", "alex"]
 
+# normalisation of inputs in [-1, 1] (the ScalingLayer of LPIPS)
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 
@@ -22,15 +23,15 @@ SCALE = (0.458, 0.448, 0.450)
 @dataclass(frozen=True)
 class _Conv:
     index: int
-    """Number in torchvision's `features`."""
+    """Index in torchvision's `features`."""
     channels: tuple[int, int]
     size: int
     stride: int = 1
     padding: int = 1
     pool: int = 0
-    """Window of the max pooling of stride 2 before it; 0 = none."""
+    """Window of the max pooling (stride 2) before the layer; 0 = none."""
     tap: bool = False
-    """Its activations are compared."""
+    """Whether its activations are compared."""
 
 
 _VGG = tuple(
@@ -60,13 +61,14 @@ _ALEX = (
 )
 NETS: dict[str, tuple[_Conv, ...]] = {"vgg": _VGG, "alex": _ALEX}
 
-# First digits of the SHA-256 of the published files: backbones by torchvision (in their names), heads by lpips 0.1.4.
+# File patterns, and the first digits of the SHA-256 of the published files: backbones of torchvision, heads of lpips
+# 0.1.4.
 _BACKBONES = {"vgg": ("vgg16-*.pth", ("397923af",)), "alex": ("alexnet-owt-*.pth", ("7be5be79", "4df8aa71"))}
 _HEADS = {"vgg": ("vgg.pth", ("a78928a0af1e5f0f",)), "alex": ("alex.pth", ("df73285e35b22355",))}
 
 
 class Lpips:
-    """The distance, from a backbone's and the linear heads' state dicts.
+    """The LPIPS distance, from the state dicts of the backbone and of the linear heads.
 
     Raises:
         ValueError: a tensor is missing or of a wrong shape.
@@ -93,9 +95,9 @@ class Lpips:
     def __call__(
         self, a: Float[Tensor, "C H W 3"], b: Float[Tensor, "C H W 3"], *, scaled: bool = True
     ) -> Float[Tensor, "C"]:
-        """Distance of images in [0, 1], which are scaled to [-1, 1] as the weights want it.
+        """Distance of images in [0, 1], which are scaled to [-1, 1] first, as the weights expect.
 
-        `scaled=False` feeds them as they are: most tables of the splatting field contain that (`lpips_vgg_3dgs`).
+        `scaled=False` skips that scaling, as the code of 3DGS does: use it to compare with published tables.
 
         Raises:
             ValueError: an image below 32 pixels.
@@ -125,7 +127,10 @@ def _bias(state: Mapping[str, Tensor], layer: _Conv) -> Tensor:
 
 
 def _search(places: list[Path], pattern: str, digests: tuple[str, ...]) -> tuple[Path | None, str]:
-    """The first file of that name and digest in files, folders and folders one level down; else why there is none."""
+    """The first file that matches pattern and digest, and "", or None and the reason.
+
+    `places` are files and folders; of folders, the level below is searched too.
+    """
     named: list[Path] = []
     for place in places:
         if place.is_file() and place.match(pattern):
@@ -141,9 +146,9 @@ def _search(places: list[Path], pattern: str, digests: tuple[str, ...]) -> tuple
 
 
 def find_lpips(paths: Iterable[str | Path] = (), net: Net = "vgg") -> tuple[Lpips | None, str]:
-    """LPIPS if the published backbone and linear heads lie in `paths` (files or folders) or the torch hub cache.
+    """LPIPS and the files that it was loaded from, or None and the reason why there is none.
 
-    Otherwise None and the reason, to be printed as "n/a"; nothing is downloaded.
+    Looks for the published backbone and linear heads in `paths` (files or folders) and in the torch hub cache.
     """
     places = [*(Path(path) for path in paths), Path(torch.hub.get_dir()) / "checkpoints"]
     backbone, no_backbone = _search(places, *_BACKBONES[net])

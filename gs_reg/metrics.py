@@ -1,4 +1,4 @@
-"""How near a render is to the photo: PSNR, SSIM, and LPIPS where its weights are at hand."""
+"""Image metrics: PSNR, SSIM, and LPIPS where its weights are given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gs_reg.ssim import ssim_map
 __all__ = ["Lpips", "coverage", "find_lpips", "psnr", "ssim", "ssim_map", "white_outside"]
 
 
-def _same_shape(a: Tensor, b: Tensor) -> None:
+def _check_same_shape(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise ValueError(f"images: expected equal shapes, got {list(a.shape)} and {list(b.shape)}")
 
@@ -20,11 +20,11 @@ def _same_shape(a: Tensor, b: Tensor) -> None:
 def psnr(
     a: Float[Tensor, "C H W 3"], b: Float[Tensor, "C H W 3"], mask: Bool[Tensor, "C H W"] | None = None
 ) -> Float[Tensor, "C"]:
-    """-10 log10 of the mean squared error of every image, over all channels of all pixels or of those in the mask.
+    """PSNR of every image in dB, over all pixels or those in the mask: -10 log10 of the mean squared error.
 
-    Images in [0, 1]; the result is in dB, infinite for equal images, NaN where the mask is empty.
+    Images are in [0, 1]. Infinite for equal images, NaN where the mask is empty.
     """
-    _same_shape(a, b)
+    _check_same_shape(a, b)
     errors = (a - b).square().mean(-1)
     weights = torch.ones_like(errors) if mask is None else mask.to(errors)
     return -10 * ((errors * weights).sum((1, 2)) / weights.sum((1, 2))).log10()
@@ -33,11 +33,12 @@ def psnr(
 def ssim(
     a: Float[Tensor, "C H W 3"], b: Float[Tensor, "C H W 3"], mask: Bool[Tensor, "C H W"] | None = None
 ) -> Float[Tensor, "C"]:
-    """Structural similarity of every image: 11x11 Gaussian of sigma 1.5, zero padding, mean over map and channels.
+    """SSIM of every image: 11x11 Gaussian window of sigma 1.5, zero padding, mean over pixels and channels.
 
-    With a mask both images are white outside it, and the mean is over its pixels only; NaN where it is empty.
+    With a mask, both images are set to white outside it, so that windows at its border do not see what lies outside,
+    and the mean is over the mask's pixels; NaN where the mask is empty.
     """
-    _same_shape(a, b)
+    _check_same_shape(a, b)
     if mask is None:
         return ssim_map(a, b).mean((1, 2, 3))
     values = ssim_map(white_outside(a, mask), white_outside(b, mask)).mean(-1)
@@ -50,5 +51,5 @@ def white_outside(images: Float[Tensor, "C H W 3"], mask: Bool[Tensor, "C H W"])
 
 
 def coverage(mask: Bool[Tensor, "C H W"]) -> Float[Tensor, "C"]:
-    """Share of pixels in the mask; belongs beside every masked figure."""
+    """Share of pixels in the mask; to be reported with every masked metric."""
     return mask.float().mean((1, 2))

@@ -1,6 +1,6 @@
-"""Adam over typed groups of parameters: Gaussians, values of frames and networks in one optimiser.
+"""One Adam for all parameter groups: Gaussians, per-frame values and networks.
 
-Rates depend on the step alone, so that resuming needs no history of them.
+Learning rates are functions of the step alone, so resuming to the same bits needs no scheduler state.
 """
 
 from __future__ import annotations
@@ -18,54 +18,57 @@ from gs_reg import _ops
 from gs_reg.edit import Axis, Edit
 
 Schedule = Callable[[float], float]
-"""From the share of the run that is done to the share of a group's rate."""
+"""Factor on a group's learning rate, as a function of progress (0 at the first step, 1 after the last)."""
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Tensors that are learned alike."""
+    """Parameters with the same learning rate and schedule."""
 
     name: str
     tensors: Sequence[nn.Parameter]
     lr: float
     schedule: Schedule | None = None
-    """None = the schedule of OptimConfig."""
+    """None = `OptimConfig.decay`."""
     axis: Axis | None = None
-    """What the rows of the tensors stand for; None = nothing, as in a network. An Edit moves the groups of its axis."""
+    """What the rows of the tensors stand for; None for networks. An Edit changes the rows of groups of its own axis."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW)."""
     start: float = 0.0
-    """Share of the run before which the group is not updated."""
+    """Share of the run before which the learning rate is 0."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
     final_rate: float = 0.1
-    """Learning rates fall exponentially to this share of their start by the last step."""
+    """Learning rates decay exponentially to this share of their initial value by the last step."""
     warmup: int = 0
-    """Steps over which the rates rise linearly."""
+    """Steps of linear warm-up; 0 = none."""
     selective: bool = False
-    """Gaussians that a step does not draw are left as they are, momentum included (as gsplat's SelectiveAdam)."""
+    """Update only the Gaussians that are visible in a step, moments included (as gsplat's SelectiveAdam)."""
 
     def decay(self, step: int, steps: int) -> float:
-        """Share of its rate that a group without a schedule of its own has at a step."""
-        share = self.final_rate ** (step / max(steps, 1))
-        return share * min(1.0, (step + 1) / self.warmup) if self.warmup else share
+        """Factor on the learning rate of groups without a schedule of their own."""
+        factor = self.final_rate ** (step / max(steps, 1))
+        return factor * min(1.0, (step + 1) / self.warmup) if self.warmup else factor
 
 
 @dataclass(frozen=True)
-class Triangles:
-    """A schedule of triangles between `lowest` and 1, each half as high as the one before (Smith 2017, triangular2)."""
+class TriangularSchedule:
+    """Cyclical learning rate between `lowest` and 1; each cycle has half the peak of the one before.
+
+    Smith 2017, "triangular2"; torch's CyclicLR has it too, but keeps a state of its own.
+    """
 
     half_cycles: float
-    """How often the rate rises or falls in a run."""
+    """Number of rises and falls in a run."""
     lowest: float
-    """Lowest share of the rate."""
+    """Factor at the bottom of every cycle."""
 
     def __call__(self, progress: float) -> float:
-        turns = progress * self.half_cycles
-        number = math.floor(turns / 2)
-        height = (1 - abs(turns - 2 * number - 1)) * 0.5**number
+        position = progress * self.half_cycles
+        cycle = math.floor(position / 2)
+        height = (1 - abs(position - 2 * cycle - 1)) * 0.5**cycle
         return self.lowest + (1 - self.lowest) * height
 
 
@@ -73,28 +76,32 @@ BETAS, EPS = (0.9, 0.999), 1e-15
 
 
 class Optimizer:
-    """Adam for all groups. Groups of frames, and of Gaussians where the config is selective, are updated row by row:
-    each row by the number of its own steps, and not at all in steps that did not see it."""
+    """Adam for all groups.
+
+    Frame groups, and Gaussian groups where the config is selective, are updated per row: rows that are not visible in a
+    step stay as they are, and each row counts its own steps for Adam's bias correction. All other groups are dense and
+    use torch's fused AdamW.
+    """
 
     def __init__(self, groups: Sequence[ParameterGroup], config: OptimConfig = OptimConfig()):
         """
         Raises:
-            ValueError: two groups of one name, or weight decay in a group that is updated by rows.
+            ValueError: two groups of one name, or weight decay in a group that is updated per row.
         """
         self.config = config
         self.groups = {group.name: group for group in groups}
         if len(self.groups) != len(groups):
             raise ValueError(f"groups: expected a name each, got {', '.join(group.name for group in groups)}")
         for group in groups:
-            if self._by_rows(group) and group.weight_decay:
+            if self._is_per_row(group) and group.weight_decay:
                 raise ValueError(f"selective: {group.name} has weight decay, which would change rows not seen")
         self._rows: dict[nn.Parameter, dict[str, Tensor]] = {}
-        """Moments and steps of what is updated by rows."""
-        whole = [group for group in groups if not self._by_rows(group)]
-        # torch refuses an optimiser of nothing
-        self._dense = None if not whole else torch.optim.AdamW(_torch_groups(whole), betas=BETAS, eps=EPS, fused=True)
+        """Moments and step counts of the parameters that are updated per row."""
+        dense = [group for group in groups if not self._is_per_row(group)]
+        # torch.optim refuses an empty list of parameters
+        self._dense = None if not dense else torch.optim.AdamW(_torch_groups(dense), betas=BETAS, eps=EPS, fused=True)
 
-    def _by_rows(self, group: ParameterGroup) -> bool:
+    def _is_per_row(self, group: ParameterGroup) -> bool:
         return group.axis == "frames" or (group.axis == "gaussians" and self.config.selective)
 
     def zero_grad(self) -> None:
@@ -110,10 +117,9 @@ class Optimizer:
         return group.lr * (group.schedule(progress) if group.schedule else self.config.decay(step, steps))
 
     def step(self, step: int, steps: int, visible: Mapping[Axis, Bool[Tensor, "_"]] | None = None) -> None:
-        """One update by the gradients that are there, at the rates of `step` of `steps`.
+        """One update, at the learning rates of `step` of `steps`; parameters without a gradient are skipped.
 
-        `visible` names, by axis, the rows that the step saw; an axis that is not in it was seen whole. Only groups that
-        are updated by rows look at it.
+        `visible` masks, by axis, the rows to update in groups that are updated per row; without a mask all rows are.
 
         Raises:
             ValueError: a tensor has another number of rows than `visible`.
@@ -124,7 +130,7 @@ class Optimizer:
                 torch_group["lr"] = self.rate(self.groups[torch_group["name"]], step, steps)
             self._dense.step()
         for group in self.groups.values():
-            if self._by_rows(group):
+            if self._is_per_row(group):
                 for values in group.tensors:
                     rows = visible.get(group.axis) if group.axis else None
                     self._step_rows(group, values, self.rate(group, step, steps), rows)
@@ -149,34 +155,37 @@ class Optimizer:
             _adam_in_torch(values, state, rows.nonzero()[:, 0], lr)
 
     def _state_of(self, group: ParameterGroup) -> MutableMapping[Any, dict[str, Tensor]]:
-        if self._by_rows(group):
+        if self._is_per_row(group):
             return self._rows
         assert self._dense is not None
         return self._dense.state
 
     def tensors(self) -> dict[str, list[dict[str, Tensor]]]:
-        """The state by group: a mapping for each of its tensors."""
+        """The optimiser state by name of group, one mapping for each parameter of it."""
         return {
             name: [dict(self._state_of(group).get(values, {})) for values in group.tensors]
             for name, group in self.groups.items()
         }
 
     def load(self, tensors: Mapping[str, Sequence[Mapping[str, Tensor]]]) -> None:
-        """The inverse of `tensors`; groups that are not in it start anew."""
+        """Restores what `tensors` returned; groups that are missing in it start with zero moments."""
         for name, states in tensors.items():
             group = self.groups[name]
             for values, state in zip(group.tensors, states, strict=True):
                 if state:
                     self._state_of(group)[values] = {key: value.to(values.device) for key, value in state.items()}
 
-    def follow(self, edit: Edit, groups: Sequence[ParameterGroup]) -> None:
-        """Takes the groups as they are behind an edit, and moves the state of those of its axis with the rows."""
+    def apply_edit(self, edit: Edit, groups: Sequence[ParameterGroup]) -> None:
+        """Replaces the parameters by those of `groups`, as they are after an edit, and gathers moments like their rows.
+
+        Groups of another axis than the edit's keep their moments unchanged.
+        """
         for group in groups:
             state, before = self._state_of(group), self.groups[group.name]
             for old, new in zip(before.tensors, group.tensors, strict=True):
                 moments = state.pop(old, {})
                 if moments and group.axis == edit.axis:
-                    moments = {key: edit.moved(value, group.name) for key, value in moments.items()}
+                    moments = {key: edit.apply_to_state(value, group.name) for key, value in moments.items()}
                 if moments:
                     state[new] = moments
             self.groups[group.name] = group
@@ -186,7 +195,7 @@ class Optimizer:
 
 
 def _adam_in_torch(values: nn.Parameter, state: dict[str, Tensor], rows: Int[Tensor, "V"], lr: float) -> None:
-    """One step of some rows where our kernels are not used: on a GPU without them, and in half precision."""
+    """One Adam step of some rows in plain torch: on a GPU without our kernels, and in half precision."""
     assert values.grad is not None
     (beta1, beta2), column = BETAS, (-1, *[1] * (values.ndim - 1))
     gradient, steps = values.grad[rows], state["row_steps"][rows].double()

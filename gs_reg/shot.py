@@ -1,4 +1,7 @@
-"""What one training step looks at, as a value: made by a function of the step, so that resuming needs no history."""
+"""Shot: the views of one training step and how they are rendered.
+
+A stage makes it from the number of the step alone, so that a resumed run repeats the same bits.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,19 @@ from gs_reg.types import Cameras, Render, Splats, Views
 @dataclass(frozen=True)
 class Shot:
     views: Views
-    """Cameras that are drawn, with what is known of them."""
+    """Cameras to render, with their images and maps."""
     render: RenderConfig = RenderConfig()
     background: Float[Tensor, "3"] | None = None
-    """Colour behind the splats; None = black."""
+    """Background colour; None = black."""
     features: tuple[str, ...] = ()
-    """Names of `extra` columns of the splats that are drawn as features, side by side, over 0."""
+    """Names of `extra` columns that are rendered as feature channels, in this order, over a background of 0."""
     dropout: Dropout = Dropout(0.0)
 
     def draw(self, splats: Splats, cameras: Cameras | None = None, absgrad: bool = False) -> Render:
-        """Draws splats as this step does, into its own cameras or others.
+        """Renders splats with this step's settings, into its own cameras or others.
 
         Raises:
-            ValueError: a column of `features` that the splats do not have.
+            ValueError: the splats lack an extra that `features` names.
         """
         cameras = cameras or self.views.cameras
         for name in self.features:

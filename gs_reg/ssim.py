@@ -1,4 +1,4 @@
-"""Structural similarity, per pixel: 11x11 Gaussian window of sigma 1.5, zero padding, as the field measures it."""
+"""SSIM per pixel: 11x11 Gaussian window of sigma 1.5, zero padding, as in 3DGS."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 def _blurred(planes: Float[Tensor, "P H W"]) -> Float[Tensor, "P H W"]:
-    """The separable window as sums of shifted planes; on the CPU plane by plane, which stays in the cache (27 times the
-    speed of conv2d with one channel)."""
+    """The Gaussian window, separable, as sums of shifted planes.
+
+    On the CPU one plane at a time, which stays in the cache: 27 times as fast as conv2d with one channel.
+    """
     taps = [math.exp(-(d**2) / (2 * SIGMA**2)) for d in range(WINDOW // 2 + 1)]
     taps = [tap / (2 * sum(taps) - taps[0]) for tap in taps]
     out = torch.empty_like(planes)
-    for source, target in zip(planes.split(_stride(planes)), out.split(_stride(planes)), strict=True):
+    for source, target in zip(planes.split(_planes_at_once(planes)), out.split(_planes_at_once(planes)), strict=True):
         rows = source * taps[0]
         for d, tap in enumerate(taps[1:], start=1):
             rows[:, :, d:].add_(source[:, :, :-d], alpha=tap)
@@ -32,12 +34,12 @@ def _blurred(planes: Float[Tensor, "P H W"]) -> Float[Tensor, "P H W"]:
     return out
 
 
-def _stride(planes: Tensor) -> int:
+def _planes_at_once(planes: Tensor) -> int:
     return 1 if planes.device.type == "cpu" else max(len(planes), 1)
 
 
 class _Blur(torch.autograd.Function):
-    """The window is symmetric and the padding is zero, so the blur is its own adjoint."""
+    """Blur with its gradient: the window is symmetric and the padding zero, so the blur is its own adjoint."""
 
     @staticmethod
     def forward(_ctx, planes: Tensor) -> Tensor:
@@ -56,21 +58,18 @@ def _blur(*images: Float[Tensor, "C D H W"]) -> tuple[Tensor, ...]:
 def ssim_map(a: Float[Tensor, "C H W D"], b: Float[Tensor, "C H W D"]) -> Float[Tensor, "C H W D"]:
     """SSIM of every pixel and channel of images in [0, 1] (Wang et al. 2004, equation 13)."""
     x, y = a.movedim(-1, 1), b.movedim(-1, 1)
-    # Apart, so that a photo, which needs no gradient, costs none.
-    mx, xx, xy = _blur(x, x * x, x * y)
-    my, yy = _blur(y, y * y)
-    vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
-    out = (2 * mx * my + C1) * (2 * cov + C2) / ((mx * mx + my * my + C1) * (vx + vy + C2))
+    # Two calls: where y is a photo, which needs no gradient, the second has no backward pass.
+    mu_x, xx, xy = _blur(x, x * x, x * y)
+    mu_y, yy = _blur(y, y * y)
+    var_x, var_y, cov = xx - mu_x * mu_x, yy - mu_y * mu_y, xy - mu_x * mu_y
+    out = (2 * mu_x * mu_y + C1) * (2 * cov + C2) / ((mu_x * mu_x + mu_y * mu_y + C1) * (var_x + var_y + C2))
     return out.movedim(1, -1)
 
 
 def l1_and_dssim(
     image: Float[Tensor, "C H W D"], target: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None = None
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Means of |image - target| and of 1 - SSIM over the pixels of the mask; 0 where none counts.
-
-    The target is a photo: it gets no gradient.
-    """
+    """L1 and 1 - SSIM, as means over the pixels of the mask; 0 where the mask is empty. The target gets no gradient."""
     target = target.detach()
     if _ops.is_native(image, target):
         l1, dssim, _count, _gradient = _ops.photometric(image, target, mask, image.requires_grad)
@@ -79,7 +78,7 @@ def l1_and_dssim(
 
 
 def masked_mean(values: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None) -> Float[Tensor, ""]:
-    """Mean over the pixels that count; 0 where none does."""
+    """Mean over the pixels of the mask and all channels; 0 where the mask is empty."""
     if mask is None:
         return values.mean()
     weights = mask[..., None].to(values)

@@ -1,4 +1,4 @@
-"""Training in several stages, each with its own model, terms, views and drawing; saved, resumed and stopped alike."""
+"""Training in stages, each with its own model, loss terms, views and render config; checkpoints cover all of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from gs_reg.state import Model, State
 from gs_reg.terms import Context
 
 
-def fixed_number() -> None:
-    """The density control of a stage without any."""
+def no_density_control() -> None:
+    """The default of `Stage.density`."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Stage:
     name: str
     config: FitConfig
     shoot: Callable[[int], Shot]
-    """What a step looks at."""
+    """The views and the render config of a step."""
     cost: Callable[[Context], Mapping[str, Tensor]]
-    """The values whose sum is made small, by name."""
+    """Loss values by name; their sum is minimised."""
     begin: Callable[[Model | None], Model]
-    """Its model, from that of the stage before; the first stage is given None."""
+    """Makes the model from that of the stage before; None for the first stage."""
     load: Callable[[Mapping[str, Tensor]], Model]
-    """Its model, from the tensors of a state dict."""
-    density: Callable[[], DensityControl | None] = fixed_number
-    """Its density control as it is at the first step."""
+    """Makes the model from a state dict, for resuming."""
+    density: Callable[[], DensityControl | None] = no_density_control
+    """Makes the density control for the first step."""
 
 
 class Training:
-    """Where a training is. Iterating makes the steps that are left, through all stages."""
+    """A run through all stages, at some step. Iterate over it to do the remaining steps."""
 
     def __init__(self, stages: Sequence[Stage], stage: Stage, model: Model):
         self.stages, self.stage = stages, stage
@@ -48,55 +48,55 @@ class Training:
 
     @classmethod
     def begin(cls, stages: Sequence[Stage], device: torch.device = torch.device("cpu")) -> Training:
-        """At the first step of the first stage."""
+        """Before the first step of the first stage."""
         return cls(stages, stages[0], stages[0].begin(None).to(device))
 
     @classmethod
     def resume(
         cls, stages: Sequence[Stage], saved: checkpoint.Checkpoint, device: torch.device = torch.device("cpu")
     ) -> Training:
-        """Where `save` left it.
+        """From a checkpoint of `save`.
 
         Raises:
-            InputError: it was in a stage that is none of these.
+            InputError: the checkpoint is of a stage that is not among these.
         """
         name = saved.state["stage"]
         stage = next((stage for stage in stages if stage.name == name), None)
         if stage is None:
             raise InputError(f"the checkpoint is of stage {name!r}, past {stages[-1].name!r}, the last one asked for")
         training = cls(stages, stage, stage.load(saved.model).to(device))
-        moments = {"optimizer": saved.optim["groups"], "density": saved.optim["density"]}
-        training.state.load(moments, saved.state["done"])
+        tensors = {"optimizer": saved.optim["groups"], "density": saved.optim["density"]}
+        training.state.load(tensors, saved.state["done"])
         return training
 
     @classmethod
     def open(cls, stages: Sequence[Stage], folder: Path, device: torch.device = torch.device("cpu")) -> Training:
-        """Where the newest checkpoint in the folder left it, or at the first step where there is none."""
+        """From the newest checkpoint in the folder, or before the first step where there is none."""
         newest = checkpoint.latest(folder)
         return cls.begin(stages, device) if newest is None else cls.resume(stages, checkpoint.load(newest), device)
 
     def save(self, folder: Path, *, keep_every: int | None = None, **details: Any) -> Path:
-        """Writes a checkpoint of this moment; `details` are plain values that stand in its state.json too."""
+        """Writes a checkpoint; `details` are further plain values for its state.json."""
         tensors = self.state.tensors()
-        moments = {"groups": tensors["optimizer"], "density": tensors["density"]}
-        place = {"stage": self.stage.name, "done": self.state.step, **details}
+        optim = {"groups": tensors["optimizer"], "density": tensors["density"]}
+        state = {"stage": self.stage.name, "done": self.state.step, **details}
         return checkpoint.save(
-            folder, self.step, model=tensors["model"], optim=moments, state=place, keep_every=keep_every
+            folder, self.step, model=tensors["model"], optim=optim, state=state, keep_every=keep_every
         )
 
     @property
     def step(self) -> int:
-        """Steps that were made, over all stages."""
+        """Number of steps done, over all stages."""
         before = self.stages[: self.stages.index(self.stage)]
         return sum(stage.config.steps for stage in before) + self.state.step
 
     @property
     def steps(self) -> int:
-        """Steps of all stages."""
+        """Number of steps of all stages."""
         return sum(stage.config.steps for stage in self.stages)
 
     def __iter__(self) -> Iterator[Step]:
-        """Makes the steps that are left; at each one, `stage`, `state` and `step` say where it is.
+        """Does the remaining steps; at each one, `stage`, `state` and `step` are those after it.
 
         Raises:
             FloatingPointError: as `fit`.

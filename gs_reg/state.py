@@ -1,4 +1,4 @@
-"""Where a training is: a model, its optimiser, its density control, and how many steps were made."""
+"""The state of training: a model, its optimiser, its density control and the number of steps done."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ M = TypeVar("M", bound="Model")
 
 @runtime_checkable
 class Model(Protocol):
-    """A function of the views with parameters. An nn.Module that gives its parameters as groups is one."""
+    """A function from views to splats, with parameters: an nn.Module that has `parameter_groups` and `canonical`."""
 
     def __call__(self, views: Views) -> Splats:
-        """The splats that these views show, differentiable."""
+        """The splats for these views, differentiable."""
         ...
 
     def canonical(self) -> Splats:
-        """The rows that an Edit changes: the same in every view, before any deformation."""
+        """The splats before any deformation, the same for every view; an Edit changes their rows."""
         ...
 
     def parameter_groups(self) -> Sequence[ParameterGroup]: ...
@@ -39,26 +39,26 @@ class Editable(Protocol):
     """A model whose number of Gaussians may change."""
 
     def edit(self, edit: Edit) -> None:
-        """Gathers the rows of all its tensors that have one for each Gaussian, and takes the new values."""
+        """Applies the edit to all tensors that have a row for each Gaussian, buffers included."""
         ...
 
 
 @dataclass
 class State:
-    """All that `fit` changes. Its tensors and `step` make it whole again."""
+    """Everything that `fit` changes. `tensors()` and `step` are all that a checkpoint needs."""
 
     model: Model
     optimizer: Optimizer
     density: DensityControl | None = None
     step: int = 0
-    """Steps that were made."""
+    """Number of steps done."""
 
     @classmethod
     def begin(cls, model: Model, config: OptimConfig, density: DensityControl | None = None) -> State:
-        """Before the first step.
+        """The state before the first step.
 
         Raises:
-            ValueError: density control of a model that cannot change its number of Gaussians.
+            ValueError: density control for a model with a fixed number of Gaussians.
         """
         if density is not None and not isinstance(model, Editable):
             raise ValueError(f"density control: {type(model).__name__} has a fixed number of Gaussians")
@@ -70,14 +70,17 @@ class State:
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.tensors(), "density": density}
 
     def load(self, tensors: Mapping[str, Mapping[str, Any]], step: int) -> None:
-        """Takes what `tensors` gave, less the model, which is made anew from its tensors: its rows may be others."""
+        """Restores the optimiser and the density control from what `tensors` returned.
+
+        Not the model: its number of rows may differ, so the caller builds it from its tensors beforehand.
+        """
         self.optimizer.load(tensors["optimizer"])
         if self.density is not None:
             self.density.load(tensors["density"])
         self.step = step
 
     def apply(self, edit: Edit) -> None:
-        """Changes the model's rows, and the optimiser's state with them.
+        """Applies an edit to the model and to the optimiser's state.
 
         Raises:
             ValueError: no row would be left, or the model has a fixed number of Gaussians.
@@ -87,4 +90,4 @@ class State:
         if not isinstance(self.model, Editable):
             raise ValueError(f"edit: {type(self.model).__name__} has a fixed number of Gaussians")
         self.model.edit(edit)
-        self.optimizer.follow(edit, self.model.parameter_groups())
+        self.optimizer.apply_edit(edit, self.model.parameter_groups())

@@ -1,4 +1,4 @@
-"""The nouns of the library: splats, cameras, views, renders and scenes. Frozen: changed rows are a new value."""
+"""The data types of the library: splats, cameras, views, renders and scenes. All are frozen dataclasses of tensors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from gs_reg.cameras import Cameras
-from gs_reg.records import Record, concatenated
+from gs_reg.tensor_dataclass import TensorDataclass, concatenate
 
 __all__ = ["Cameras", "Render", "Scene", "Splats", "Views"]
 
 
 @dataclass(frozen=True)
-class Splats(Record):
-    """N anisotropic 3D Gaussians, with the parametrisation that optimisers like (logs and logits)."""
+class Splats(TensorDataclass):
+    """N anisotropic 3D Gaussians, as optimisers see them: log-scales and opacity logits."""
 
     means: Float[Tensor, "N 3"]
     quats: Float[Tensor, "N 4"]
@@ -28,18 +28,18 @@ class Splats(Record):
     sh: Float[Tensor, "N K 3"]
     """Spherical-harmonic colour, K = (degree + 1)^2; colour = 0.5 + sum_k Y_k(direction) sh_k, then clamped at 0."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further tensors with N rows each (labels, latents, source pixel ...) that follow every structural change."""
+    """Further tensors with N rows each (labels, latents, source pixel ...); structural changes apply to them too."""
     warps: Float[Tensor, "N 3 3"] | None = None
-    """Linear maps W of the shapes: the covariance is (W R S)(W R S)^T. A deformation field puts its Jacobian here."""
+    """Linear maps W such that the covariance is (W R S)(W R S)^T, for example the Jacobian of a deformation field."""
     colors: Float[Tensor, "C N 3"] | None = None
-    """Colour towards each of C cameras, drawn instead of `sh`."""
+    """Colour seen by each of C cameras; used instead of `sh`."""
 
     def __len__(self) -> int:
         return self.means.shape[0]
 
     @property
     def scales(self) -> Float[Tensor, "N 3"]:
-        """Standard deviations along the axes, in world units."""
+        """Standard deviations along the principal axes, in world units."""
         return self.log_scales.exp()
 
     @property
@@ -53,14 +53,14 @@ class Splats(Record):
     def rows(self, index: Tensor | slice) -> Splats:
         """The splats at `index` (a mask, a list of rows or a slice), extras included."""
 
-        def taken(name: str, value: Any) -> Any:
+        def select(name: str, value: Any) -> Any:
             if isinstance(value, Mapping):
                 return {key: tensor[index] for key, tensor in value.items()}
             if value is None:
                 return None
             return value[:, index] if name == "colors" else value[index]
 
-        return Splats(**{name: taken(name, value) for name, value in self.fields().items()})
+        return Splats(**{name: select(name, value) for name, value in self.fields().items()})
 
     @staticmethod
     def joined(parts: Sequence[Splats]) -> Splats:
@@ -71,37 +71,37 @@ class Splats(Record):
         """
         names = [f.name for f in dataclasses.fields(Splats)]
         values = {name: [getattr(part, name) for part in parts] for name in names}
-        return Splats(**{name: concatenated(v, name, dim=int(name == "colors")) for name, v in values.items()})
+        return Splats(**{name: concatenate(v, name, dim=int(name == "colors")) for name, v in values.items()})
 
 
 @dataclass(frozen=True)
-class Views(Record):
-    """C cameras of one size with the photos that they took, where there are any, and whatever is known per pixel."""
+class Views(TensorDataclass):
+    """C cameras of one image size, with their images, where there are any, and other maps per pixel."""
 
     cameras: Cameras
     images: Float[Tensor, "C H W 3"] | None = None
     """Display-referred sRGB in [0, 1]."""
     names: tuple[str, ...] = ()
     masks: Bool[Tensor, "C H W"] | None = None
-    """True = the pixel counts."""
+    """True = the pixel is used."""
     depths: Float[Tensor, "C H W"] | None = None
     """Camera-space z; 0 or NaN = unknown."""
     layers: UInt8[Tensor, "C H W"] | None = None
     """Depth layer of every pixel, 0 the farthest."""
     alphas: Float[Tensor, "C H W"] | None = None
-    """How much of the pixel the foreground covers, from 0 to 1."""
+    """Alpha matte of the foreground, 0 to 1."""
     frame: int | None = None
-    """Number of the moment (time, expression) that all these views show; None = the scene does not move."""
+    """Index of the frame (time, expression) that all these views show; None = a static scene."""
 
     def __len__(self) -> int:
         return len(self.cameras)
 
     @property
     def photos(self) -> Float[Tensor, "C H W 3"]:
-        """`images`, for what cannot do without.
+        """`images`, for code that needs them.
 
         Raises:
-            ValueError: these are views without images.
+            ValueError: the views have no images.
         """
         if self.images is None:
             raise ValueError(f"views {', '.join(self.names) or '(no names)'}: expected images, got cameras alone")
@@ -116,7 +116,7 @@ class Views(Record):
 
     @staticmethod
     def stack(parts: Sequence[Views]) -> Views:
-        """Views of one image size and one moment as a single value, so that one call draws them all.
+        """Views of one image size and one frame as a single batch, which one call renders.
 
         Raises:
             ValueError: sizes or frames differ, or a field that some parts have and others have not.
@@ -129,45 +129,49 @@ class Views(Record):
             Cameras.joined([part.cameras for part in parts]),
             names=tuple(name for part in parts for name in part.names),
             frame=frames.pop(),
-            **{name: concatenated([getattr(part, name) for part in parts], name) for name in maps},
+            **{name: concatenate([getattr(part, name) for part in parts], name) for name in maps},
         )
 
 
 @dataclass(frozen=True)
-class Render(Record):
-    """What one call of render() draws."""
+class Render(TensorDataclass):
+    """The output of one call of render()."""
 
     colors: Float[Tensor, "C H W 3"]
     """Composited over the background."""
     alphas: Float[Tensor, "C H W 1"]
     """1 - transmittance."""
     depths: Float[Tensor, "C H W 1"]
-    """Sum of weight times camera-space z, not divided by alpha: average pixels first, then divide."""
+    """Accumulated depth: the sum of weight times camera-space z, not divided by alpha.
+
+    Where pixels are averaged (supersampling), average depths and alphas first, then divide.
+    """
     features: Float[Tensor, "C H W F"] | None
     means2d: Float[Tensor, "C N 2"]
-    """Projected centres in pixels; accepts retain_grad() and then carries `.grad` (densification reads it)."""
+    """Projected centres in pixels; after retain_grad() it carries `.grad`, which densification reads."""
     radii: Int[Tensor, "C N 2"]
     """Half extents in pixels; 0 = culled."""
 
     @property
     def expected_depths(self) -> Float[Tensor, "C H W 1"]:
-        """Mean camera-space z of what is seen; 0 where nothing is."""
+        """Expected camera-space z: `depths` divided by alpha; 0 where alpha is 0."""
         return self.depths / self.alphas.clamp_min(1e-10)
 
     @property
     def visible(self) -> Bool[Tensor, "C N"]:
+        """Visibility mask: which Gaussians are not culled in which camera."""
         return (self.radii > 0).all(dim=-1)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Photos to train on in one normalised world. Views may differ in size, so each is a `Views` of one."""
+    """Training photos in one normalised world. Photos may differ in size, so each is a `Views` of one."""
 
     views: tuple[Views, ...]
     points: Float[Tensor, "P 3"] | None
-    """Sparse points of the source (COLMAP), in the world of the cameras; None when the source has none."""
+    """Sparse points of the source (COLMAP) in the normalised world; None where the source has none."""
     source_from_world: Float[Tensor, "4 4"]
-    """Similarity (float64) from the normalised world back to the frame of the given cameras, which exports are in."""
+    """Similarity (float64) from the normalised world to the frame of the source's cameras, which exports use."""
 
     def __len__(self) -> int:
         return len(self.views)

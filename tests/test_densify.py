@@ -11,7 +11,7 @@ import torch
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
 from gs_reg.densify import DensifyConfig, DensityControl, check, density_control
 from gs_reg.densify.gsplat_edit import Means2d, default_edit
-from gs_reg.densify.mcmc_torch import MAX_COPIES, mcmc_edit_torch, shared
+from gs_reg.densify.mcmc_torch import MAX_COPIES, compute_relocation, mcmc_edit_torch
 from gs_reg.edit import Edit
 from gs_reg.errors import MissingPart
 from gs_reg.fit import FitConfig, fit, shuffled
@@ -123,7 +123,7 @@ def test_copies_look_like_the_one_that_they_are_of():
     """Equation 9 keeps the integral of what is composited: 1 - (1 - o G)^n for n copies, o G for one."""
     x = torch.linspace(-12, 12, 40001, dtype=torch.float64)
     opacities, counts = torch.tensor([0.9, 0.5, 0.99, 0.3, 0.7]).double(), torch.tensor([2, 3, 7, MAX_COPIES, 1])
-    each, factors = shared(opacities, counts)
+    each, factors = compute_relocation(opacities, counts)
     alpha = each[:, None] * torch.exp(-0.5 * (x / factors[:, None]) ** 2)
     together = torch.trapezoid(1 - (1 - alpha) ** counts[:, None], x)
     torch.testing.assert_close(together, opacities * (2 * torch.pi) ** 0.5)
@@ -134,7 +134,7 @@ def test_the_faint_go_to_the_opaque_and_the_number_grows():
     splats = some_splats(100)
     splats.opacity_logits[:10] = -9.0
     torch.manual_seed(0)
-    edit = mcmc_edit_torch(splats, 1000, 0.005, rate=0.0)
+    edit = mcmc_edit_torch(splats, 1000, 0.005, scaler=0.0)
     assert len(edit.rows) == 105 and edit.fresh[:10].all() and edit.fresh[100:].all()
     assert (edit.rows[:10] >= 10).all() and torch.equal(edit.rows[10:100], torch.arange(10, 100))
     torch.testing.assert_close(edit.patch["means"], splats.means[edit.rows])
@@ -150,13 +150,13 @@ def test_noise_has_the_shape_of_the_gaussian_and_spares_the_opaque():
     quats, log_scales = torch.tensor([[0.5, -0.2, 0.7, 0.1]]), torch.tensor([[0.0, -1.0, -2.0]])
     one = Splats(torch.zeros(1, 3), quats, log_scales, torch.tensor([-9.0]), torch.zeros(1, 1, 3))
     torch.manual_seed(0)
-    moved = mcmc_edit_torch(one.rows(torch.zeros(count, dtype=torch.long)), None, 0.0, rate=2.0).patch["means"]
+    moved = mcmc_edit_torch(one.rows(torch.zeros(count, dtype=torch.long)), None, 0.0, scaler=2.0).patch["means"]
     R = torch.linalg.svd(moved)[2]  # main axes
     gate = torch.sigmoid(100 * (0.005 - torch.tensor(-9.0).sigmoid()))
     expected = 2 * gate * one.scales[0] ** 2
     torch.testing.assert_close((moved @ R.T).std(0), expected, rtol=0.03, atol=0)
     opaque = replace(one, opacity_logits=torch.tensor([3.0]))
-    assert mcmc_edit_torch(opaque, None, 0.0, rate=2.0).patch["means"].abs().max() < 1e-20
+    assert mcmc_edit_torch(opaque, None, 0.0, scaler=2.0).patch["means"].abs().max() < 1e-20
 
 
 @pytest.fixture(scope="module")

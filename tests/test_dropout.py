@@ -22,7 +22,7 @@ def dots(count, opacity=0.6):
 
 def test_nothing_happens_at_a_share_of_0():
     splats = dots(3)
-    assert Dropout(0.0, 1).drop(splats, 5) is splats and Dropout(0.0).bake(splats) is splats
+    assert Dropout(0.0, 1).drop(splats, 5) is splats and Dropout(0.0).with_expected_opacity(splats) is splats
 
 
 def test_step_and_seed_decide_who_is_left_out():
@@ -33,13 +33,16 @@ def test_step_and_seed_decide_who_is_left_out():
     assert all(float(g.float().mean()) == pytest.approx(0.2, abs=0.03) for g in gone)
 
 
-def test_the_mean_of_many_renders_of_one_gaussian_is_the_render_of_the_baked_one():
+def test_the_mean_of_many_renders_of_one_gaussian_is_the_render_at_expected_opacity():
     camera = Cameras(torch.eye(4)[None], torch.tensor([[[20.0, 0, 8], [0, 20, 8], [0, 0, 1]]]), 16, 16)
     exact = RenderConfig(alpha_min=0.0, transmittance_min=0.0)
     splats, dropout = dots(1), Dropout(0.25)
     many = [render(dropout.drop(splats, step), camera, exact).colors for step in range(2000)]
     torch.testing.assert_close(
-        torch.stack(many).mean(0), render(dropout.bake(splats), camera, exact).colors, rtol=0.05, atol=1e-4
+        torch.stack(many).mean(0),
+        render(dropout.with_expected_opacity(splats), camera, exact).colors,
+        rtol=0.05,
+        atol=1e-4,
     )
 
 

@@ -71,7 +71,7 @@ def test_a_step_shows_the_one_cloud_that_it_left(views):
     state, dropout = State.begin(model, FitConfig().optim), Dropout(0.4)
     loop = fit(state, lambda _: Shot(views[0], dropout=dropout), cost_of(SceneTerms()), FitConfig(steps=3))
     first = next(loop)
-    want, got = dropout.bake(model()).detach(), first.splats
+    want, got = dropout.with_expected_opacity(model()).detach(), first.splats
     for name in ("means", "quats", "log_scales", "opacity_logits", "sh"):
         assert torch.equal(getattr(got, name), getattr(want, name)), name
     assert len(got) == first.gaussians == len(model())

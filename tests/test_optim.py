@@ -8,7 +8,7 @@ import torch
 from gs_reg.edit import Edit
 from gs_reg.fit import FitConfig, fit
 from gs_reg.models.free import Free, FreeConfig
-from gs_reg.optim import OptimConfig, Optimizer, ParameterGroup, Triangles
+from gs_reg.optim import OptimConfig, Optimizer, ParameterGroup, TriangularSchedule
 from gs_reg.shot import Shot
 from gs_reg.state import State
 from gs_reg.terms import cost_of
@@ -44,7 +44,7 @@ def test_rates_fall_rise_and_wait():
 
     assert rate(0) == 2.0 and rate(80) == pytest.approx(0.2)
     assert rate(39, start=0.5) == 0.0 and rate(40, start=0.5) > 0
-    cycle = {"schedule": Triangles(4.0, 0.1)}
+    cycle = {"schedule": TriangularSchedule(4.0, 0.1)}
     expected = [0.2, 1.1, 2.0, 1.1, 0.2, 0.2 + 0.9 / 2, 1.1]
     assert [rate(n, **cycle) for n in (0, 10, 20, 30, 40, 50, 60)] == pytest.approx(expected)
     assert [OptimConfig(1.0, warmup=4).decay(n, 80) for n in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
@@ -101,7 +101,7 @@ def test_its_state_is_saved_and_an_edit_moves_the_rows_of_its_axis_alone(selecti
     before = again.tensors()
     edit = Edit(torch.tensor([0, 1, 2]), torch.tensor([False, False, True]))
     model.edit(edit)
-    again.follow(edit, groups())
+    again.apply_edit(edit, groups())
     after = again.tensors()
     assert torch.equal(after["offset"][0]["exp_avg"][:2], before["offset"][0]["exp_avg"][:2])
     assert not after["offset"][0]["exp_avg"][2].any() and len(after["offset"][0]["exp_avg"]) == 3

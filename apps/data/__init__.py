@@ -1,1 +1,1 @@
-"""Folders of photos, before anything is trained."""
+"""Commands about data folders, before anything is trained."""

@@ -1,4 +1,4 @@
-"""`gs-reg data inspect`: what a folder of photos is, before anything is computed."""
+"""`gs-reg data inspect`: format, photos, split and cameras of a data folder, without computing anything."""
 
 from __future__ import annotations
 

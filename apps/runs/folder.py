@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, what happened, what came out. Every file is replaced atomically."""
+"""The folder of a run: settings, log, state and results. Files are replaced atomically; events.jsonl is appended to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from gs_reg import __version__
 from gs_reg.errors import InputError, in_words
 from gs_reg.io import checkpoint
-from gs_reg.io.atomic import atomic_path, explained
+from gs_reg.io.atomic import atomic_path, error_with_path
 
 from .config_file import dump_yaml, load_yaml
 from .progress import logged_to
@@ -67,19 +67,19 @@ class Run:
             with path.open("a") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
         except OSError as error:
-            raise explained(error, path) from error
+            raise error_with_path(error, path) from error
 
-    def forget_events_after(self, step: int) -> None:
-        """Drops what a run did after the checkpoint from which it is now repeated."""
+    def drop_events_after(self, step: int) -> None:
+        """Drops events after the checkpoint from which the run resumes: these steps are done again."""
         path = self.path / "events.jsonl"
         if not path.is_file():
             return
-        kept = []
+        lines = []
         for line in path.read_text().splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # a killed run leaves half a line
                 if json.loads(line).get("step", 0) <= step:
-                    kept.append(line + "\n")
-        self.write("events.jsonl", "".join(kept))
+                    lines.append(line + "\n")
+        self.write("events.jsonl", "".join(lines))
 
     @property
     def last_step(self) -> int | None:
@@ -89,9 +89,9 @@ class Run:
 
     @contextmanager
     def recorded(self, resume: str) -> Iterator[None]:
-        """Messages go to log.txt too, and status.json says how the block ended.
+        """Copies log messages to log.txt, and writes to status.json how the block ended.
 
-        `resume` is the command that goes on with a run; who interrupts it is told so, with the folder.
+        `resume` is the command that resumes a run; after an interrupt it is printed, with the folder.
         """
         with logged_to(self.path / "log.txt"):
             try:
@@ -106,7 +106,7 @@ class Run:
             self.status("done", step=self.last_step)
 
     def _ended(self, state: str, **values: Any) -> None:
-        """The error itself matters more than a status that cannot be written."""
+        """Writes the status after an error, which a failure to write must not hide."""
         with contextlib.suppress(OSError):
             self.status(state, step=self.last_step, **values)
 
@@ -117,45 +117,46 @@ class Run:
         return load_yaml(self.path / "config.yaml", kind)
 
 
-def runs_of(name: str | None, data: str) -> Path:
-    """Where runs go that no --out places: runs/<name>."""
+def runs_folder(name: str | None, data: str) -> Path:
+    """Parent folder of runs without --out: runs/<name>, where the default name is that of the data folder."""
     return Path("runs") / (name or Path(data).resolve().name)
 
 
 def check_free(out: Path | None) -> None:
-    """Raises InputError where --out names a folder that is not empty."""
+    """Raises InputError where `out` exists and is not an empty folder."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: not empty; name a new folder with --out, or continue that run with --resume")
 
 
 @contextmanager
-def starting(out: Path | None, parent: Path) -> Iterator[Run]:
-    """A new run's folder (`out`, or one named after the time); where the block fails nothing of it stays.
+def new_run(out: Path | None, parent: Path) -> Iterator[Run]:
+    """The folder of a new run: `out`, or one below `parent` that is named after the time.
 
-    Where the name is ours to choose, `latest` beside it is pointed at it.
+    If the block fails, everything in it is deleted again. Without `out`, the link `latest` in `parent` is set to it.
 
     Raises:
-        InputError: --out names a folder that is not empty.
+        InputError: `out` exists and is not an empty folder.
     """
     check_free(out)
     path = out or parent / time.strftime("%Y%m%d-%H%M%S")
     while out is None and path.exists():
         path = path.with_name(path.name + "x")
-    ours = not path.exists()
+    created = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     try:
         yield Run(path)
     except BaseException:
         for entry in path.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if ours:
+        if created:
             path.rmdir()
         raise
     if out is None:
-        _point(parent / "latest", path)
+        _link_latest(parent / "latest", path)
 
 
-def _point(link: Path, path: Path) -> None:
+def _link_latest(link: Path, path: Path) -> None:
+    """Makes a symlink; where the file system has none, a file with the folder's name."""
     link.unlink(missing_ok=True)
     try:
         link.symlink_to(path.name)
@@ -164,10 +165,10 @@ def _point(link: Path, path: Path) -> None:
 
 
 def open_run(path: Path) -> Run:
-    """An existing run: its folder, or the folder of runs whose `latest` is meant.
+    """An existing run, from its folder or from the parent folder, of which `latest` is taken.
 
     Raises:
-        InputError: no run is there.
+        InputError: there is no run.
     """
     latest = path / "latest"
     if latest.is_symlink():
@@ -179,8 +180,8 @@ def open_run(path: Path) -> Run:
     return Run(path)
 
 
-def describe(run: Run, config: Any) -> None:
-    """Writes what anyone needs to repeat the run: config.yaml, command.txt, versions.json."""
+def write_settings(run: Run, config: Any) -> None:
+    """Writes what is needed to repeat the run: config.yaml, command.txt, versions.json."""
     run.write("config.yaml", dump_yaml(config))
     run.write("command.txt", shlex.join(["gs-reg", *sys.argv[1:]]) + "\n")
     run.write_json("versions.json", versions())
@@ -205,9 +206,9 @@ def versions() -> dict[str, Any]:
 
 
 def git_state() -> str | None:
-    """Commit of this code, `-dirty` with changes that are not committed; None where it lies in no checkout of its own.
+    """Commit of this code, with `-dirty` for uncommitted changes; None where it is not in a git checkout of its own.
 
-    An installed copy may lie inside somebody's checkout that knows nothing of it.
+    An installed copy may lie inside another project's checkout, so this file must be tracked by it.
     """
 
     def git(*words: str) -> str:

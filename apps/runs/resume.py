@@ -1,4 +1,4 @@
-"""Continuing a run: with the settings that it began with, on the photos that it began with, or not at all."""
+"""Resuming a run: only with the settings and the photos that it was started with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from gs_reg.errors import InputError
 
 from .config_file import to_plain
-from .folder import Run, open_run, runs_of
+from .folder import Run, open_run, runs_folder
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """The flags by which every command with --resume finds its run."""
+    """The flags that a command with --resume has, by which its run is found."""
 
     @property
     def data(self) -> str: ...
@@ -31,7 +31,7 @@ class Resumable(Protocol):
 
 T = TypeVar("T", bound=Resumable)
 
-NOT_OF_THE_RESULT = (
+IGNORED_ON_RESUME = (
     "data",
     "out",
     "name",
@@ -41,51 +41,54 @@ NOT_OF_THE_RESULT = (
     "stop_after",
     "checkpoint_every",
     "keep_every",
+    "dry_run",
+    "json",
 )
-NOT_OF_THE_RESULT += ("dry_run", "json")
-"""Settings that leave the result as it is; the photos behind `data` are compared by their content."""
+"""Settings that may change on resume: the result does not depend on them. Photos in `data` are compared by content."""
 
 
-def stored_config(asked: T) -> T:
-    """What the run that --resume means was told, so that no flag has to be repeated.
+def stored_config(flags: T) -> T:
+    """The stored config of the run that `flags` name, so that --resume needs no other flags.
 
     Raises:
-        InputError: no such run, or --config beside --resume.
+        InputError: there is no such run, or --config is given too.
     """
-    if asked.config:
+    if flags.config:
         raise InputError("--config with --resume: a run goes on with its own config.yaml; drop one of the two")
-    if not asked.out and not asked.name and not asked.data:
+    if not flags.out and not flags.name and not flags.data:
         raise InputError("--resume: which run? name its folder with --out, or give the photos that it is of")
-    run = open_run(asked.out or runs_of(asked.name, asked.data))
-    stored: Any = run.config(type(asked))  # a dataclass, which a Protocol cannot ask for
+    run = open_run(flags.out or runs_folder(flags.name, flags.data))
+    stored: Any = run.config(type(flags))  # a dataclass, which a Protocol cannot ask for
     return dataclasses.replace(stored, out=run.path, resume=True)
 
 
 def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> None:
-    """Refuses to continue with settings or training photos that would give another result.
+    """Checks that settings and training photos are those that the run was started with.
 
     Raises:
-        InputError: names the setting with both values, or the photo.
+        InputError: names the changed setting with both values, or the photo.
     """
-    before, now = (dict(_flat(to_plain(c))) for c in (run.config(type(config)), config))
-    changed = [name for name in now if name.split(".")[0] not in NOT_OF_THE_RESULT and now[name] != before[name]]
+    stored, current = (dict(_flatten(to_plain(c))) for c in (run.config(type(config)), config))
+    compared = [name for name in current if name.split(".")[0] not in IGNORED_ON_RESUME]
+    changed = [name for name in compared if current[name] != stored[name]]
     if changed:
-        values = ", ".join(f"{name} (was {before[name]}, now {now[name]})" for name in changed)
+        values = ", ".join(f"{name} (was {stored[name]}, now {current[name]})" for name in changed)
         raise InputError(f"{run.path / 'config.yaml'}: --resume keeps the settings of the run: drop {values}")
-    known = {photo["name"]: photo for photo in run.read_json("dataset.json")["photos"] if photo["use"] == "train"}
+    before = {photo["name"]: photo for photo in run.read_json("dataset.json")["photos"] if photo["use"] == "train"}
     for photo in photos:
-        if photo["use"] == "train" and _digest(photo) != _digest(known.get(photo["name"], {})):
+        if photo["use"] == "train" and _identity(photo) != _identity(before.get(photo["name"], {})):
             raise InputError(f"{photo['file']}: not the photo or camera that {run.path} began with; start a new run")
 
 
-def _digest(photo: dict[str, Any]) -> tuple:
+def _identity(photo: dict[str, Any]) -> tuple:
+    """What must not change of a photo."""
     return tuple(photo.get(key) for key in ("name", "size", "K", "sha256"))
 
 
-def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values of nested maps."""
     if not isinstance(value, dict):
         yield place, value
         return
     for key, inner in value.items():
-        yield from _flat(inner, f"{place}.{key}" if place else key)
+        yield from _flatten(inner, f"{place}.{key}" if place else key)

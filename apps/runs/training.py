@@ -1,4 +1,4 @@
-"""Training in the folder of a run: progress, events, checkpoints, and a stop that loses nothing."""
+"""Training in the folder of a run, with progress, events and checkpoints; Ctrl-C saves the state first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .folder import Run
 from .progress import training_bar
 
 EVENT_EVERY = 10
-"""Steps from one line of events.jsonl to the next."""
+"""Steps between lines of events.jsonl."""
 
 
 class Clock:
-    """Seconds of work on a run, those before it was interrupted included."""
+    """Seconds spent on a run; after a resume, `add` the seconds before the interrupt."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -33,7 +33,7 @@ class Clock:
 
 
 class StopSignal:
-    """Turns the first Ctrl-C into a request that the loop reads; the second one ends the program."""
+    """Turns the first Ctrl-C into a flag that the loop reads; a second one interrupts at once."""
 
     requested = False
 
@@ -50,18 +50,18 @@ class StopSignal:
 
 
 def train(run: Run, training: Training, clock: Clock, every: int, keep_every: int | None = None) -> None:
-    """Makes the steps that are left, through all stages, with a checkpoint `every` so many steps and at the end.
+    """Does the remaining steps of all stages, with a checkpoint every `every` steps and after the last.
 
-    Checkpoints whose step is a multiple of `keep_every` are kept for good, of the others the two newest.
+    The two newest checkpoints are kept, and those whose step is a multiple of `keep_every`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, after the state was saved.
+        KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
     """
     steps = training.steps
     run.status("running", step=training.step, steps=steps)
     with training_bar(steps, training.step) as report, StopSignal() as stop:
         for step in training:
-            done, psnr = training.step, step_psnr(step)
+            done, psnr = training.step, step_psnr(step)  # `done` counts over all stages, `step.number` in its own
             report(done, step.loss, math.nan if psnr is None else psnr, step.gaussians, 1000 * step.seconds)
             if done % EVENT_EVERY == 0 or done in (1, steps):
                 spent = {"terms": dict(step.values), "ms": 1000 * step.seconds}
@@ -74,7 +74,7 @@ def train(run: Run, training: Training, clock: Clock, every: int, keep_every: in
 
 
 def step_psnr(step: Step) -> float | None:
-    """PSNR of the step's own views over the pixels that count; None where they have no images."""
+    """PSNR of the step's render inside the masks; None where the views have no images."""
     if step.views.images is None:
         return None
     errors = (step.image.colors - step.views.images).square().mean(-1)

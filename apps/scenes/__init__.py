@@ -1,1 +1,1 @@
-"""Scenes from few photos: reconstruct and what belongs to it."""
+"""Scenes from few photos: the commands reconstruct, eval and demo."""

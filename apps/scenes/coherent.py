@@ -1,4 +1,4 @@
-"""The start of CoherentGS: relative disparity, flow between the photos, stage A, depth layers, decoders."""
+"""Initialisation of CoherentGS: relative disparity, flow, alignment of depths (stage A), depth layers, decoders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def coherent_start(
     rows: PixelAlignedConfig,
     seed: int,
 ) -> Coherent:
-    """Measured depth, made relative, stands in for a depth network, and where `flow` is None for a flow network too."""
+    """The model before training.
+
+    The published method takes disparity and flow from networks. Here, relative disparity is computed from the measured
+    depth, and where `flow` is None, flow is computed from it too.
+    """
     say(
         f"stage A from measured depth, made relative, and flow from {'that depth' if flow is None else '--flow.source'}"
     )
@@ -37,32 +41,32 @@ def coherent_start(
     by_depth = DepthFlow({view.names[0]: d.depth for view, d in zip(views, depths, strict=True)})
     pairs = flow_pairs(views, flow or by_depth)
     matches = [ray_matches(views, pairs, i) for i in range(len(views))]
-    start = _aligned(views, disparities, matches, stage)
+    initial = _initial_depths(views, disparities, matches, stage)
     layers = [depth_layers(disparity, stage.decoders.layers) for disparity in disparities]
     layered = [replace(view, layers=layer[None]) for view, layer in zip(views, layers, strict=True)]
-    found = [(match.inverse_depth, match.pixels) for match in matches]
-    return Coherent.from_views(layered, start, found, stage.decoders, rows, seed)
+    pairs_of_maps = [(match.inverse_depth, match.pixels) for match in matches]
+    return Coherent.from_views(layered, initial, pairs_of_maps, stage.decoders, rows, seed)
 
 
-def _aligned(
+def _initial_depths(
     views: Sequence[Views], disparities: Sequence[torch.Tensor], matches: Sequence[RayMatches], stage: CoherentStage
 ) -> list[torch.Tensor]:
-    """Depth of every photo. One that flow ties to no other takes the scale of the median match of all photos.
+    """Aligned depth of every photo; a photo with too few flow matches takes the median scale of all matches.
 
     Raises:
         InputError: no photo has enough matches.
     """
-    fewest = FEWEST_MATCHES if stage.align else 1  # one scale for all photos needs no more
-    if max(match.count for match in matches) < fewest:
-        raise InputError(f"stage A: no photo has {fewest} flow matches with the others; do they overlap?")
-    scale, start = common_scale(disparities, matches), []
-    for view, disparity, found in zip(views, disparities, matches, strict=True):
-        if stage.align and found.count >= FEWEST_MATCHES:
-            depth, affine = align(view, disparity, found, stage.bend or None)
+    needed = FEWEST_MATCHES if stage.align else 1  # a single scale for all photos needs only one match
+    if max(match.count for match in matches) < needed:
+        raise InputError(f"stage A: no photo has {needed} flow matches with the others; do they overlap?")
+    scale, depths = common_scale(disparities, matches), []
+    for view, disparity, photo_matches in zip(views, disparities, matches, strict=True):
+        if stage.align and photo_matches.count >= FEWEST_MATCHES:
+            depth, affine = align(view, disparity, photo_matches, stage.bend or None)
             say(f"  {view.names[0]}: 1/z = {affine.scale:.4g} d + {affine.offset:.4g}, off by {affine.sd:.2f} px")
-            start.append(depth.depth)
+            depths.append(depth.depth)
         else:
-            why = f"{found.count} flow matches are too few to align it" if stage.align else "not aligned"
-            say(f"  {view.names[0]}: {why}; 1/z = {scale:.4g} d, from the median match of all photos")
-            start.append(1 / (scale * disparity))
-    return start
+            reason = f"{photo_matches.count} flow matches are too few to align it" if stage.align else "not aligned"
+            say(f"  {view.names[0]}: {reason}; 1/z = {scale:.4g} d, from the median match of all photos")
+            depths.append(1 / (scale * disparity))
+    return depths

@@ -1,4 +1,4 @@
-"""What `gs-reg reconstruct` is asked for: its flags, and the key names of a run's config.yaml."""
+"""Config of `gs-reg reconstruct`: its flags, which are also the keys of a run's config.yaml."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Config:
     seed: int = 0
     """Seed of everything random."""
     start: presets.Start = "depth"
-    """Where Gaussians start: at the measured depth of the photos' pixels, or at random in what the cameras see."""
+    """Initial Gaussians: at the measured depth of the photos' pixels, or at random in what the cameras see."""
     depth: DepthSourceConfig = presets.BEST.depth
     flow: FlowConfig = field(default_factory=FlowConfig)
     model: PixelAlignedConfig = presets.BEST.model
@@ -54,7 +54,7 @@ class Config:
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written when the run is interrupted. The two newest are kept."""
     keep_every: int | None = None
-    """Checkpoints whose step is a multiple of this are kept for good."""
+    """Checkpoints whose step is a multiple of this are never deleted."""
     dry_run: bool = False
     """Read the data and print the plan, write nothing."""
     json: bool = False
@@ -62,7 +62,7 @@ class Config:
 
     @classmethod
     def of_preset(cls, name: str) -> Config:
-        """Raises InputError for a name that is none."""
+        """The config with the values of a preset; raises InputError for an unknown name."""
         known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
         if name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")

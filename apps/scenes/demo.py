@@ -1,4 +1,4 @@
-"""`gs-reg demo`: the main job on two real photos that ship with a dependency, judged against their measured depth."""
+"""`gs-reg demo`: `reconstruct` on two real photos that ship with a dependency, compared with their measured depth."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gs_reg.data_tools.dataset import ReadConfig
 
-from ..runs.folder import open_run, runs_of
+from ..runs.folder import open_run, runs_folder
 from ..runs.progress import say
 from . import reconstruct
-from .config import Config as Job
+from .config import Config as ReconstructConfig
 from .presets import BEST
 
 
@@ -25,7 +25,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    job = Job(
+    reconstruct_config = ReconstructConfig(
         data="motorcycle",
         read=ReadConfig(),
         out=config.out,
@@ -33,8 +33,8 @@ def main(config: Config) -> int:
         seed=config.seed,
         free=replace(BEST.free, train=replace(BEST.free.train, steps=config.steps)),
     )
-    code = reconstruct.main(job)
-    run = open_run(config.out or runs_of("demo", "motorcycle"))
+    code = reconstruct.main(reconstruct_config)
+    run = open_run(config.out or runs_folder("demo", "motorcycle"))
     depth = run.read_json("result.json")["depth"]
     say(
         f"depth against the measured disparity of the left photo: median error {depth['median_relative_error']:.2%}, "

@@ -1,4 +1,4 @@
-"""`gs-reg eval`: figures of a run from its exported splats and the held-out photos; it trains nothing."""
+"""`gs-reg eval`: metrics of a run, from its exported splats and the held-out photos."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..look.scene_file import read_scene, stored_splats
 from ..runs.folder import Run, open_run
 from ..runs.progress import say
 from .config import Config as ReconstructConfig
-from .depth_figures import depth_figures, stored_depth
+from .depth_metrics import depth_metrics, stored_depth
 from .stages import plan_stages
-from .unseen import HOLE, save_counts, save_unseen, without_filled
+from .unseen import HOLE, save_unseen, save_view_counts, without_filled
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,37 @@ def main(config: Config) -> int:
 
 
 def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
-    """Draws every view from splats.ply, saves it as 8-bit PNG, and measures what was saved of the held-out ones."""
-    timing = finished(run)
-    asked = run.config(ReconstructConfig)
-    dataset = read_dataset(asked.data, asked.read)
+    """Renders all views from splats.ply into 8-bit PNGs, and returns the metrics of the held-out ones.
+
+    Metrics are of the 8-bit images, so that anyone can compute them again from the files.
+    """
+    timing = read_timing(run)
+    config = run.config(ReconstructConfig)
+    dataset = read_dataset(config.data, config.read)
     splats, background = stored_splats(run), read_scene(run).background
-    measured = without_filled(run, splats)
+    unfilled = without_filled(run, splats)
     training = load_views(dataset, dataset.train)
     lpips, reason = metrics.find_lpips(lpips_paths)
     views = {}
     for view in load_views(dataset, dataset.test):
-        drawn, _ = draw_8bit(splats, view, background, asked)
-        save_pair(run.path / "renders" / "test", view, drawn)
-        seen = stored_mask(run, view, training)
+        rendered, _ = render_8bit(splats, view, background, config)
+        save_render_and_photo(run.path / "renders" / "test", view, rendered)
+        visible = save_visible_mask(run, view, training)
         views[view.names[0]] = {
-            **figures(drawn, view, seen, lpips),
-            "unseen": save_unseen(run, view, measured, drawing_of(asked)),
+            **measure(rendered, view, visible, lpips),
+            "unseen": save_unseen(run, view, unfilled, render_config_of(config)),
         }
     depths = {}
     for view in training:
         name = view.names[0]
-        drawn, depths[name] = draw_8bit(splats, view, background, asked)
-        save_pair(run.path / "renders" / "train", view, drawn)
+        rendered, depths[name] = render_8bit(splats, view, background, config)
+        save_render_and_photo(run.path / "renders" / "train", view, rendered)
         save_depth(run.path / "depths" / f"{Path(name).stem}_trained", depths[name], like=stored_depth(run, name))
     return {
-        "mean": mean_of(list(views.values())),
+        "mean": mean_metrics(list(views.values())),
         "views": views,
-        "seen_once": save_counts(run, training, depths),
-        "depth": depth_figures(run, dataset, asked.data, depths),
+        "seen_once": save_view_counts(run, training, depths),
+        "depth": depth_metrics(run, dataset, config.data, depths),
         "seconds": timing["total"],
         "steps": timing["steps"],
         "gaussians": len(splats),
@@ -93,65 +96,68 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     }
 
 
-def finished(run: Run) -> dict:
-    """timing.json of a run that has its splats.
+def read_timing(run: Run) -> dict:
+    """timing.json of a trained run.
 
     Raises:
-        InputError: it has none yet.
+        InputError: the run has no splats yet.
     """
     if not run.splats.is_file():
         raise InputError(f"{run.splats}: not there yet; finish the run: gs-reg reconstruct --resume --out {run.path}")
     return run.read_json("timing.json")
 
 
-def save_pair(folder: Path, view: Views, drawn: Tensor) -> None:
+def save_render_and_photo(folder: Path, view: Views, rendered: Tensor) -> None:
     stem = Path(view.names[0]).stem
-    save_picture(folder / f"{stem}.png", drawn[0])
+    save_picture(folder / f"{stem}.png", rendered[0])
     save_picture(folder / f"{stem}_photo.png", view.photos[0])
 
 
-def drawing_of(asked: ReconstructConfig) -> RenderConfig:
-    """As the last stage drew, but on the CPU, so that the figures do not depend on the machine that is asked for them:
-    by the kernels for that, whatever it was trained with."""
-    return replace(plan_stages(asked)[-1].train.render, backend="auto")
+def render_config_of(config: ReconstructConfig) -> RenderConfig:
+    """The render config of the last stage, with the backend for the CPU instead of the one for training.
+
+    Evaluation runs on the CPU, so that metrics do not depend on the machine's GPU.
+    """
+    return replace(plan_stages(config)[-1].train.render, backend="auto")
 
 
-def draw_8bit(
-    splats: Splats, view: Views, background: Tensor, asked: ReconstructConfig
+def render_8bit(
+    splats: Splats, view: Views, background: Tensor, config: ReconstructConfig
 ) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
-    """Colours as an 8-bit file holds them, and depth (0 = nothing drawn)."""
+    """Colours rounded to 8 bits, and expected depth (0 where nothing is rendered)."""
     with torch.no_grad():
-        image = render(splats, view.cameras, drawing_of(asked), backgrounds=background[None])
+        image = render(splats, view.cameras, render_config_of(config), backgrounds=background[None])
     return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 
-def stored_mask(run: Run, view: Views, training: tuple[Views, ...]) -> Tensor:
+def save_visible_mask(run: Run, view: Views, training: tuple[Views, ...]) -> Tensor:
+    """The pixels that a training photo shows too, saved as masks/<stem>.png."""
     mask = seen_mask(view, training)
     save_picture(run.path / "masks" / f"{Path(view.names[0]).stem}.png", mask[..., None].expand(-1, -1, 3).float())
     return mask[None]
 
 
-def figures(drawn: Tensor, view: Views, seen: Tensor, lpips: metrics.Lpips | None) -> dict[str, float | None]:
-    """Over the whole image (or the photo's own mask), and over the pixels that training photos saw."""
+def measure(rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips | None) -> dict[str, float | None]:
+    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("visible")."""
     photo, mask = view.photos, view.masks
-    visible = seen if mask is None else seen & mask
-    both = {"": mask, "_visible": visible}
+    visible = visible if mask is None else visible & mask
     out: dict[str, float | None] = {}
-    for suffix, area in both.items():
-        out["psnr" + suffix] = finite(metrics.psnr(drawn, photo, area))
-        out["ssim" + suffix] = finite(metrics.ssim(drawn, photo, area))
-    out["lpips"] = finite(lpips(drawn, photo)) if lpips else None
-    out["coverage"] = finite(metrics.coverage(visible))
+    for suffix, pixels in (("", mask), ("_visible", visible)):
+        out["psnr" + suffix] = finite_or_none(metrics.psnr(rendered, photo, pixels))
+        out["ssim" + suffix] = finite_or_none(metrics.ssim(rendered, photo, pixels))
+    out["lpips"] = finite_or_none(lpips(rendered, photo)) if lpips else None
+    out["coverage"] = finite_or_none(metrics.coverage(visible))
     return out
 
 
-def finite(value: Tensor) -> float | None:
+def finite_or_none(value: Tensor) -> float | None:
+    """None (null in JSON) for NaN and infinity, which JSON does not have."""
     number = float(value)
     return number if np.isfinite(number) else None
 
 
-def mean_of(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
-    """Mean over views; null where no view has the figure."""
+def mean_metrics(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
+    """Means over views; None where no view has the value."""
     keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
     columns = {key: [value for row in rows if (value := row.get(key)) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}

@@ -16,32 +16,32 @@ from gs_reg.terms.scene import SceneTerms
 
 @dataclass(frozen=True)
 class TrainConfig(FitConfig):
-    """How the steps of a stage are made, one photo each."""
+    """Training of a stage; each step renders one photo."""
 
     render: RenderConfig = field(default_factory=RenderConfig)
     multisample: int = 1
-    """Each step draws at a random whole multiple of the size up to this one, and averages down; 1 = never."""
+    """Largest factor of supersampling: each step renders at a random factor from 1 to this; 1 = never."""
     multisample_from: float = 0.4
-    """Share of the run after which it does so."""
+    """Share of the run after which steps are supersampled."""
     sh_from: tuple[float, ...] = ()
-    """Shares of the run after which colour of degree 1, 2 and 3 is drawn; degrees without one are from the start."""
+    """Shares of the run after which SH degrees 1, 2 and 3 are used; degrees without a share are used from the start."""
     dropout: float = 0.0
-    """Share of the Gaussians that each step leaves out at random; below 1."""
+    """Probability that a Gaussian is left out of a step; below 1."""
 
     def __post_init__(self) -> None:
-        Dropout(self.dropout)  # refuses what is no share
+        Dropout(self.dropout)  # raises where the share is out of range
 
 
 @dataclass(frozen=True)
 class CoherentStage:
     on: bool = False
-    """Start from relative disparity and decode depth and opacity, as CoherentGS does."""
+    """Train as CoherentGS: initialise from relative disparity, decode depth and opacity."""
     align: bool = True
     """Scale and offset of each photo's disparity from flow (stage A); otherwise one scale for all photos."""
     flow: Literal["depth", "source"] = "depth"
-    """depth: flow between the photos is what their measured depths mean; source: that of --flow.source."""
+    """depth: flow is computed from the measured depths; source: flow from --flow.source."""
     bend: float = 0.0
-    """Bend aligned disparity towards the flow, the more smoothly the larger this is; 0 = leave it (as published)."""
+    """Smoothness of a correction of the aligned disparity towards the flow; 0 = no correction (as published)."""
     decoders: CoherentConfig = field(default_factory=CoherentConfig)
 
 

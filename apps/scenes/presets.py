@@ -23,7 +23,7 @@ Start = Literal["depth", "random"]
 
 @dataclass(frozen=True)
 class Preset:
-    """All that decides what comes out, but for the photos and the seed."""
+    """Everything that decides the result, except for the photos and the seed."""
 
     start: Start = "depth"
     depth: DepthSourceConfig = DepthSourceConfig()
@@ -42,7 +42,7 @@ BEST = Preset(
     train=TrainConfig(steps=0),
     free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), TrainConfig(steps=800, dropout=0.4)),
 )
-"""The best pictures that we know how to make."""
+"""Best quality on held-out views that we know of."""
 
 RAYS = Preset()
 """One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
@@ -91,7 +91,7 @@ CI = Preset(
     train=TrainConfig(steps=10),
     free=FreeStage(FreeConfig(opacity=0.5), train=TrainConfig(steps=20)),
 )
-"""To see within a minute, on any machine, that everything works."""
+"""A test of the whole pipeline, within a minute on any machine."""
 
 Name = Literal["best", "rays", "paper", "paper-short", "plain", "ci"]
 PRESETS: dict[Name, Preset] = {

@@ -22,15 +22,15 @@ from gs_reg.types import Views
 from ..look.pictures import save_depth
 from ..look.scene_file import write_scene
 from ..look.viewer_layout import write_viewer_layout
-from ..runs.folder import Run, check_free, describe, open_run, runs_of, starting
+from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write_settings
 from ..runs.progress import say
 from ..runs.resume import check_same
 from ..runs.training import Clock, train
 from .config import Config
+from .initial_model import initial_model
 from .shots import mean_color
-from .sources import Sources, absolute, find_sources, write_sources
+from .sources import Sources, find_sources, with_absolute_paths, write_sources
 from .stages import check_terms, plan_stages, stages_of, with_layers
-from .start import first_model
 
 __all__ = ["Config", "main"]
 
@@ -48,7 +48,7 @@ def main(config: Config) -> int:
         return 0
     views = load_scene(dataset).views
     if sources is None:
-        run = open_run(config.out or runs_of(config.name, config.data))
+        run = open_run(config.out or runs_folder(config.name, config.data))
         check_same(run, config, dataset.summary()["photos"])
     else:
         run = begin(config, dataset, views, sources, clock)
@@ -65,13 +65,15 @@ def main(config: Config) -> int:
 
 
 def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
-    """Measures depth and makes the run's folder, complete with the checkpoint of step 0, or nothing at all."""
+    """Measures depth, then makes the run's folder with the checkpoint of step 0; if that fails, there is no folder."""
     check_free(config.out)
-    depths, model = first_model(views, sources, config)
-    with starting(config.out, runs_of(config.name, config.data)) as run:
+    depths, model = initial_model(views, sources, config)
+    with new_run(config.out, runs_folder(config.name, config.data)) as run:
         folder = Path(config.data)
         data = str(folder.resolve()) if folder.is_dir() else config.data
-        describe(run, replace(absolute(config), data=data, out=None, config=None, resume=False, json=False))
+        write_settings(
+            run, replace(with_absolute_paths(config), data=data, out=None, config=None, resume=False, json=False)
+        )
         write_sources(run, sources, depths.details)
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
@@ -82,10 +84,10 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that was asked for; auto takes CUDA where it is usable.
+    """The device of --device; auto is CUDA where it is usable.
 
     Raises:
-        MissingPart: cuda was asked for and is not usable.
+        MissingPart: --device cuda where CUDA is not usable.
     """
     usable = torch.cuda.is_available()
     if name == "cuda" and not usable:
@@ -94,7 +96,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def announce(dataset: Dataset, config: Config) -> None:
-    """Names the photos in use before anything long starts."""
+    """Prints the photos and the split, before anything long starts."""
     width, height = dataset.frames[0].camera.width, dataset.frames[0].camera.height
     say(f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})")
     for name, reason in dataset.skipped:
@@ -105,16 +107,18 @@ def announce(dataset: Dataset, config: Config) -> None:
 
 
 def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
-    """The depth that training began with, one map a view."""
+    """Saves the initial depth maps."""
     for view, depth in zip(views, depths, strict=True):
         save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
 
 
 def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock) -> Training:
-    """The training as the newest checkpoint has it, on the device of the views; what was logged after it is dropped.
+    """Resumes training from the newest checkpoint, on the device of the views; events after it are dropped.
+
+    New runs go this way too, from the checkpoint of step 0: so a resumed run takes the same path as an unbroken one.
 
     Raises:
-        InputError: the run has no checkpoint, or is past the last stage that was asked for.
+        InputError: the run has no checkpoint, or is past the last stage of this config.
     """
     newest = checkpoint.latest(run.checkpoints)
     if newest is None:
@@ -128,20 +132,23 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
         raise InputError(f"{newest}: {error}; leave out --stop-after {config.stop_after}") from None
     if config.resume:
         clock.add(saved.state["seconds"])
-        run.forget_events_after(saved.step)
+        run.drop_events_after(saved.step)
     return training
 
 
 def export(run: Run, training: Training, dataset: Dataset, config: Config) -> int:
-    """splats.ply in the frame of the given cameras, and where viewers look for it; returns how many there are."""
-    splats = plan_stages(config)[-1].exported(training.state.model).to("cpu")
+    """Writes splats.ply in the frame of the source's cameras, and the viewer layout; returns the number of splats."""
+    splats = plan_stages(config)[-1].final_splats(training.state.model).to("cpu")
     save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
     write_viewer_layout(run, training.step, splats.sh_degree)
     return len(splats)
 
 
 def finish(run: Run, config: Config) -> None:
-    """Figures from the exported file in a process of its own (the only one that opens test photos), video, report."""
+    """Evaluation, video and report.
+
+    Evaluation runs in a process of its own: only that one opens held-out photos, so they cannot leak into training.
+    """
     from ..look.render import camera_path_video
     from ..look.report import write_report
 

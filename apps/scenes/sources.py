@@ -1,4 +1,4 @@
-"""Where a run's depth and flow come from: looked for before anything long starts, printed, and stored with the run."""
+"""Sources of depth and flow of a run: found before anything long starts, printed, and stored in sources.json."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..runs.folder import Run
 from ..runs.progress import say
 from .config import Config
 
-ABOUT = ("size", "gives", "why", "used as", "licence")
-"""Of what a source says of itself, that which is printed."""
+PRINTED = ("size", "gives", "why", "used as", "licence")
+"""Keys of a source's `about` that are printed."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,26 @@ class Sources:
 
 
 def find_sources(config: Config, dataset: Dataset) -> Sources:
-    """The sources that the flags name, each said in a line.
+    """The sources that the flags name; prints a line for each.
 
     Raises:
-        InputError, MissingPart: they are not there; says what to do.
+        InputError, MissingPart: a source is missing; the text says what to do.
     """
-    depth = in_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
+    depth = with_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
     flow = flow_source(config.flow)
     used = config.coherent.on and config.coherent.flow == "source"
     unused = {} if used else {"used as": "nothing; --coherent.on --coherent.flow source would use it"}
     sources = Sources(depth, flow, {**flow.about, **unused})
     for name, about in (("depth", depth.about), ("flow", sources.about_flow)):
         more = "; ".join(
-            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in ABOUT if key in about
+            f"{key} {about[key]}" if key in ("used as", "licence") else about[key] for key in PRINTED if key in about
         )
         say(f"{name}: {about['what']}" + (f" ({more})" if more else ""))
     return sources
 
 
-def in_finer_photos(depth: DepthSource, config: Config, dataset: Dataset) -> DepthSource:
-    """The source, looking at larger copies of the photos where they are asked for and there."""
+def with_finer_photos(depth: DepthSource, config: Config, dataset: Dataset) -> DepthSource:
+    """The source, applied to larger copies of the photos where --depth.finer asks for them and the data have them."""
     if config.depth.finer <= 1 or config.depth.source == "files":
         return depth
     larger = finer(dataset, config.data, config.read, config.depth.finer)
@@ -59,12 +59,12 @@ def in_finer_photos(depth: DepthSource, config: Config, dataset: Dataset) -> Dep
 
 
 def write_sources(run: Run, sources: Sources, details: Mapping[str, Any]) -> None:
-    """sources.json; `details` are the figures that the source of depth gave with its maps."""
+    """Writes sources.json; `details` are what the source of depth returned beside its maps."""
     run.write_json("sources.json", {"depth": {**sources.depth.about, **details}, "flow": dict(sources.about_flow)})
 
 
-def absolute(config: Config) -> Config:
-    """The config with sources that are found from any folder, so that, stored, it repeats its run."""
+def with_absolute_paths(config: Config) -> Config:
+    """The config with absolute paths of sources, so that the stored config works from any folder."""
     depth, flow = config.depth, config.flow
     path = str(Path(depth.path).resolve()) if depth.path and Path(depth.path).exists() else depth.path
     depth = replace(depth, path=path, aliked=depth.aliked and depth.aliked.resolve())

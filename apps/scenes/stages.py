@@ -1,4 +1,4 @@
-"""The stages of a reconstruction: Gaussians on the rays of the photos first, then free ones."""
+"""The stages of a reconstruction: "rays" trains Gaussians on the rays of the photos, "free" plain splats after it."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from .shots import Shots
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What the flags say of a stage."""
+    """The flags of a stage."""
 
     name: str
     flag: str
-    """What the names of its flags begin with."""
+    """Prefix of its flags."""
     model: type[Coherent] | type[PixelAligned] | type[Free]
     sh_degree: int
     terms: SceneTerms
     train: TrainConfig
     densify: DensifyConfig = DensifyConfig()
 
-    def exported(self, model: Model) -> Splats:
-        """The Gaussians as they are drawn when none is left out, without gradient."""
+    def final_splats(self, model: Model) -> Splats:
+        """The splats at the end of the stage, at dropout's expected opacity; no gradients."""
         with torch.no_grad():
-            return Dropout(self.train.dropout).bake(model.canonical())
+            return Dropout(self.train.dropout).with_expected_opacity(model.canonical())
 
 
 def _plans(config: Config) -> tuple[StagePlan, StagePlan]:
-    """Of Gaussians on rays, and of free ones."""
+    """The stages "rays" and "free"."""
     c = config
     on_rays = Coherent if c.coherent.on else PixelAligned
     rays = StagePlan("rays", "", on_rays, c.model.sh_degree, c.terms, c.train)
@@ -54,7 +54,7 @@ def _plans(config: Config) -> tuple[StagePlan, StagePlan]:
 
 
 def plan_stages(config: Config) -> tuple[StagePlan, ...]:
-    """The stages that are asked for, whatever the photos."""
+    """The stages of a config; these do not depend on the photos."""
     c, (rays, free) = config, _plans(config)
     first = free if c.start == "random" else rays
     if c.stop_after == "init":
@@ -63,7 +63,7 @@ def plan_stages(config: Config) -> tuple[StagePlan, ...]:
 
 
 def check_terms(config: Config) -> None:
-    """Refuses terms that need what the model or the photos of their stage do not have.
+    """Checks that models and views have what the loss terms of their stages need.
 
     Raises:
         InputError: names the flag.
@@ -85,13 +85,14 @@ def _remedy(plan: StagePlan, config: Config) -> str:
 
 
 def stages_of(config: Config, views: Sequence[Views], mode: MaskMode, first: Model | None = None) -> list[Stage]:
-    """The stages on these photos; `first` is the model that the first one begins with, where it is to begin."""
+    """The stages on these photos; `first` is the initial model of the first one, None for resuming."""
 
     def begin(plan: StagePlan, before: StagePlan | None, model: Model | None) -> Model:
         if before is None or model is None:
             assert first is not None
             return first
-        return Free.from_splats(before.exported(model), config.free.model)
+        # free Gaussians start from the splats as exported, so dropout's expected opacity is in them
+        return Free.from_splats(before.final_splats(model), config.free.model)
 
     plans = plan_stages(config)
     return [
@@ -101,15 +102,15 @@ def stages_of(config: Config, views: Sequence[Views], mode: MaskMode, first: Mod
             Shots(views, mode, config.seed, plan.train, plan.sh_degree),
             cost_of(plan.terms),
             begin=lambda model, plan=plan, before=before: begin(plan, before, model),
-            load=lambda tensors, plan=plan: model_of(plan, tensors, config),
+            load=lambda tensors, plan=plan: load_model(plan, tensors, config),
             density=lambda plan=plan: density_control(plan.densify, config.seed),
         )
         for plan, before in zip(plans, (None, *plans), strict=False)
     ]
 
 
-def model_of(plan: StagePlan, tensors: Mapping[str, Tensor], config: Config) -> Model:
-    """A stage's model, from the tensors of its state dict."""
+def load_model(plan: StagePlan, tensors: Mapping[str, Tensor], config: Config) -> Model:
+    """The model of a stage, from its state dict."""
     tensors = dict(tensors)
     if plan.model is Free:
         return Free(tensors, config.free.model)
@@ -119,7 +120,7 @@ def model_of(plan: StagePlan, tensors: Mapping[str, Tensor], config: Config) -> 
 
 
 def with_layers(views: Sequence[Views], tensors: Mapping[str, Tensor]) -> list[Views]:
-    """The views with the depth layers that a model's state dict keeps, if it does."""
+    """The views with the depth layers from a model's state dict; unchanged where it has none."""
     if "layers" not in tensors:
         return list(views)
     maps = layer_maps(tensors["layers"], tensors["sizes"])

@@ -1,4 +1,4 @@
-"""What no training photo saw: regions that the splats leave empty, and how many photos see each training pixel."""
+"""Unseen regions: pixels without splats in held-out views, and the number of photos that see each training pixel."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from gs_reg.types import Splats, Views
 from ..look.pictures import save_picture
 from ..runs.folder import Run
 
-__all__ = ["HOLE", "save_counts", "save_unseen", "without_filled"]
+__all__ = ["HOLE", "save_unseen", "save_view_counts", "without_filled"]
 
 
 def without_filled(run: Run, splats: Splats) -> Splats:
-    """The splats less those that were made up for unseen regions, which the newest checkpoint knows."""
+    """The splats without those that fill unseen regions; the newest checkpoint has the flags, a PLY cannot."""
     newest = checkpoint.latest(run.checkpoints)
     filled = None if newest is None else checkpoint.load(newest).model.get("filled")
     return splats if filled is None or len(filled) != len(splats) else splats.rows(~filled)
 
 
-def save_unseen(run: Run, view: Views, measured: Splats, config: RenderConfig) -> float:
-    """Writes masks/<stem>_unseen.png, white where nothing is drawn; returns the share of such pixels."""
+def save_unseen(run: Run, view: Views, unfilled: Splats, config: RenderConfig) -> float:
+    """Writes masks/<stem>_unseen.png, white where alpha is below HOLE; returns the share of such pixels."""
     with torch.no_grad():
-        unseen = render(measured, view.cameras, config).alphas[0, ..., 0] < HOLE
+        unseen = render(unfilled, view.cameras, config).alphas[0, ..., 0] < HOLE
     _save_grey(run.path / "masks" / f"{Path(view.names[0]).stem}_unseen.png", unseen.float())
     return float(unseen.float().mean())
 
 
-def save_counts(run: Run, training: tuple[Views, ...], depths: Mapping[str, Float[Tensor, "_ _"]]) -> dict[str, float]:
-    """Writes masks/<stem>_views.npy and .png: by how many training photos each pixel's surface is seen, white = all.
+def save_view_counts(
+    run: Run, training: tuple[Views, ...], depths: Mapping[str, Float[Tensor, "_ _"]]
+) -> dict[str, float]:
+    """Writes masks/<stem>_views.npy and .png: the number of training photos that see each pixel's surface.
 
-    Returns the share of pixels that only their own photo sees, by name.
+    The PNG is white where all photos do. Returns the share of pixels that only their own photo sees, by name.
     """
     names = [view.names[0] for view in training]
     shares = {}

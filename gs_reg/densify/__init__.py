@@ -1,6 +1,6 @@
-"""Density control: Gaussians that come and go while they are trained. Each step may give an Edit, which `fit` applies.
+"""Density control (densification and pruning): after a step it may return an Edit, which `fit` applies.
 
-To add one: a class with the methods of DensityControl; nothing here has to know it.
+To add one, write a class with the methods of DensityControl; nothing has to be registered.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ __all__ = ["DensifyConfig", "DensityControl", "Observation", "check", "density_c
 
 @runtime_checkable
 class DensityControl(Protocol):
-    """What `fit` asks after each step. A subclass needs `step_post_backward` alone; the rest has defaults."""
+    """What `fit` calls around the backward pass, named as in gsplat. Only `step_post_backward` has no default."""
 
     @property
     def absgrad(self) -> bool:
-        """Whether it reads the absolute gradients of the projected centres."""
+        """Whether it needs `image.means2d.absgrad` (AbsGS)."""
         return False
 
     def step_pre_backward(self, image: Render, splats: Splats, cameras: Cameras) -> None:
-        """Before the gradients of a step: asks for those that it reads, such as `image.means2d.retain_grad()`."""
+        """Before the backward pass: calls `image.means2d.retain_grad()` if it needs these gradients."""
 
     def step_post_backward(self, observation: Observation) -> Edit | None:
-        """After the update of a step: what is to come and go. Its randomness is of seed and step alone."""
+        """After the optimiser's update: the structural change; None = none. Random by seed and step alone."""
         ...
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """What it remembers from step to step."""
+        """Its state, which checkpoints keep."""
         return {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `tensors`."""
+        """Restores what `tensors` returned."""
 
 
 def check(config: DensifyConfig, device: torch.device) -> None:
@@ -53,7 +53,7 @@ def check(config: DensifyConfig, device: torch.device) -> None:
 
 
 def density_control(config: DensifyConfig, seed: int = 0) -> DensityControl | None:
-    """The one that the config names; None where the number of Gaussians stays."""
+    """The density control that the config names; None for method "none"."""
     if config.method == "none":
         return None
     return (DefaultControl if config.method == "default" else McmcControl)(config, seed)

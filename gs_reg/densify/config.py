@@ -8,11 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class DensifyConfig:
-    """`every` steps between the shares `start` and `stop` of the run some Gaussians come and go."""
+    """Density control runs every `every` steps between the shares `start` and `stop` of the run."""
 
     method: Literal["none", "default", "mcmc"] = "none"
-    """default: clone and split where the gradient is large, prune the faint (3DGS; gsplat's DefaultStrategy); mcmc:
-    relocate the faint to the opaque, add a twentieth, add noise to all (3DGS-MCMC; gsplat's MCMCStrategy)."""
+    """default: clone and split where the gradient is large, prune at low opacity (3DGS; gsplat's DefaultStrategy);
+    mcmc: relocate dead Gaussians, add 5 %, add noise to all means (3DGS-MCMC; gsplat's MCMCStrategy)."""
     start: float = 1 / 60
     """Share of the run before which nothing changes."""
     stop: float = 0.5
@@ -20,12 +20,12 @@ class DensifyConfig:
     every: int = 100
     """Steps from one change to the next."""
     prune_opacity: float = 0.005
-    """Gaussians fainter than this are pruned, with mcmc relocated."""
+    """Gaussians of a lower opacity are pruned, with mcmc relocated."""
     grad: float = 2e-4
-    """default: mean gradient of the projected centre, in half image sizes, above which a Gaussian is cloned or split;
-    with absgrad 8e-4 is usual."""
+    """default: mean gradient norm of means2d, in units of half the image size, above which a Gaussian is cloned or
+    split; with absgrad 8e-4 is usual."""
     absgrad: bool = False
-    """default: decide by the sum of absolute gradients (AbsGS)."""
+    """default: use the absolute gradients of means2d (AbsGS)."""
     split_scale: float = 0.01
     """default: scales above this are split, others cloned; in units of the median depth of the first picture."""
     prune_scale: float = 0.1
@@ -33,9 +33,9 @@ class DensifyConfig:
     reset_every: int = 3000
     """default: steps from one reset of the opacities to the next; gsplat 1.5.3, by a slip, never does it."""
     cap_max: int = 1_000_000
-    """mcmc: number of Gaussians at most."""
+    """mcmc: largest number of Gaussians."""
     noise: float = 80.0
-    """mcmc: strength of the noise, in the same unit; it falls with the learning rates."""
+    """mcmc: strength of the noise, in the same unit; it decays with the learning rates."""
 
     def __post_init__(self) -> None:
         if self.every < 1:

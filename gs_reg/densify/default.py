@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gs_reg.densify.config import DensifyConfig
 from gs_reg.densify.gsplat_edit import Means2d, default_edit
-from gs_reg.densify.observation import Observation, median_depth, seeded
+from gs_reg.densify.observation import Observation, median_depth, seeded_rng
 from gs_reg.edit import Edit
 from gs_reg.render.gsplat import strategies
 from gs_reg.types import Cameras, Render, Splats
@@ -18,7 +18,7 @@ class DefaultControl:
     def __init__(self, config: DensifyConfig, seed: int = 0):
         self.config, self.seed = config, seed
         self._tensors: dict[str, Tensor] = {}
-        """`scale`, the unit of sizes, and gsplat's sums over steps with a row for each Gaussian."""
+        """`scale`, the scene scale, and gsplat's running sums `grad2d` and `count`, with a row for each Gaussian."""
 
     @property
     def absgrad(self) -> bool:
@@ -50,5 +50,5 @@ class DefaultControl:
             reset_every=c.reset_every,
             absgrad=c.absgrad,
         )
-        with seeded(o, self.seed):
+        with seeded_rng(o, self.seed):
             return default_edit(strategy, self._tensors, o.splats, Means2d.of(o.image), o.image.radii, o.size, o.step)

@@ -1,4 +1,4 @@
-"""What density control looks at after a step."""
+"""What density control gets to see after a step."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ class Observation:
     step: int
     steps: int
     splats: Splats
-    """Rows of the model after the update, without gradients."""
+    """The model's canonical rows after the update, detached."""
     image: Render
-    """What was drawn before it; `image.means2d.grad` is there where it was asked for."""
+    """The render before the update; `image.means2d.grad` is there if `step_pre_backward` called retain_grad()."""
     size: tuple[int, int]
-    """Width and height of the picture that `means2d` are pixels of."""
+    """Width and height in the pixels of `means2d`: the supersampled size."""
     decay: float
-    """Share of their first rates that the learning rates have at this step."""
+    """Factor of the learning rate schedule at this step."""
 
 
 def median_depth(image: Render, splats: Splats, cameras: Cameras) -> Tensor | None:
-    """Median depth of the Gaussians that are drawn, as a double; None where none is. The unit of sizes in the world."""
+    """Median camera-space z of the visible Gaussians, as a double; None where none is visible.
+
+    Stands in for gsplat's `scene_scale`, which is the extent of the cameras.
+    """
     if not image.visible.any():
         return None
     depths = splats.means.detach() @ cameras.viewmats[:, 2, :3].T + cameras.viewmats[:, 2, 3]
@@ -35,8 +38,11 @@ def median_depth(image: Render, splats: Splats, cameras: Cameras) -> Tensor | No
 
 
 @contextmanager
-def seeded(observation: Observation, seed: int) -> Iterator[None]:
-    """Without gradients, and with torch's global generator seeded by seed and step; what it was comes back."""
+def seeded_rng(observation: Observation, seed: int) -> Iterator[None]:
+    """No gradients, and torch's global generator seeded by seed and step; its former state is restored.
+
+    gsplat's strategies draw from the global generator. Seeding it in each step makes a resumed run repeat the bits.
+    """
     device = observation.splats.means.device
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(1_000_003 * seed + 7 * observation.step + 3)

@@ -1,1 +1,1 @@
-"""What training starts from: Gaussians at random, and for surfaces that no photo saw."""
+"""Initialisation: random Gaussians, and Gaussians for regions that no photo shows."""

@@ -1,4 +1,4 @@
-"""Gaussians at random in what the cameras see: where plain splatting starts without points (3DGS, section 5)."""
+"""Random initialisation inside the cameras' frustums, for splatting without sparse points (3DGS, section 5)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from gs_reg.sh import rgb_to_sh
 from gs_reg.types import Cameras, Splats
 
 OPACITY = 0.1
+"""Initial opacity, as in 3DGS."""
 
 
 def random_splats(cameras: Sequence[Cameras], bounds: Sequence[tuple[float, float]], count: int, seed: int) -> Splats:
-    """`count` splats on random rays of random cameras, evenly in inverse depth between the bounds of the camera.
+    """`count` grey splats on random rays of random cameras, uniform in inverse depth.
 
-    Grey, and as large as the mean distance of their three nearest neighbours.
+    `bounds` are the smallest and largest inverse depth of each camera. Scales are the mean distance to the
+    three nearest neighbours.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(cameras), (count,), generator=generator)
-    place, share = torch.rand(count, 2, generator=generator), torch.rand(count, generator=generator)
+    camera_of = torch.randint(len(cameras), (count,), generator=generator)
+    uv, t = torch.rand(count, 2, generator=generator), torch.rand(count, generator=generator)
     means = torch.empty(count, 3)
     for i, (camera, (low, high)) in enumerate(zip(cameras, bounds, strict=True)):
-        own = chosen == i
-        pixels = F.pad(place[own] * torch.tensor([camera.width, camera.height]), (0, 1), value=1.0)
+        mask = camera_of == i
+        pixels = F.pad(uv[mask] * torch.tensor([camera.width, camera.height]), (0, 1), value=1.0)
         rays = pixels @ torch.linalg.inv(camera.Ks[0]).T
-        points = rays / (low + (high - low) * share[own])[:, None]
-        means[own] = transform_points(camera.world_from_camera, points)
+        points = rays / (low + (high - low) * t[mask])[:, None]
+        means[mask] = transform_points(camera.world_from_camera, points)
     sizes = nearest(means, 3)[1].sqrt().mean(1, keepdim=True)
     return Splats(
         means=means,

@@ -24,7 +24,7 @@ SUFFIXES = (".compressed.ply", ".ply", ".spz", ".splat")
 
 
 def splat_suffix(path: str | Path) -> str:
-    """Which of SUFFIXES the file name ends with; raises InputError for any other."""
+    """The one of SUFFIXES that the file name ends with; raises InputError for any other."""
     name = Path(path).name.lower()
     for suffix in SUFFIXES:
         if name.endswith(suffix):
@@ -33,7 +33,9 @@ def splat_suffix(path: str | Path) -> str:
 
 
 def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
-    """Splats of a file in float32 on the CPU; rows that are not finite are dropped with a logged count.
+    """Splats of a file, float32 on the CPU; rows with NaN or infinity are dropped and their number is logged.
+
+    `spz_frame` says which axes an SPZ file has: "rub" as the format defines (right, up, back), "raw" ours.
 
     Raises:
         InputError: unknown suffix, missing, truncated or broken file.
@@ -58,9 +60,10 @@ def save_splats(
     spz_frame: SpzFrame = "rub",
     spz_version: Literal[3, 4] = 4,
 ) -> None:
-    """Writes splats as one complete file or none, after moving them by `source_from_world` (a similarity).
+    """Writes a splat file atomically, in the frame that `source_from_world` (a similarity) maps to.
 
-    PLY keeps every float32 bit; the others round. Extras are not written. `spz_frame="raw"` skips the turn of axes.
+    PLY keeps every float32 bit; the other formats quantise. Extras are not written. `spz_frame="raw"` writes SPZ in our
+    axes instead of the format's.
 
     Raises:
         InputError: unknown suffix, a degree above 3, or what the format cannot hold.

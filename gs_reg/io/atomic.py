@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or absent, also after a crash or on a full disk."""
+"""Atomic writes: a file or folder is complete or absent, also after a crash or on a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def _sibling(path: Path) -> Path:
-    """A hidden name beside `path`; keeps the suffix, as many writers choose the format by it."""
+    """A hidden temporary name in the same folder; keeps the suffix, as many writers choose the format by it."""
     return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
@@ -24,9 +24,9 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def explained(error: OSError, path: Path) -> OSError:
-    """The error with the name of the file; a full disk in plain words."""
-    # numpy's tofile and ffmpeg's pipe do not pass on why they failed.
+def error_with_path(error: OSError, path: Path) -> OSError:
+    """The error with the file's path; a full disk is said in plain words."""
+    # numpy's tofile and ffmpeg's pipe do not pass on the errno, so a full disk is found by looking at the disk
     silent = error.errno in (None, errno.EPIPE, errno.EIO)
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or (silent and shutil.disk_usage(path.parent).free < 1 << 16):
         text = "no space left on the disk; nothing was written; free some, or write elsewhere"
@@ -36,7 +36,7 @@ def explained(error: OSError, path: Path) -> OSError:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder, put in the place of `path` when the block ends well and deleted otherwise.
+    """A temporary path in the same folder; it replaces `path` when the block succeeds and is deleted otherwise.
 
     Makes the folder when it is missing.
 
@@ -48,18 +48,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = _sibling(path)
     try:
         yield temporary
+        # the content must be on disk before the name, and the name (the folder's entry) before we report success
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise explained(error, path) from error
+        raise error_with_path(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Like `atomic_path` for a flat folder: all its files are flushed, then it replaces `path` in one rename."""
+    """Like `atomic_path` for a folder without subfolders; an older folder at `path` is moved away just before."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _sibling(path), _sibling(path)
@@ -74,7 +75,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise explained(error, path) from error
+        raise error_with_path(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,8 @@
-"""Training states on disk: step_000007000/{model.safetensors, optim.safetensors, state.json}. Nothing is pickled."""
+"""Checkpoints: step_000007000/{model.safetensors, optim.safetensors, state.json}. Nothing is pickled.
+
+Tensors go into the safetensors files under their path in the nested value. state.json holds the other values, with
+{"$tensor": path} in the place of each tensor, and other "$" keys for what JSON cannot express.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +30,15 @@ _NAME = re.compile(r"step_(\d{9,})")
 class Checkpoint:
     step: int
     model: Any
-    """As given to `save`: nested mappings and lists, tensors on the CPU."""
+    """Like `optim` and `state` as given to `save`: nested mappings and lists, tensors on the CPU."""
     optim: Any
     state: Any
 
 
 def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
-    """The JSON form of a nested value; tensors go into `tensors` under their place in the nest."""
+    """The JSON form of a nested value; its tensors are collected in `tensors` under their paths, such as `a.0.b`."""
     if isinstance(value, Tensor):
-        if where in tensors:
+        if where in tensors:  # keys that contain dots can give the same path
             raise ValueError(f"checkpoint: two tensors named '{where}'")
         tensors[where] = value
         return {"$tensor": where}
@@ -56,6 +60,7 @@ def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `_encode`."""
     if isinstance(value, list):
         return [_decode(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -76,11 +81,12 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    # A clone each: the format refuses tensors that share memory.
+    # copies, as safetensors refuses tensors that share memory
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     try:
         save_file(plain, path)
     except SafetensorError as error:
+        # the Rust error keeps the errno in its text only
         code = errno.ENOSPC if "os error 28" in str(error) else errno.EIO
         raise OSError(code, str(error), str(path)) from error
 
@@ -95,13 +101,14 @@ def save(
     keep: int = 2,
     keep_every: int | None = None,
 ) -> Path:
-    """Writes one training state as a complete folder or not at all, then deletes old ones.
+    """Writes a checkpoint atomically, then deletes old ones.
 
-    The `keep` newest stay, and every one whose step is a multiple of `keep_every`. Types survive: tensors of any dtype,
-    integers as keys (optimisers have them), tuples, infinities. `state` holds no tensors.
+    The `keep` newest are kept, and those whose step is a multiple of `keep_every`. Types survive: tensors of any dtype,
+    integer keys (optimisers have them), tuples, NaN and infinities. `state` must not hold tensors.
 
     Raises:
-        TypeError: a value that is neither tensor nor plain; names its place.
+        TypeError: a value that cannot be saved, or a tensor in `state`; names its path.
+        ValueError: two tensors have the same path.
         OSError: the disk is full.
     """
     tensors: dict[str, dict[str, Tensor]] = {"model": {}, "optim": {}, "state": {}}
@@ -117,7 +124,7 @@ def save(
         _write_tensors(temporary / FILES[1], tensors["optim"])
         text = json.dumps({"schema": SCHEMA, "step": step, **encoded}, indent=1, allow_nan=False)
         (temporary / FILES[2]).write_text(text + "\n", encoding="utf-8")
-    _prune(Path(folder), keep, keep_every)
+    _delete_old(Path(folder), keep, keep_every)
     return path
 
 
@@ -129,23 +136,24 @@ def _complete(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if all((path / name).is_file() for name in FILES))
 
 
-def _prune(folder: Path, keep: int, keep_every: int | None) -> None:
+def _delete_old(folder: Path, keep: int, keep_every: int | None) -> None:
     for step, path in _complete(folder)[: -max(keep, 1)]:
         if not keep_every or step % keep_every:
             shutil.rmtree(path)
-    # What a killed run left half-written; a folder of checkpoints has one writer, which has just finished.
+    # Temporary folders of a killed run. None can be in use: a folder of checkpoints has one writer, which has just
+    # finished.
     for path in folder.glob(".step_*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def latest(folder: str | Path) -> Path | None:
-    """The complete checkpoint of the highest step, None when there is none."""
+    """Path of the complete checkpoint with the highest step; None where there is none."""
     found = _complete(Path(folder))
     return found[-1][1] if found else None
 
 
 def load(path: str | Path) -> Checkpoint:
-    """A training state as it was saved, tensors on the CPU.
+    """A checkpoint as it was saved, tensors on the CPU.
 
     Raises:
         InputError: a file is missing, broken or of another schema.

@@ -1,4 +1,4 @@
-"""Splats in another frame: a similarity turns positions, quaternions, sizes and spherical harmonics alike."""
+"""Splats in another world frame: a similarity changes means, quaternions, scales and SH coefficients."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gs_reg.types import Splats
 
 
 def sh_rotation(rotation: Float[Tensor, "3 3"], degree: int) -> Float[Tensor, "K K"]:
-    """The matrix M of float64 with Y(d) M = Y(R^T d) for every direction d: M turns coefficients as R turns the scene.
+    """The matrix M (float64) that rotates SH coefficients with a scene: Y(d) M = Y(R^T d) for every direction d.
 
-    Solved from more directions than coefficients, so it needs no recursion formulas; exact to 1e-14.
+    Least squares over more directions than coefficients, instead of recursion formulas; exact to 1e-14.
     """
     generator = torch.Generator().manual_seed(0)
     directions = F.normalize(torch.randn(4 * (degree + 1) ** 2, 3, dtype=torch.float64, generator=generator), dim=-1)
-    turned = directions @ rotation.double().cpu()
-    return torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(turned, degree)).solution
+    rotated = directions @ rotation.double().cpu()
+    return torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(rotated, degree)).solution
 
 
 def transform_splats(matrix: Float[Tensor, "4 4"], splats: Splats) -> Splats:
-    """The splats after the world has been moved by a similarity; extras are kept as they are.
+    """The splats after a similarity of the world, computed in double precision; extras are kept as they are.
 
     Raises:
         ValueError: the matrix is sheared or mirrored.
@@ -36,10 +36,11 @@ def transform_splats(matrix: Float[Tensor, "4 4"], splats: Splats) -> Splats:
     log_scales = splats.log_scales.double() + m.new_tensor(scale).log()
     quats, sh = splats.quats, splats.sh
     rotation = m[:3, :3] / scale
+    # without a rotation, quaternions and SH keep their bits
     if not torch.allclose(rotation, torch.eye(3).to(m), rtol=0, atol=1e-9):
         quats = quat_multiply(rotmat_to_quat(rotation).expand(len(splats), 4), quats.double())
-        turn = sh_rotation(rotation, splats.sh_degree).to(m)
-        sh = torch.einsum("kl,nlc->nkc", turn, sh.double())
+        sh_matrix = sh_rotation(rotation, splats.sh_degree).to(m)
+        sh = torch.einsum("kl,nlc->nkc", sh_matrix, sh.double())
     return Splats(
         means.to(splats.means),
         quats.to(splats.quats),
@@ -50,8 +51,11 @@ def transform_splats(matrix: Float[Tensor, "4 4"], splats: Splats) -> Splats:
     )
 
 
-def turn_axes(signs: tuple[int, int, int], splats: Splats) -> Splats:
-    """The splats with two axes negated (a half turn about the third), exact to the bit and its own inverse."""
+def flip_axes(signs: tuple[int, int, int], splats: Splats) -> Splats:
+    """The splats with two axes negated (a rotation by 180 degrees about the third).
+
+    Only signs change, so it is exact and its own inverse. `signs` are 1 or -1 for x, y, z; exactly two are -1.
+    """
     axes = splats.means.new_tensor(signs)
     degree = splats.sh_degree
     sh_signs = (

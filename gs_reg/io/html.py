@@ -1,4 +1,4 @@
-"""One web page that holds the splats and a viewer, opens from disk and asks for nothing from outside (viser's)."""
+"""A self-contained HTML page with the splats and viser's viewer; it opens from disk, without a network."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def save_html(path: str | Path, splats: Splats, camera: Cameras | None = None, *, dark: bool = False) -> None:
-    """Writes the page; it opens at `camera` (the first of them), else in front of the scene, with -y up.
+    """Writes the page; it opens at the first of `camera`, else in front of the scene, with -y up.
 
-    The viewer draws view-independent colour only: degrees of the harmonics above 0 are left out.
+    The viewer shows view-independent colour only: SH degrees above 0 are dropped with a warning.
 
     Raises:
         InputError: there are no splats.
@@ -34,7 +34,7 @@ def save_html(path: str | Path, splats: Splats, camera: Cameras | None = None, *
         raise InputError(f"{path}: there are no splats to show")
     if splats.sh_degree > 0:
         log.warning("%s: the page shows no view-dependent colour; degrees 1 to %d are left out", path, splats.sh_degree)
-    # viser announces its server on stdout, which belongs to the caller.
+    # viser prints the address of its server on stdout, where callers print results (JSON)
     with contextlib.redirect_stdout(io.StringIO()):
         page = _page(splats, camera, dark)
     with atomic_path(path) as temporary:
@@ -47,19 +47,19 @@ def _page(splats: Splats, camera: Cameras | None, dark: bool) -> str:
     except ImportError as error:
         raise MissingPart(f"HTML pages need viser: pip install viser ({error})") from error
 
-    # The serializer is fed by a server: this one listens to this machine only, and stops at once.
+    # viser's serializer needs a server: this one is local only, on a free port, and stops at once.
     server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
     try:
         server.scene.set_up_direction("-y")
-        half = quat_to_rotmat(splats.quats) * splats.scales[:, None]
+        root = quat_to_rotmat(splats.quats) * splats.scales[:, None]  # covariance = root root^T
         server.scene.add_gaussian_splats(
             "/splats",
             centers=splats.means.numpy(),
-            covariances=(half @ half.mT).numpy(),
+            covariances=(root @ root.mT).numpy(),
             rgbs=sh_to_rgb(splats.sh[:, 0]).clamp(0, 1).numpy(),
             opacities=splats.opacities[:, None].numpy(),
         )
-        position, target, fov = _start(splats, camera)
+        position, target, fov = _initial_camera(splats, camera)
         server.initial_camera.position = position
         server.initial_camera.look_at = target
         server.initial_camera.up = (0.0, -1.0, 0.0)
@@ -69,13 +69,13 @@ def _page(splats: Splats, camera: Cameras | None, dark: bool) -> str:
         server.stop()
 
 
-def _start(splats: Splats, camera: Cameras | None) -> tuple[np.ndarray, np.ndarray, float]:
-    """Position, target and vertical field of view (radians) of the first look."""
-    middle = splats.means.double().median(0).values.numpy()
+def _initial_camera(splats: Splats, camera: Cameras | None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Position, look-at point and vertical field of view (radians) of the camera with which the page opens."""
+    middle = splats.means.double().median(0).values.numpy()  # the median: outliers lie far out
     if camera is not None:
         pose = camera.world_from_camera[0].double().cpu().numpy()
         depth = max(float((middle - pose[:3, 3]) @ pose[:3, 2]), 1e-3)
         fov = 2 * np.arctan(camera.height / 2 / float(camera.Ks[0, 1, 1]))
         return pose[:3, 3], pose[:3, 3] + depth * pose[:3, 2], float(fov)
-    reach = float((splats.means.double() - torch.from_numpy(middle)).norm(dim=1).quantile(0.9))
-    return middle + np.array([0, -0.3, -2.5]) * max(reach, 1e-6), middle, float(np.radians(50))
+    radius = float((splats.means.double() - torch.from_numpy(middle)).norm(dim=1).quantile(0.9))
+    return middle + np.array([0, -0.3, -2.5]) * max(radius, 1e-6), middle, float(np.radians(50))

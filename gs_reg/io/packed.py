@@ -1,4 +1,4 @@
-"""Small quantised files through gsply: compressed PLY (PlayCanvas), and SPZ (Niantic) with the axes it asks for."""
+"""Quantised formats, through gsply: compressed PLY (PlayCanvas) and SPZ (Niantic)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from torch import Tensor
 
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
-from gs_reg.io.frames import turn_axes
+from gs_reg.io.frames import flip_axes
 from gs_reg.io.ply import finite_rows, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
 
 CHUNK = 256
+"""Splats that share one set of bounds in a compressed PLY."""
 SPZ_AXES = (1, -1, -1)
-"""SPZ is right, up, back; ours is right, down, forward. gsply copies numbers unchanged, so the turn is made here."""
+"""SPZ axes are right, up, back; ours are right, down, forward. gsply does not convert, so we flip the axes here."""
 SPZ_MAGIC = 0x5053474E
 MAX_SPZ_SPLATS = 50_000_000
-"""A header that promises more is taken for a broken file before anything is unpacked."""
+"""A header with a larger count is taken for broken, before anything is unpacked."""
 SpzFrame = Literal["rub", "raw"]
 
 
@@ -35,7 +36,7 @@ def _to_gsply(splats: Splats):
     from gsply import GSData
 
     high = splats.sh[:, 1:].contiguous().numpy() if splats.sh.shape[1] > 1 else None
-    # A zero quaternion would be divided by its length.
+    # a zero quaternion cannot be normalised: it becomes the identity
     zero = splats.quats.norm(dim=1, keepdim=True) < 1e-20
     quats = torch.nn.functional.normalize(
         torch.where(zero, splats.quats.new_tensor([1.0, 0, 0, 0]), splats.quats), dim=1
@@ -57,7 +58,8 @@ def _from_gsply(data, path: Path) -> Splats:
     return finite_rows(Splats(parts[0], parts[1], parts[2], parts[3].reshape(-1), sh), path)
 
 
-def _writable(path: Path, splats: Splats) -> Splats:
+def _check_and_clean(path: Path, splats: Splats) -> Splats:
+    """The finite splats in float32 on the CPU; raises InputError where the formats cannot hold them."""
     if splats.sh.shape[1] not in (1, 4, 9, 16):
         raise InputError(f"{path}: holds spherical harmonics of degree 0 to 3, got {splats.sh.shape[1]} coefficients")
     splats = finite_rows(splats.detach().to("cpu", torch.float32), path)
@@ -67,7 +69,7 @@ def _writable(path: Path, splats: Splats) -> Splats:
 
 
 def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
-    """Rows along a space-filling curve of 2^10 cells a side, so that neighbours in the file are neighbours in space."""
+    """Order of rows along a Morton (Z-order) curve of 2^10 cells a side; ties keep their order."""
     low, high = means.amin(0), means.amax(0)
     cells = ((means - low) / (high - low).clamp_min(1e-30) * 1023).long()
     code = torch.zeros(len(means), dtype=torch.long)
@@ -104,11 +106,11 @@ def load_compressed_ply(path: str | Path) -> Splats:
 
 
 def save_compressed_ply(path: str | Path, splats: Splats) -> None:
-    """Writes 16 bytes a splat (more with harmonics). Rows are reordered along a space-filling curve, which keeps the
-    boxes of the chunks, and so the rounding, small."""
+    """Writes 16 bytes a splat (more with SH). Rows are reordered along a Morton curve: it keeps the bounds of the
+    chunks, and so the quantisation error, small."""
     from gsply import compress_to_bytes
 
-    splats = _writable(Path(path), splats)
+    splats = _check_and_clean(Path(path), splats)
     splats = splats.rows(morton_order(splats.means))
     data = compress_to_bytes(_to_gsply(splats))
     with atomic_path(path) as temporary:
@@ -116,7 +118,13 @@ def save_compressed_ply(path: str | Path, splats: Splats) -> None:
 
 
 def _check_gzip(raw: bytes, expected: int, path: Path) -> None:
-    """Unpacks piece by piece, keeping nothing: the content must have the promised size, give or take extensions."""
+    """Checks that the content unpacks to the expected size, plus at most 1 MiB of extensions.
+
+    Unpacks in pieces of 1 MiB that are thrown away, so a small file cannot fill the memory.
+
+    Raises:
+        InputError: another size.
+    """
     unpacker, size, pending = zlib.decompressobj(31), 0, raw
     while pending and size <= expected + (1 << 20):
         size += len(unpacker.decompress(pending, 1 << 20))
@@ -126,6 +134,7 @@ def _check_gzip(raw: bytes, expected: int, path: Path) -> None:
 
 
 def _check_spz(path: Path) -> None:
+    """Checks magic number, count, degree and size before gsply unpacks the file; raises InputError."""
     raw = path.read_bytes()
     zipped = raw[:2] == b"\x1f\x8b"
     try:
@@ -145,7 +154,7 @@ def _check_spz(path: Path) -> None:
 
 
 def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
-    """Splats of an SPZ file (versions 1 to 4), turned into our axes; `raw` leaves the numbers as they are.
+    """Splats of an SPZ file (versions 1 to 4) in our axes; frame "raw" leaves the numbers as they are.
 
     Raises:
         InputError: broken, truncated, or with an impossible count.
@@ -157,16 +166,17 @@ def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
     _check_spz(path)
     try:
         data = read_spz(path)
-    except Exception as error:
+    except Exception as error:  # gsply raises errors of many types for broken files
         if "requires the 'zstandard' package" in str(error):
             raise MissingPart(f"{path}: SPZ version 4 needs zstandard: pip install zstandard") from error
         raise InputError(f"{path}: not an SPZ file that can be read: {error}") from error
     splats = _from_gsply(data, path)
-    return turn_axes(SPZ_AXES, splats) if frame == "rub" else splats
+    return flip_axes(SPZ_AXES, splats) if frame == "rub" else splats
 
 
 def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version: Literal[3, 4] = 4) -> None:
-    """Writes SPZ, about 20 bytes a splat before packing. Positions have 24 bits, up to 16 of them after the point.
+    """Writes SPZ, about 20 bytes a splat before gzip or zstd. Positions are 24-bit fixed point, with at most 16
+    fractional bits: fewer where the scene is large.
 
     Raises:
         InputError: no splats, or positions beyond 4 million.
@@ -175,15 +185,15 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
     from gsply import write_spz
 
     path = Path(path)
-    splats = _writable(path, splats)
-    reach = float(splats.means.abs().max())
-    if reach > 2**22:
-        raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {reach:.3g}; scale the scene down")
-    bits = min(16, math.floor(math.log2((2**23 - 1) / max(reach, 1e-9))))
-    data = _to_gsply(turn_axes(SPZ_AXES, splats) if frame == "rub" else splats)
+    splats = _check_and_clean(path, splats)
+    largest = float(splats.means.abs().max())
+    if largest > 2**22:
+        raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {largest:.3g}; scale the scene down")
+    fractional_bits = min(16, math.floor(math.log2((2**23 - 1) / max(largest, 1e-9))))
+    data = _to_gsply(flip_axes(SPZ_AXES, splats) if frame == "rub" else splats)
     with atomic_path(path) as temporary:
         try:
-            write_spz(temporary, data, version=version, fractional_bits=bits)
+            write_spz(temporary, data, version=version, fractional_bits=fractional_bits)
         except ValueError as error:
             if "requires the 'zstandard' package" in str(error):
                 raise MissingPart("SPZ version 4 needs zstandard: pip install zstandard, or write version 3") from error

@@ -1,4 +1,4 @@
-"""Gaussian PLY: one binary element `vertex`, read by names of columns and written as most viewers expect it."""
+"""Gaussian PLY: one binary element `vertex`, read by property names and written as most viewers expect it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class PlyHeader:
     elements: tuple[PlyElement, ...]
     comments: tuple[str, ...]
     size: int
-    """Bytes before the data."""
+    """Bytes of the header: the data begin there."""
 
     @property
     def compressed(self) -> bool:
-        """The packed form of PlayCanvas (`.compressed.ply`)."""
+        """Whether it is PlayCanvas' compressed PLY (`.compressed.ply`)."""
         names = {element.name: element.dtype.names or () for element in self.elements}
         return "chunk" in names and "packed_position" in names.get("vertex", ())
 
     @property
     def render_mode(self) -> str:
-        """How the splats were trained to be drawn: default, mip (antialiased) or 2dgs."""
+        """The rasterisation that the splats were trained with: default, mip (antialiased) or 2dgs."""
         for comment in self.comments:
             key, _, value = comment.replace(":", " ").partition(" ")
             if key == "SplatRenderMode" and value.strip() in RENDER_MODES:
@@ -121,7 +121,7 @@ def _columns(table: np.ndarray, names: list[str], path: Path) -> Tensor:
 
 
 def load_ply(path: str | Path) -> Splats:
-    """Splats of a Gaussian PLY with spherical harmonics of degree 0 to 3; columns in any order, others are ignored.
+    """Splats of a Gaussian PLY, SH degree 0 to 3; properties may have any order, unknown ones are ignored.
 
     Raises:
         InputError: the file is broken, too short, or no Gaussian PLY.
@@ -147,6 +147,7 @@ def load_ply(path: str | Path) -> Splats:
             quats=_columns(table, [f"rot_{i}" for i in range(4)], path),
             log_scales=_columns(table, [f"scale_{i}" for i in range(3)], path),
             opacity_logits=_columns(table, ["opacity"], path)[:, 0],
+            # f_rest_* is channel-major: all coefficients of red, then green, then blue
             sh=torch.cat([dc, high.reshape(len(dc), 3, rest // 3).transpose(1, 2)], dim=1).contiguous(),
         ),
         path,
@@ -154,9 +155,9 @@ def load_ply(path: str | Path) -> Splats:
 
 
 def finite_rows(splats: Splats, path: Path) -> Splats:
-    """The splats without rows that hold NaN or infinity; says how many were dropped."""
-    flat = [splats.means, splats.quats, splats.log_scales, splats.opacity_logits[:, None], splats.sh.flatten(1)]
-    good = torch.stack([torch.isfinite(x).all(dim=1) for x in flat]).all(dim=0)
+    """The splats without rows that hold NaN or infinity; logs how many were dropped."""
+    columns = [splats.means, splats.quats, splats.log_scales, splats.opacity_logits[:, None], splats.sh.flatten(1)]
+    good = torch.stack([torch.isfinite(x).all(dim=1) for x in columns]).all(dim=0)
     if good.all():
         return splats
     log.warning("%s: dropped %d of %d splats with values that are not finite", path, int((~good).sum()), len(splats))
@@ -164,7 +165,7 @@ def finite_rows(splats: Splats, path: Path) -> Splats:
 
 
 def save_ply(path: str | Path, splats: Splats, render_mode: str = "default") -> None:
-    """Writes float32 as it is, with zero normals, which strict viewers want; extras are not written.
+    """Writes the float32 values unchanged, with zero normals, which some viewers require; extras are not written.
 
     Raises:
         InputError: spherical harmonics of a degree above 3, or an unknown render mode.

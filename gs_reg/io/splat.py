@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 ROW = np.dtype([("xyz", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 OPACITY_EDGE = 1 / 1024
-"""Opacities 0 and 1 have no logit: they are read as this far from the edge and written back as the same byte."""
+"""Opacities 0 and 1 have no finite logit: they are clamped by this much on reading, and are written back as the same
+byte."""
 
 
 def load_splat(path: str | Path) -> Splats:
@@ -50,7 +51,7 @@ def load_splat(path: str | Path) -> Splats:
 
 
 def save_splat(path: str | Path, splats: Splats) -> None:
-    """Writes the rows in their order; colours are rounded to 8 bits and harmonics above degree 0 are left out.
+    """Writes the rows in their order; colours are rounded to 8 bits and SH degrees above 0 are dropped with a warning.
 
     Raises:
         InputError: there are no splats.

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from gs_reg.models.decoders import ViewDecoder
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig, base_opacity, pixel_grid, stride_of
-from gs_reg.optim import ParameterGroup, Triangles
+from gs_reg.optim import ParameterGroup, TriangularSchedule
 from gs_reg.types import Splats, Views
 
 PUBLISHED_OPACITY = {2: 0.6, 3: 0.5, 4: 0.35}
+"""Initial opacity, by number of photos."""
 PUBLISHED_CAPACITY = {2: (10, 6), 3: (15, 10), 4: (18, 12)}
-LOWEST_RATE = {"depth": 0.01, "opacity": 0.1}
-"""Of the highest one."""
+"""Widths of the depth and the opacity decoder, by number of photos."""
+LOWEST_LR = {"depth": 0.01, "opacity": 0.1}
+"""Learning rate at the bottom of a cycle, as a share of the highest."""
 
 
 @dataclass(frozen=True)
@@ -30,44 +32,50 @@ class CoherentConfig:
     layers: int = 5
     """Depth layers, each with an output of its own."""
     capacity: int | None = None
-    """Width of the depth decoder, that of the opacity decoder is two thirds of it; None = the published ones."""
+    """Width of the depth decoder; the opacity decoder has two thirds of it. None = the published widths."""
     shrink: int = 1
-    """Decode at the photos' size over this number and enlarge; 1 as published."""
+    """Decode at 1/n of the photos' size and upsample; 1 as published."""
     opacity_range: float = 100.0
-    """Most by which a decoder changes an opacity logit."""
+    """Largest change of an opacity logit by the decoder."""
     lr_depth: float = 1e-4
-    """Highest step of the depth decoder; it rises and falls, each time half as high."""
+    """Peak learning rate of the depth decoder; the cycles are triangular, each with half the peak of the one before."""
     lr_opacity: float = 1e-5
-    """Highest step of the opacity decoder."""
+    """Peak learning rate of the opacity decoder."""
     half_cycles: float = 13.0
-    """How often the step of the depth decoder rises or falls in a run; that of the opacity decoder half as often."""
+    """Rises and falls of the depth decoder's learning rate in a run; the opacity decoder has half as many."""
     weight_decay: float = 0.01
     """Decoupled weight decay of the decoders."""
     freeze_dc: bool = False
-    """Leave colours of degree 0 as the photos have them (as the published code does, by accident)."""
+    """Do not train the colour of degree 0: it stays the photo's (as in the published code, by accident)."""
     sizes_from: float = 0.6
-    """Share of the run after which sizes may leave their tie to the depth."""
+    """Share of the run after which sizes are trained; before it they only follow the depth."""
 
 
 class Coherent(nn.Module):
-    """A pixel's depth is start * exp(range * tanh(output of its layer)), its opacity logit base + 100 tanh(output).
+    """Depth of a pixel is start * exp(depth_range * tanh(d)), its opacity logit is base + opacity_range * tanh(o).
 
-    The published correction of depth is additive, up to 50 world units, and may turn depth negative; this one cannot.
+    d and o are the decoders' outputs for the pixel's depth layer. The published depth residual is additive, up to 50
+    world units, and can make depth negative; this one cannot.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], config: CoherentConfig, rows: PixelAlignedConfig):
         """From the tensors of a state dict; see `from_views` for a fresh one."""
         super().__init__()
         self.config = config
-        self.rows = PixelAligned(_below("rows.", tensors), rows)
+        self.rows = PixelAligned(_with_prefix("rows.", tensors), rows)
         self.pixel: Int[Tensor, "N"]
+        """Index into the pixels of all photos, one photo after the other; P = no pixel (a filled Gaussian)."""
         self.layers: UInt8[Tensor, "P"]
+        """Depth layer of every pixel of all photos."""
         self.sizes: Int[Tensor, "V 2"]
+        """Height and width of each photo."""
         self.match_inverse_depth: Float[Tensor, "N J"]
+        """1 / depth at which the ray passes nearest to the flow match in another photo; 0 without a match."""
         self.match_pixels: Float[Tensor, "N J"]
+        """Pixels by which a change of 1 in inverse depth moves the projection in that photo; 0 without a match."""
         for name in ("pixel", "layers", "sizes", "match_inverse_depth", "match_pixels"):
             self.register_buffer(name, tensors[name])
-        depth, opacity = (_below(f"{name}_decoder.", tensors) for name in ("depth", "opacity"))
+        depth, opacity = (_with_prefix(f"{name}_decoder.", tensors) for name in ("depth", "opacity"))
         capacity = capacities(len(self.sizes), config)
         self.depth_decoder = _decoder(depth, self.sizes, capacity[0], config) if depth else None
         self.opacity_decoder = _decoder(opacity, self.sizes, capacity[1], config) if opacity else None
@@ -82,33 +90,38 @@ class Coherent(nn.Module):
         rows: PixelAlignedConfig,
         seed: int = 0,
     ) -> Coherent:
-        """A Gaussian for every pixel that no mask leaves out; the views carry their depth layers.
+        """One Gaussian for every pixel inside the masks; the views must have depth layers.
 
-        `matches` are, for every pixel, inverse depths along its ray from other photos and their worth in pixels.
+        `matches` holds `match_inverse_depth` and `match_pixels` for every view, as maps. `seed` is of the decoders.
+
+        Raises:
+            ValueError: a view without layers.
         """
         stride = stride_of(views, rows)
-        keep = [pixel_grid(view, stride).flatten() for view in views]
+        masks = [pixel_grid(view, stride).flatten() for view in views]
         aligned = PixelAligned.from_views(views, depths, rows)
         opacity = PUBLISHED_OPACITY.get(len(views), base_opacity(len(views)))
         aligned.opacity_logits.data.fill_(torch.tensor(opacity).logit())
         tensors = {f"rows.{name}": value for name, value in aligned.state_dict().items()}
-        tensors["pixel"] = torch.cat(keep).nonzero()[:, 0]
+        tensors["pixel"] = torch.cat(masks).nonzero()[:, 0]
         tensors["layers"] = torch.cat([_layers_of(view).flatten() for view in views])
         tensors["sizes"] = torch.tensor([view.photos.shape[1:3] for view in views])
-        most = max(found.shape[-1] for found, _ in matches)
+        # views may have different numbers of matches per pixel: pad with 0, which means no match
+        J = max(inverse_depth.shape[-1] for inverse_depth, _ in matches)
         for k, name in enumerate(("match_inverse_depth", "match_pixels")):
-            maps = [F.pad(match[k], (0, most - match[k].shape[-1])).flatten(0, 1) for match in matches]
-            tensors[name] = torch.cat([m[kept] for m, kept in zip(maps, keep, strict=True)]).float()
+            maps = [F.pad(match[k], (0, J - match[k].shape[-1])).flatten(0, 1) for match in matches]
+            tensors[name] = torch.cat([m[mask] for m, mask in zip(maps, masks, strict=True)]).float()
         capacity = capacities(len(views), config)
+        # the weights depend on the seed alone, and the caller's random state stays as it is
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for name, wanted, width in (
+            for name, enabled, width in (
                 ("depth_decoder", config.decode_depth, capacity[0]),
                 ("opacity_decoder", config.decode_opacity, capacity[1]),
             ):
-                if wanted:
-                    fresh = _decoder(None, tensors["sizes"], width, config)
-                    tensors |= {f"{name}.{key}": value for key, value in fresh.state_dict().items()}
+                if enabled:
+                    decoder = _decoder(None, tensors["sizes"], width, config)
+                    tensors |= {f"{name}.{key}": value for key, value in decoder.state_dict().items()}
         return cls(tensors, config, rows)
 
     @property
@@ -116,14 +129,14 @@ class Coherent(nn.Module):
         return self.rows.start
 
     def extended(self, splats: Splats) -> Coherent:
-        """With more rows for made-up splats, which no decoder moves."""
-        more = len(splats)
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith("rows.")}
-        own |= {f"rows.{name}": value for name, value in self.rows.extended(splats).state_dict().items()}
-        own["pixel"] = F.pad(self.pixel, (0, more), value=len(self.layers))
+        """The model with rows for filled splats added; no decoder changes these."""
+        count = len(splats)
+        tensors = {name: value for name, value in self.state_dict().items() if not name.startswith("rows.")}
+        tensors |= {f"rows.{name}": value for name, value in self.rows.extended(splats).state_dict().items()}
+        tensors["pixel"] = F.pad(self.pixel, (0, count), value=len(self.layers))
         for name in ("match_inverse_depth", "match_pixels"):
-            own[name] = F.pad(own[name], (0, 0, 0, more))
-        return Coherent(own, self.config, self.rows.config)
+            tensors[name] = F.pad(tensors[name], (0, 0, 0, count))
+        return Coherent(tensors, self.config, self.rows.config)
 
     def layer_maps(self) -> list[UInt8[Tensor, "1 _ _"]]:
         """Depth layers of every view."""
@@ -134,7 +147,7 @@ class Coherent(nn.Module):
         return self.rows.depths_of(splats)
 
     def match_errors(self, splats: Splats) -> tuple[Float[Tensor, "N J"], Float[Tensor, "N J"]]:
-        """Distances to the flow's matches in pixels of the other photos, and what each match is worth in pixels."""
+        """Signed distances to the flow matches in pixels of the other photos (0 = no match), and `match_pixels`."""
         inverse_depth = 1 / self.depths_of(splats)
         return self.match_pixels * (inverse_depth[:, None] - self.match_inverse_depth), self.match_pixels
 
@@ -142,38 +155,40 @@ class Coherent(nn.Module):
         return self()
 
     def forward(self, views: Views | None = None) -> Splats:
-        """The splats, with the decoders' output in them; the same for every view."""
+        """The splats at the decoded depth and opacity; the same for every view."""
         residual, logits = self.rows.residual, self.rows.opacity_logits
         if self.depth_decoder is not None:
             residual = self._decoded(self.depth_decoder)
         if self.opacity_decoder is not None:
             logits = logits + self.config.opacity_range * torch.tanh(self._decoded(self.opacity_decoder))
-        return self.rows.placed(residual, logits)
+        return self.rows.splats_at(residual, logits)
 
     def _decoded(self, decoder: ViewDecoder) -> Float[Tensor, "N"]:
-        """Every row's output of its own layer; 0 for rows that belong to no pixel."""
+        """Each Gaussian's decoder output: that of its pixel in the channel of its layer; 0 for filled Gaussians."""
         values = []
         for out, layers in zip(decoder()[:, None], self.layer_maps(), strict=True):
             if out.shape[2:] != layers.shape[1:]:
                 out = F.interpolate(out, size=layers.shape[1:], mode="bilinear", align_corners=False)
             values.append(out[0].gather(0, layers.long()).flatten())
+        # one zero after the last pixel: the index of filled Gaussians points at it
         return torch.cat([*values, values[0].new_zeros(1)]).index_select(0, self.pixel)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         c = self.config
-        left = {"dc"} if c.freeze_dc else set()
-        left |= {"residual"} if self.depth_decoder else set()
-        left |= {"opacity_logits"} if self.opacity_decoder else set()
-        groups = [group for group in self.rows.parameter_groups() if group.name not in left]
+        frozen = {"dc"} if c.freeze_dc else set()
+        # the depth decoder replaces the residual, the opacity decoder adds to logits that stay as they start
+        frozen |= {"residual"} if self.depth_decoder else set()
+        frozen |= {"opacity_logits"} if self.opacity_decoder else set()
+        groups = [group for group in self.rows.parameter_groups() if group.name not in frozen]
         groups = [replace(g, start=c.sizes_from) if g.name == "log_sizes" else g for g in groups]
         decoders = (
             ("depth", self.depth_decoder, c.lr_depth, c.half_cycles),
             ("opacity", self.opacity_decoder, c.lr_opacity, c.half_cycles / 2),
         )
-        for kind, decoder, rate, turns in decoders:
+        for kind, decoder, lr, half_cycles in decoders:
             if decoder is not None:
-                tensors, cycle = list(decoder.parameters()), Triangles(turns, LOWEST_RATE[kind])
-                groups.append(ParameterGroup(f"{kind}_decoder", tensors, rate, cycle, weight_decay=c.weight_decay))
+                tensors, schedule = list(decoder.parameters()), TriangularSchedule(half_cycles, LOWEST_LR[kind])
+                groups.append(ParameterGroup(f"{kind}_decoder", tensors, lr, schedule, weight_decay=c.weight_decay))
         return groups
 
 
@@ -184,7 +199,7 @@ def layer_maps(layers: UInt8[Tensor, "P"], sizes: Int[Tensor, "V 2"]) -> list[UI
 
 
 def capacities(views: int, config: CoherentConfig) -> tuple[int, int]:
-    """Widths of the depth and the opacity decoder."""
+    """Widths of the depth and the opacity decoder; published for 2 to 4 photos, extrapolated for other numbers."""
     if config.capacity is None and views in PUBLISHED_CAPACITY:
         return PUBLISHED_CAPACITY[views]
     depth = min(18 + 2 * (views - 4), 32) if config.capacity is None else config.capacity
@@ -201,7 +216,8 @@ def _decoder(
     return decoder
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a state dict below a submodule, without the prefix."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""Plain splats: every Gaussian may move, turn, grow and fade, whatever photo it came from."""
+"""Plain splats: all attributes of every Gaussian are optimised, as in 3DGS."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from gs_reg.types import Splats, Views
 @dataclass(frozen=True)
 class FreeConfig:
     opacity: float = 0.02
-    """Opacity that every Gaussian starts with that a photo has seen."""
+    """Initial opacity of all but filled Gaussians."""
     sh_degree: int = 1
     """Highest degree of view-dependent colour."""
     lr_offset: float = 0.2
-    """Step of the centres, in units of a Gaussian's size at the start."""
+    """Learning rate of the centres, in units of a Gaussian's initial size."""
     lr_quat: float = 1e-2
-    """Step of the rotations."""
+    """Learning rate of the quaternions."""
     lr_scale: float = 8e-2
-    """Step of the log-scales."""
+    """Learning rate of the log-scales."""
     lr_opacity: float = 5e-2
-    """Step of the opacity logit."""
+    """Learning rate of the opacity logits."""
     lr_color: float = 1e-3
-    """Step of the colour coefficient of degree 0; higher degrees step at a twentieth."""
+    """Learning rate of the SH coefficients of degree 0; higher degrees have a twentieth of it."""
 
 
 class Free(nn.Module):
-    """Means are start + unit * offset: with steps in units of its own size a far Gaussian moves as many pixels as a
-    near one, at any scale of the world."""
+    """Means are start + unit * offset, where `unit` is the initial size of the Gaussian.
+
+    Adam's steps are then in units of that size: far and near Gaussians move equally in pixels, at any scene scale.
+    """
 
     def __init__(self, tensors: dict[str, Tensor], config: FreeConfig):
         """From the tensors of a state dict; see `from_splats` for a fresh one."""
@@ -52,16 +54,16 @@ class Free(nn.Module):
 
     @classmethod
     def from_splats(cls, splats: Splats, config: FreeConfig) -> Free:
-        """At the place, size and colour of the given splats; of `extra` it keeps `filled`.
+        """Starts from the given splats; opacity is set to `config.opacity`, and of `extra` only `filled` is kept.
 
-        Filled ones keep their opacity too, as no photo will raise it.
+        Filled Gaussians keep their opacity: no training photo shows them, so no gradient would raise it again.
         """
         splats, N, K = splats.detach(), len(splats), (config.sh_degree + 1) ** 2
         filled = splats.extra.get("filled", torch.zeros_like(splats.opacity_logits, dtype=torch.bool))
-        start = torch.full_like(splats.opacity_logits, config.opacity).logit()
+        logits = torch.full_like(splats.opacity_logits, config.opacity).logit()
         rest = torch.zeros(N, K - 1, 3).to(splats.sh)
-        kept = min(K, splats.sh.shape[1]) - 1
-        rest[:, :kept] = splats.sh[:, 1 : kept + 1]
+        common = min(K, splats.sh.shape[1]) - 1
+        rest[:, :common] = splats.sh[:, 1 : common + 1]
         return cls(
             {
                 "start": splats.means,
@@ -70,7 +72,7 @@ class Free(nn.Module):
                 "offset": torch.zeros_like(splats.means),
                 "quats": splats.quats.clone(),
                 "log_scales": splats.log_scales.clone(),
-                "opacity_logits": torch.where(filled, splats.opacity_logits, start),
+                "opacity_logits": torch.where(filled, splats.opacity_logits, logits),
                 "dc": splats.sh[:, :1].clone(),
                 "sh_rest": rest,
             },
@@ -93,12 +95,13 @@ class Free(nn.Module):
 
     @torch.no_grad()
     def edit(self, edit: Edit) -> None:
-        """Gathers all rows and takes the new values; where the centre is as it was, the offset keeps its bits."""
+        """Gathers the rows of all tensors, then writes the patch."""
         state, patch = self.state_dict(), dict(edit.patch)
         tensors = state if edit.rows is None else {name: value[edit.rows] for name, value in state.items()}
         if "means" in patch:
             start, unit, offset = (tensors[name] for name in ("start", "unit", "offset"))
             means = patch.pop("means")
+            # the offset of a mean that did not move is not recomputed: rounding would change its bits
             moved = means != torch.addcmul(start, unit, offset)
             patch["offset"] = torch.where(moved, (means - start) / unit, offset)
         if edit.rows is None:

@@ -1,7 +1,7 @@
-"""Costs as values: a term is a frozen dataclass with a weight, the total is the sum of one mapping in one place.
+"""Loss terms as values: each is a frozen dataclass with a weight, and the loss is the sum of one mapping.
 
-To add one: a dataclass with `weight` and `__call__(context) -> scalar`, a field where terms are grouped, a test. A term
-that needs more of the model than every model has says so: `needs` is a Protocol with the methods that it calls.
+To add one, write a dataclass with `weight` and `__call__(context) -> scalar`, a field in a group of terms, and a test.
+A term that calls methods which not every model has names them in `needs`, a Protocol.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Context:
     steps: int
     model: Any
     splats: Splats
-    """As they were drawn: of a dropped Gaussian the opacity is 0."""
+    """As rendered: dropped Gaussians have an opacity near 0."""
     image: Render
     shot: Shot
 
@@ -43,20 +43,20 @@ class Context:
 
     @cached_property
     def l1_and_dssim(self) -> tuple[Tensor, Tensor]:
-        """Both photometric costs, for one pass over the image gives both."""
+        """Both photometric losses; cached, as one pass over the image gives both."""
         return l1_and_dssim(self.image.colors, self.views.photos, self.views.masks)
 
     def draw(self, cameras: Cameras) -> Render:
-        """The same splats at another size, crop or camera, drawn as this step draws; differentiable."""
+        """The splats of this step rendered with its settings into other cameras; differentiable."""
         return self.shot.draw(self.splats, cameras)
 
 
 @runtime_checkable
 class Term(Protocol):
-    """Unweighted cost of a step; a `weight` of 0 is the only switch.
+    """Unweighted loss of a step; a `weight` of 0 turns it off.
 
-    It may have `needs`, a runtime-checkable Protocol of methods that its model must have, and `needs_views`, names of
-    fields of Views that must be there.
+    It may have `needs`, a runtime-checkable Protocol of methods that the model must have, and `needs_views`, names of
+    fields of Views that must not be None.
     """
 
     @property
@@ -69,8 +69,8 @@ Terms = Any
 """A dataclass of terms, or a mapping of names to terms."""
 
 
-def named(terms: Terms) -> dict[str, Term]:
-    """The terms that count, by name: those whose weight is not 0."""
+def active_terms(terms: Terms) -> dict[str, Term]:
+    """The terms whose weight is not 0, by name."""
     if not isinstance(terms, Mapping):
         terms = {field.name: getattr(terms, field.name) for field in dataclasses.fields(terms)}
     return {name: term for name, term in terms.items() if term.weight != 0}
@@ -78,26 +78,27 @@ def named(terms: Terms) -> dict[str, Term]:
 
 def evaluate(terms: Terms, context: Context) -> Mapping[str, Tensor]:
     """Weighted values of the terms by name; terms of weight 0 are not computed."""
-    return {name: term.weight * term(context) for name, term in named(terms).items()}
+    return {name: term.weight * term(context) for name, term in active_terms(terms).items()}
 
 
 def cost_of(terms: Terms) -> Callable[[Context], Mapping[str, Tensor]]:
-    """The terms as the cost that `fit` takes."""
+    """The function of a Context that `fit` takes as its cost."""
     return partial(evaluate, terms)
 
 
 def check_needs(terms: Terms, model: type, views: Collection[str], flag: str = "terms") -> None:
-    """Refuses terms that count and need what is not there, before anything long starts.
+    """Checks, before anything long starts, that model and views have what the active terms need.
 
-    `model` is the class of the model, `views` names the fields of Views that will be known, `flag` is the name of the
-    terms' group on the command line.
+    `model` is the class of the model, `views` names the fields of Views that will be set, `flag` is the prefix of the
+    terms on the command line.
 
     Raises:
         InputError: names the flag and what is missing.
     """
-    for name, term in named(terms).items():
+    for name, term in active_terms(terms).items():
         needs = getattr(term, "needs", None)
         if needs is not None and not issubclass(model, needs):
+            # the docstring of the Protocol completes the sentence
             what = " ".join((needs.__doc__ or needs.__name__).split()).rstrip(".")
             raise InputError(f"--{flag}.{name}.weight: not available for {model.__name__}: it needs {what}")
         missing = [field for field in getattr(term, "needs_views", ()) if field not in views]

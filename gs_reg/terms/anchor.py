@@ -1,4 +1,4 @@
-"""Stay near the depth that was measured before training, as closely as the measurement is certain."""
+"""Depth supervision by the depth that was measured before training, weighted by its certainty."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from gs_reg.terms import Context
 
 @runtime_checkable
 class MeasuredDepths(Protocol):
-    """Gaussians on rays whose depth was measured, and how surely."""
+    """Gaussians on rays whose depth was measured, with its standard deviation."""
 
     def depth_residuals(self) -> Float[Tensor, "N"]:
-        """Log of the depth over the measured one, in standard deviations of the measurement."""
+        """log(depth / measured depth) in standard deviations of the measurement."""
         ...
 
 
 @dataclass(frozen=True)
 class DepthAnchor:
-    """Huber of the log-depth residual of a pixel-aligned model, over its predicted standard deviation."""
+    """Huber loss of log-depth residuals, which are in standard deviations; the weight falls linearly to 0."""
 
     needs: ClassVar[type] = MeasuredDepths
 
     weight: float = 0.0
-    """Weight of staying near the measured depth; it fades to 0 over the run."""
+    """Weight of the distance to the measured depth; it falls to 0 over the run."""
 
     def __call__(self, context: Context) -> Tensor:
         residuals = context.model.depth_residuals()

@@ -1,4 +1,4 @@
-"""Photos that show the same point should have it in the same place."""
+"""Multi-view consistency: pixels that flow matches should be the same point in space."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class FlowMatches(Protocol):
     """Gaussians on rays, with matches of their pixels in other photos."""
 
     def match_errors(self, splats: Splats) -> tuple[Float[Tensor, "N J"], Float[Tensor, "N J"]]:
-        """How far each Gaussian lies from its matches, in pixels of the other photos (0 where there is no match), and
-        what a match is worth in pixels (0 = no match)."""
+        """Distances to the matches in pixels of the other photos, and the pixels that the projection moves per unit of
+        inverse depth; both are 0 where there is no match."""
         ...
 
 
 @dataclass(frozen=True)
 class FlowConsistency:
-    """Huber (1 px) of how far each Gaussian on a ray lies from its flow matches, in pixels of the other photos.
+    """Huber loss (1 px) of the distance from projected Gaussians to their flow matches, mean over the matches.
 
-    Published in world units, where far and noisy matches count most and pull the scene nearer.
+    CoherentGS measures it in world units. There, far and noisy matches count most and pull the scene nearer.
     """
 
     needs: ClassVar[type] = FlowMatches
 
     weight: float = 0.0
-    """Weight of landing on the flow's matches in the other photos."""
+    """Weight of the distance to the flow matches in the other photos."""
 
     def __call__(self, context: Context) -> Tensor:
         errors, pixels = context.model.match_errors(context.splats)

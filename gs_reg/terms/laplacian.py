@@ -1,4 +1,4 @@
-"""What neighbours have learned differs little: the graph Laplacian of latents and of motion."""
+"""Laplacian energy: latents and deformations of neighbouring Gaussians should differ little."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gs_reg.terms import Context
 
 @runtime_checkable
 class Neighborhood(Protocol):
-    """Gaussians on a graph of neighbours."""
+    """Gaussians with a graph of neighbours."""
 
     def graph(self) -> Graph:
         """Weighted edges between the rows."""
@@ -25,21 +25,21 @@ class Neighborhood(Protocol):
 
 @dataclass(frozen=True)
 class Laplacian:
-    """Mean over splats of the squared difference to their neighbours, on the graph that the model keeps.
+    """Mean over Gaussians of the weighted squared difference to their neighbours, on the model's graph.
 
-    The attributes are those `extra` columns of the splats that bear the names of the fields here.
+    It applies to the `extra` columns of the splats that are named like the fields after `final`.
     """
 
     needs: ClassVar[type] = Neighborhood
 
     weight: float = 0.0
-    """Weight of the difference to the neighbours; it falls along a cosine to `final` of that."""
+    """Weight of the Laplacian energy; it follows a cosine schedule down to `final` times this."""
     final: float = 0.1
-    """Share of the weight at the last step."""
+    """Factor on the weight at the last step."""
     latent: float = 1e-2
     """Relative weight of the latent vectors."""
     offset: float = 1.0
-    """Relative weight of the offset of the centres."""
+    """Relative weight of the offsets of the means."""
     d_rot: float = 1e-2
     """Relative weight of the change of rotation."""
     d_scale: float = 1e-2
@@ -56,5 +56,5 @@ class Laplacian:
             raise ValueError(f"extra: expected one of {', '.join(names)} for the Laplacian term")
         features = torch.cat(list(columns.values()), dim=1)
         attributes = torch.cat([features.new_full((c.shape[1],), getattr(self, name)) for name, c in columns.items()])
-        falling = self.final + (1 - self.final) * (1 + math.cos(math.pi * context.progress)) / 2
-        return falling * laplacian_energy(features, context.model.graph(), attributes)
+        schedule = self.final + (1 - self.final) * (1 + math.cos(math.pi * context.progress)) / 2
+        return schedule * laplacian_energy(features, context.model.graph(), attributes)

@@ -48,10 +48,10 @@ class MultiLevelL1:
     weight: float = 0.0
     """Weight of the mean absolute colour difference over a pyramid."""
     levels: int = 5
-    """Levels of the pyramid; a photo that is one pixel thin has no coarser one."""
+    """Levels of the pyramid; it ends earlier where a side is down to one pixel."""
 
     def __call__(self, context: Context) -> Tensor:
-        total, share = context.l1_and_dssim[0], 0.25
+        total, level_weight = context.l1_and_dssim[0], 0.25
         difference = (context.image.colors - context.views.photos).movedim(-1, 1)
         covered = torch.ones_like(difference[:, :1])
         if context.views.masks is not None:
@@ -61,9 +61,10 @@ class MultiLevelL1:
             if min(difference.shape[2:]) == 1:
                 break
             difference, covered = _halved(difference), _halved(covered)
-            # a partly masked cell is the mean of its pixels that count, and counts by their share
-            total = total + share * difference.abs().sum() / (difference.shape[1] * covered.sum()).clamp_min(1e-12)
-            share /= 2
+            # A cell at a mask's edge is the mean of its pixels inside the mask, weighted by their share of the cell.
+            values = (difference.shape[1] * covered.sum()).clamp_min(1e-12)
+            total = total + level_weight * difference.abs().sum() / values
+            level_weight /= 2
         return total
 
 

@@ -1,4 +1,4 @@
-"""The terms that hold a sparse scene together; field name = flag, log key and key of the total."""
+"""The loss terms of scenes; the name of a field is its flag, its key in the log and its key in `Step.values`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surfaces are mostly smooth: total variation of the rendered disparity."""
+"""Smoothness: total variation (TV) of the rendered disparity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gs_reg.terms import Context
 
 
 def disparity(context: Context) -> tuple[Float[Tensor, "C H W"], Bool[Tensor, "C H W"]]:
-    """Rendered 1 / depth, and where enough is drawn to speak of a depth."""
+    """Rendered 1 / depth, and the mask of pixels that are opaque enough to have one (alpha above 0.5)."""
     alphas = context.image.alphas[..., 0]
     return alphas / context.image.depths[..., 0].clamp_min(1e-6), alphas.detach() > 0.5
 
@@ -30,8 +30,11 @@ def pair_sums(
     guide: Float[Tensor, "C H W 3"] | None = None,
     edge: float = 1.0,
 ) -> Float[Tensor, "2 4"]:
-    """By direction, over the pairs of neighbours whose ends are both valid: the sum of |difference| and their number;
-    and both over those within one layer, 0 without layers. Pairs weigh exp(-d / edge) by the guide's difference d."""
+    """Sums over pairs of neighbouring pixels that are both valid; row 0 is horizontal, row 1 vertical.
+
+    The columns are the sum of |difference| and the number of pairs, then both for pairs within one layer (0 without
+    layers). With a guide, |difference| is weighted by exp(-d / edge), where d is the guide's mean colour difference.
+    """
     if _ops.is_native(w, *([] if guide is None else [guide])):
         return _ops.variation(w, valid, layers, guide, edge).to(w.dtype)
     return pair_sums_reference(w, valid, layers, guide, edge)
@@ -44,27 +47,27 @@ def pair_sums_reference(
     guide: Float[Tensor, "C H W 3"] | None = None,
     edge: float = 1.0,
 ) -> Float[Tensor, "2 4"]:
-    """The same in plain torch."""
+    """`pair_sums` in plain torch: for devices without the kernel, and as its oracle."""
     rows = []
     for dim in (2, 1):
-        steps = neighbor_differences(w, dim).abs()
+        differences = neighbor_differences(w, dim).abs()
         size = valid.shape[dim] - 1
-        kept = [valid.narrow(dim, 1, size) & valid.narrow(dim, 0, size)]
+        masks = [valid.narrow(dim, 1, size) & valid.narrow(dim, 0, size)]
         if guide is not None:
             r, g, b = neighbor_differences(guide, dim).abs().unbind(-1)  # mean(-1) takes seven times as long
-            steps = steps * torch.exp((r + g + b) / (-3 * edge))
+            differences = differences * torch.exp((r + g + b) / (-3 * edge))
         if layers is not None:
-            kept.append(kept[0] & (layers.narrow(dim, 1, size) == layers.narrow(dim, 0, size)))
-        sums = [value for pairs in kept for value in ((steps * pairs).sum(), pairs.sum().to(w.dtype))]
+            masks.append(masks[0] & (layers.narrow(dim, 1, size) == layers.narrow(dim, 0, size)))
+        sums = [value for mask in masks for value in ((differences * mask).sum(), mask.sum().to(w.dtype))]
         rows.append(torch.stack(sums + [w.new_zeros(())] * (4 - len(sums))))
     return torch.stack(rows)
 
 
 @dataclass(frozen=True)
 class DisparityTV:
-    """Mean absolute difference of neighbouring disparities, weaker across colour edges, relative to the mean disparity.
+    """Edge-aware TV of the rendered disparity, divided by its mean, so that it does not depend on the scene's scale.
 
-    Difference first, then mask: a pair counts only if both ends are drawn.
+    Only pairs of two valid pixels count: masking before the difference would make the mask's border an edge.
     """
 
     needs_views: ClassVar[tuple[str, ...]] = ("images",)
@@ -72,7 +75,7 @@ class DisparityTV:
     weight: float = 0.0
     """Weight of the total variation of rendered disparity."""
     edge: float = 0.1
-    """Colour difference at which a pair counts 1/e."""
+    """Colour difference at which a pair's weight is 1/e."""
 
     def __call__(self, context: Context) -> Tensor:
         w, valid = disparity(context)
@@ -83,10 +86,10 @@ class DisparityTV:
 
 @dataclass(frozen=True)
 class LayeredTV:
-    """Mean absolute difference of neighbouring disparities, less and less of it across layers, over the mean disparity.
+    """TV of the rendered disparity, divided by its mean; pairs across depth layers lose their weight over the run.
 
-    Unlike the published term: difference first, then mask, so that a layer's border is no edge; and each part is a mean
-    over the pairs that it keeps.
+    Two deviations from CoherentGS: masks apply to pairs, not to pixels before the difference, so a layer's border is no
+    edge; and each part is a mean over its own pairs.
     """
 
     needs_views: ClassVar[tuple[str, ...]] = ("layers",)
@@ -94,15 +97,15 @@ class LayeredTV:
     weight: float = 0.0
     """Weight of the total variation of rendered disparity inside depth layers."""
     start: float = 0.0
-    """Share of the part inside layers at the first step; the rest is across all. At the last step it is 1."""
+    """Weight of the TV within layers at the first step, against the TV of all pairs; it rises to 1 at the last step."""
 
     def __call__(self, context: Context) -> Tensor:
         layers = context.views.layers
         if layers is None:
             raise ValueError("LayeredTV: expected views with depth layers, got none")
         w, valid = disparity(context)
-        inside = self.start + (1 - self.start) * context.progress
+        layer_weight = self.start + (1 - self.start) * context.progress
         total_all, pairs_all, total_within, pairs_within = pair_sums(w, valid, layers).unbind(1)
-        across, within = total_all / pairs_all.clamp_min(1), total_within / pairs_within.clamp_min(1)
-        total = (inside * within + (1 - inside) * across).sum()
+        tv_all, tv_within = total_all / pairs_all.clamp_min(1), total_within / pairs_within.clamp_min(1)
+        total = (layer_weight * tv_within + (1 - layer_weight) * tv_all).sum()
         return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()

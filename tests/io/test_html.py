@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gs_reg.errors import InputError
-from gs_reg.io.html import _start, save_html
+from gs_reg.io.html import _initial_camera, save_html
 from gs_reg.types import Cameras, Splats
 
 
@@ -32,11 +32,11 @@ def test_it_opens_at_the_camera():
     K = torch.tensor([[[80.0, 0, 40], [0, 60, 30], [0, 0, 1]]])
     viewmats = torch.eye(4)[None].clone()
     viewmats[0, :3, 3] = torch.tensor([-1.0, -2, 0])
-    position, target, fov = _start(some(), Cameras(viewmats, K, 80, 60))
+    position, target, fov = _initial_camera(some(), Cameras(viewmats, K, 80, 60))
     np.testing.assert_allclose(position, [1, 2, 0], atol=1e-6)
     np.testing.assert_allclose(target, [1, 2, 6], atol=0.1)
     assert fov == pytest.approx(2 * math.atan(0.5))
-    position, target, _ = _start(some(), None)
+    position, target, _ = _initial_camera(some(), None)
     assert position[2] < target[2] and position[1] < target[1]  # in front, a little above (y is down)
 
 

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from gs_reg.errors import InputError
 from gs_reg.geometry import transform_cameras
 from gs_reg.io import load_splats, save_splats
-from gs_reg.io.frames import sh_rotation, transform_splats, turn_axes
+from gs_reg.io.frames import flip_axes, sh_rotation, transform_splats
 from gs_reg.io.ply import read_header
 from gs_reg.render import RenderConfig, render
 from gs_reg.rotations import quat_to_rotmat
@@ -167,7 +167,7 @@ def test_picture_survives_and_is_not_mirrored(tmp_path, suffix):
     read = load_splats(tmp_path / f"a{suffix}")
     assert picture_psnr(flat, read) > 38
     for signs in [(1, -1, -1), (-1, 1, -1), (-1, -1, 1)]:
-        assert picture_psnr(flat, turn_axes(signs, read)) < 25
+        assert picture_psnr(flat, flip_axes(signs, read)) < 25
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

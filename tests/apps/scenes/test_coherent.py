@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gs_reg.apps import cli
-from gs_reg.apps.scenes.coherent import _aligned, coherent_start
+from gs_reg.apps.scenes.coherent import _initial_depths, coherent_start
 from gs_reg.apps.scenes.presets import PRESETS
 from gs_reg.apps.scenes.stages import with_layers
 from gs_reg.data_tools.depth import DepthMap
@@ -82,11 +82,11 @@ def test_one_scale_for_all_photos_needs_few_matches(start):
     pixels[20, 30:35, 0] = 100.0
     matches = [RayMatches(torch.where(pixels > 0, 0.5, 0.0), pixels)] * 3
     stage = replace(PRESETS["paper"].coherent, align=False)
-    found = _aligned(views, disparities, matches, stage)
+    found = _initial_depths(views, disparities, matches, stage)
     scale = 0.5 / disparities[0][20, 30:35].median()
     torch.testing.assert_close(found[0], 1 / (scale * disparities[0]), rtol=0.1, atol=0)
     with pytest.raises(InputError, match="no photo has 20 flow matches"):
-        _aligned(views, disparities, matches, replace(stage, align=True))
+        _initial_depths(views, disparities, matches, replace(stage, align=True))
 
 
 def test_views_take_the_layers_that_the_model_keeps(start):

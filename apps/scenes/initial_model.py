@@ -1,4 +1,4 @@
-"""What training starts from: Gaussians at the measured depth of the photos' pixels, or at random."""
+"""The model before training: Gaussians at the measured depth of the photos' pixels, or random ones."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from .coherent import coherent_start
 from .config import Config
 from .sources import Sources
 
-PIXELS = 9
-"""Pixels of the photos to one random Gaussian."""
+PIXELS_PER_GAUSSIAN = 9
+"""The number of random Gaussians is the number of pixels of all photos over this."""
 
 
-def first_model(views: Sequence[Views], sources: Sources, config: Config) -> tuple[Depths, Model]:
-    """The model of the first stage, and the depth that it has in every photo."""
+def initial_model(views: Sequence[Views], sources: Sources, config: Config) -> tuple[Depths, Model]:
+    """The initial depth of every photo, and the model of the first stage."""
     if config.start == "random":
         model = random_model(views, config)
-        return Depths(drawn_depths(model(), views), {"used as": "nothing, as the start is random"}), model
+        return Depths(rendered_depths(model(), views), {"used as": "nothing, as the start is random"}), model
     depths = measure_depths(views, sources.depth)
     return depths, model_on_rays(views, depths.maps, sources, config)
 
 
 def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
+    """Depth of every photo from its source, with a progress bar and a line with the confident share of pixels."""
     start = time.perf_counter()
     with stage_bar("depth") as progress:
         depths = source(views, progress)
@@ -50,32 +51,35 @@ def measure_depths(views: Sequence[Views], source: DepthSource) -> Depths:
 def model_on_rays(
     views: Sequence[Views], depths: Sequence[DepthMap], sources: Sources, config: Config
 ) -> PixelAligned | Coherent:
-    """Gaussians on the rays of the photos, and those that fill what no photo saw, which are made from all pixels."""
-    known = [d.depth for d in depths], [d.sd * d.depth for d in depths]
+    """Gaussians on the rays of the photos, and filled ones for regions that no photo shows.
+
+    Filling starts from Gaussians for all pixels, whatever the stride of the model.
+    """
+    maps, spreads = [d.depth for d in depths], [d.sd * d.depth for d in depths]
 
     def on_rays(model: PixelAlignedConfig) -> PixelAligned:
-        return PixelAligned.from_views(views, known[0], model, known[1])
+        return PixelAligned.from_views(views, maps, model, spreads)
 
-    whole = on_rays(replace(config.model, stride=1))
+    dense = on_rays(replace(config.model, stride=1))
     if config.coherent.on:
         flow = sources.flow if config.coherent.flow == "source" else None
         model = coherent_start(views, depths, flow, config.coherent, config.model, config.seed)
     else:
-        model = whole if config.model.stride == 1 else on_rays(config.model)
+        model = dense if config.model.stride == 1 else on_rays(config.model)
     with torch.no_grad():
-        return model.extended(fill_unseen(whole(), [view.cameras for view in views], config.fill))
+        return model.extended(fill_unseen(dense(), [view.cameras for view in views], config.fill))
 
 
 def random_model(views: Sequence[Views], config: Config) -> Free:
-    """Random Gaussians between the depths of the points that the photos share."""
+    """Random Gaussians between the nearest and the farthest point that the photos match."""
     bounds = [overlap.bounds for overlap in find_overlaps(views, config.depth.sources, config.depth.aliked)]
-    count = sum(view.photos[0, ..., 0].numel() for view in views) // PIXELS
+    count = sum(view.photos[0, ..., 0].numel() for view in views) // PIXELS_PER_GAUSSIAN
     return Free.from_splats(random_splats([v.cameras for v in views], bounds, count, config.seed), config.free.model)
 
 
 @torch.no_grad()
-def drawn_depths(splats: Splats, views: Sequence[Views]) -> tuple[DepthMap, ...]:
-    """What the photos' cameras see of the splats; nothing of it was measured."""
+def rendered_depths(splats: Splats, views: Sequence[Views]) -> tuple[DepthMap, ...]:
+    """Depth maps rendered from the splats, with no pixel marked as measured."""
     maps = []
     for view in views:
         depth = render(splats, view.cameras).expected_depths[0, ..., 0]

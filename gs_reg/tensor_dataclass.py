@@ -1,4 +1,4 @@
-"""What all frozen dataclasses of tensors share: they are moved, detached and joined field by field."""
+"""TensorDataclass, the base of frozen dataclasses of tensors: moved, detached and concatenated field by field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="TensorDataclass")
 
 
 def _moved(value: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> Any:
@@ -17,7 +17,7 @@ def _moved(value: Any, device: torch.device | str | None, dtype: torch.dtype | N
         return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
     if isinstance(value, Mapping):
         return {k: _moved(v, device, dtype) for k, v in value.items()}
-    if isinstance(value, Record):
+    if isinstance(value, TensorDataclass):
         return value.to(device, dtype)
     return value
 
@@ -27,32 +27,38 @@ def _detached(value: Any) -> Any:
         return value.detach()
     if isinstance(value, Mapping):
         return {k: _detached(v) for k, v in value.items()}
-    return value.detach() if isinstance(value, Record) else value
+    return value.detach() if isinstance(value, TensorDataclass) else value
 
 
-class Record:
-    """What every frozen dataclass of tensors can do, field by field: a new field is never forgotten."""
+class TensorDataclass:
+    """Base of frozen dataclasses of tensors; its methods go over all fields, so a new field needs no change here."""
 
     def to(self: R, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> R:
+        """All tensors on another device; `dtype` applies to floating-point tensors only."""
         return type(self)(**{name: _moved(value, device, dtype) for name, value in self.fields().items()})
 
     def detach(self: R) -> R:
-        """The same values without gradient history."""
+        """All tensors detached from the autograd graph."""
         return type(self)(**{name: _detached(value) for name, value in self.fields().items()})
 
     def fields(self) -> dict[str, Any]:
+        """Values by name of field; unlike dataclasses.asdict, without copies."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
 
 
-def concatenated(values: Sequence[Any], where: str, dim: int = 0) -> Any:
-    """Tensors one after the other, mappings of them key by key; None where all are None."""
+def concatenate(values: Sequence[Any], where: str, dim: int = 0) -> Any:
+    """torch.cat of tensors, or of mappings of tensors key by key; None where all values are None.
+
+    Raises:
+        ValueError: some values are None, or mappings have different keys; names `where`.
+    """
     first = values[0]
     if all(value is None for value in values):
         return None
     if all(isinstance(value, Mapping) for value in values):
         if any(value.keys() != first.keys() for value in values):
             raise ValueError(f"{where}: expected the same names in every part, got {[sorted(v) for v in values]}")
-        return {key: concatenated([value[key] for value in values], f"{where}[{key!r}]") for key in first}
+        return {key: concatenate([value[key] for value in values], f"{where}[{key!r}]") for key in first}
     if not all(isinstance(value, Tensor) for value in values):
         raise ValueError(f"{where}: some parts have it and some do not")
     return torch.cat(list(values), dim=dim)

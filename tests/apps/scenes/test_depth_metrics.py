@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gs_reg.apps.runs.folder import Run
-from gs_reg.apps.scenes.depth_figures import depth_figures, errors, measured_depths
+from gs_reg.apps.scenes.depth_metrics import depth_metrics, errors, measured_depths
 from gs_reg.data_tools.dataset import read_dataset
 from gs_reg.errors import InputError
 
@@ -28,18 +28,18 @@ def test_the_built_in_pair_is_measured_in_metres(tmp_path):
     world = truth.nan_to_num(1.0) / dataset.source_from_world[0, 0].float()
     (tmp_path / "depths").mkdir()
     np.save(tmp_path / "depths" / "motorcycle_left.npy", (1.02 * world).numpy())
-    figures = depth_figures(Run(tmp_path), dataset, "motorcycle", {name: world, "motorcycle_right.png": world})
-    assert figures is not None and figures["pixels"] == int(truth.isfinite().sum())
-    assert figures["median_relative_error"] < 1e-5 and figures["within_5_percent"] == 1
-    assert figures["initial"]["median_relative_error"] == pytest.approx(0.02, abs=1e-4)
+    metrics = depth_metrics(Run(tmp_path), dataset, "motorcycle", {name: world, "motorcycle_right.png": world})
+    assert metrics is not None and metrics["pixels"] == int(truth.isfinite().sum())
+    assert metrics["median_relative_error"] < 1e-5 and metrics["within_5_percent"] == 1
+    assert metrics["initial"]["median_relative_error"] == pytest.approx(0.02, abs=1e-4)
     half = torch.nn.functional.interpolate(world[None, None], size=(250, 370), mode="nearest-exact")[0, 0]
-    small = depth_figures(Run(tmp_path), dataset, "motorcycle", {name: half})
-    assert small is not None and small["median_relative_error"] < 1e-5 and small["pixels"] < figures["pixels"] / 3.9
+    small = depth_metrics(Run(tmp_path), dataset, "motorcycle", {name: half})
+    assert small is not None and small["median_relative_error"] < 1e-5 and small["pixels"] < metrics["pixels"] / 3.9
     (tmp_path / "depths" / "motorcycle_left.npy").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"motorcycle_left\.npy: no depth map"):
-        depth_figures(Run(tmp_path), dataset, "motorcycle", {name: world})
+        depth_metrics(Run(tmp_path), dataset, "motorcycle", {name: world})
 
 
 def test_other_photos_have_no_measured_depth(photos, tmp_path):
     dataset = dataclasses.replace(read_dataset(photos))
-    assert depth_figures(Run(tmp_path), dataset, str(photos), {}) is None
+    assert depth_metrics(Run(tmp_path), dataset, str(photos), {}) is None

@@ -1,4 +1,4 @@
-"""How near a run's depth is to measured depth, where the source carries such: before training and after."""
+"""Depth metrics of a run, before and after training, for data that have a measured ground truth."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from gs_reg.geometry import similarity_scale
 from ..runs.folder import Run
 
 CLOSE = 0.05
+"""Relative error below which a depth counts as right."""
 
 
 def measured_depths(data: str) -> dict[str, Float[Tensor, "H W"]]:
-    """Camera-space z by name of photo, in units of the source; NaN = not measured."""
+    """Ground-truth camera-space z by name of photo, in units of the source; NaN = unknown."""
     if data != stereo.MOTORCYCLE:
         return {}
     left = stereo.motorcycle_source().frames[0].name
     return {left: stereo.motorcycle_depth()}
 
 
-def depth_figures(
+def depth_metrics(
     run: Run, dataset: Dataset, data: str, rendered: Mapping[str, Float[Tensor, "H W"]]
 ) -> dict[str, Any] | None:
-    """Figures over all measured pixels, occluded ones included; None where the source has no measured depth.
+    """Errors over all pixels with ground truth, occluded ones included; None where the source has no ground truth.
 
-    `rendered` holds the depths of the finished splats, by name, in the normalised world.
+    `rendered` holds the depths of the trained splats by name of photo, in the normalised world.
     """
     scale = float(similarity_scale(dataset.source_from_world))
     truth, initial, final = [], [], []
@@ -46,16 +47,16 @@ def depth_figures(
             final.append(scale * rendered[name].flatten())
     if not truth:
         return None
-    all_measured = torch.cat(truth)
+    ground_truth = torch.cat(truth)
     return {
-        "pixels": int(all_measured.isfinite().sum()),
-        **errors(torch.cat(final), all_measured),
-        "initial": errors(torch.cat(initial), all_measured),
+        "pixels": int(ground_truth.isfinite().sum()),
+        **errors(torch.cat(final), ground_truth),
+        "initial": errors(torch.cat(initial), ground_truth),
     }
 
 
 def stored_depth(run: Run, name: str) -> Float[Tensor, "H W"]:
-    """The depth map that training began with."""
+    """The initial depth map of a photo, in the normalised world."""
     path = run.path / "depths" / f"{Path(name).stem}.npy"
     try:
         return torch.from_numpy(np.load(path))
@@ -64,7 +65,7 @@ def stored_depth(run: Run, name: str) -> Float[Tensor, "H W"]:
 
 
 def nearest(depth: Float[Tensor, "h v"], size: tuple[int, ...]) -> Float[Tensor, "H W"]:
-    """Another size without mixing the two sides of an edge."""
+    """Nearest-neighbour resampling, which does not mix the depths of an edge's two sides."""
     return torch.nn.functional.interpolate(depth[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
 
 
