@@ -12,7 +12,7 @@ from typing import TypedDict
 import torch
 
 from gs_reg import _ops
-from gs_reg._ops.yardsticks import Rates, bare_loops, pair_counts
+from gs_reg._ops.baselines import Rates, bare_loops, pair_counts
 
 from .memory import PeakMemory, peak_memory
 from .scenes import expanded, make

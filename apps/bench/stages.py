@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gs_reg import _ops
-from gs_reg._ops.yardsticks import Projected, Rates, scalar_rasterizer, stage_seconds
+from gs_reg._ops.baselines import Projected, Rates, scalar_rasterizer, stage_seconds
 from gs_reg.render import RenderConfig
 from gs_reg.ssim import l1_and_dssim
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from gs_reg._ops.yardsticks import Projected, bare_loops, pair_counts
+from gs_reg._ops.baselines import Projected, bare_loops, pair_counts
 from gs_reg.apps import cli
 from gs_reg.apps.bench import cpu as bench_cpu
 from gs_reg.apps.bench import stages as bench_stages
