@@ -5,7 +5,6 @@ import torch
 
 from gs_reg import _library, _ops
 from gs_reg.apps.bench.scenes import make
-from gs_reg.densify.markov import shared
 from gs_reg.neighbors import gaussian_weights, make_graph
 from gs_reg.render import RenderConfig, gsplat, render
 
@@ -162,7 +161,7 @@ def test_copies_of_mcmc_are_gsplats():
     binoms = gsplat.strategies()[1]().initialize_state()["binoms"].cuda()
     scales = torch.ones(200, 3, device="cuda")
     theirs = compute_relocation(opacities.cuda(), scales, counts.cuda(), binoms)
-    ours = shared(opacities, counts)
+    ours = compute_relocation(opacities, counts)
     torch.testing.assert_close(ours[0], theirs[0].cpu(), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours[1], theirs[1][:, 0].cpu(), atol=1e-4, rtol=1e-3)
 

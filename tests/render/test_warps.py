@@ -38,7 +38,8 @@ def by_reference(ins, cameras, config):
     splats, _ = random_scene(count=len(means))
     splats = replace(splats, means=means, quats=quats, log_scales=scales.log(), opacity_logits=opacities.logit())
     own = Cameras(viewmats, Ks, cameras.width, cameras.height)
-    return reference_project(replace(splats, warps=warps), own, config)
+    p = reference_project(replace(splats, warps=warps), own, config)
+    return p.means2d, p.depths, p.conics, p.opacities, p.radii
 
 
 def pulled_back(outputs, leaf):
