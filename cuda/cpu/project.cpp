@@ -113,7 +113,9 @@ struct Incoming {
     means2d.get(i, v.mean), conics.get(i, v.conic), depths.get(i, &v.depth), opacities.get(i, &v.opacity);
     return v;
   }
-  GSR_INLINE typename Vec<T>::Mask seen(int i) const { return greater(Vec<T>::load(visible.of[0] + i), Vec<T>(T(0))); }
+  GSR_INLINE typename Vec<T>::Mask is_visible(int i) const {
+    return greater(Vec<T>::load(visible.of[0] + i), Vec<T>(T(0)));
+  }
 };
 
 template <class T, bool kWarped>
@@ -163,7 +165,9 @@ void project_vjp(const gsr_projection& a) {
       std::fill_n(v_camera, 12, Vec<T>(T(0)));
       v.read(a, c * a.N + first, count);
       for (int i = 0; i < count; i += Vec<T>::width) {
-        const RowGradient<Vec<T>> g = project_row_vjp(a, cams[c], in.get(i), v.get(i), v.seen(i));
+        const auto visible = v.is_visible(i);
+        if (!MaskOf<Vec<T>>::any(visible)) continue;
+        const RowGradient<Vec<T>> g = project_row_vjp(a, cams[c], in.get(i), v.get(i), visible);
         out.add(i, g);
         for (int j = 0; j < 9 * kCamera; ++j) v_camera[j] += g.R[j];
         for (int j = 0; j < 3 * kCamera; ++j) v_camera[9 + j] += g.t[j];

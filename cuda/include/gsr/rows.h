@@ -75,13 +75,12 @@ struct RowGradient : FootprintGradient<T> {
   T opacity;
 };
 
-// Gradients of the Gaussian and of the camera (R, t). Zero where the Gaussian is not `seen`, and for each number that
+// Gradients of the Gaussian and of the camera (R, t). Zero where the Gaussian is not `visible`, and for each number that
 // would not be finite.
 template <class T, bool kWarped>
 GSR_HD RowGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& cam, const Gaussian<T, kWarped>& g,
-                                      const ProjectedGradient<T>& v, typename MaskOf<T>::type seen) {
-  RowGradient<T> row = {};
-  if (!MaskOf<T>::any(seen)) return row;
+                                      const ProjectedGradient<T>& v, typename MaskOf<T>::type visible) {
+  RowGradient<T> row;
   const Footprint<T> f = footprint(cam, g, T(a.eps2d));
   const T v_compensation = a.antialiased ? v.opacity * min(g.opacity, T(1)) : T(0);
   // above 1 the opacity is clamped
@@ -89,7 +88,7 @@ GSR_HD RowGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& 
   static_cast<FootprintGradient<T>&>(row) =
       footprint_vjp(cam, f, g, v.mean[0], v.mean[1], v.depth, v.conic, v_compensation);
   const auto keep_finite = [&](T* values, int count) {
-    for (int i = 0; i < count; ++i) values[i] = keep(seen & is_finite(values[i]), values[i]);
+    for (int i = 0; i < count; ++i) values[i] = keep(visible & is_finite(values[i]), values[i]);
   };
   keep_finite(row.mean, 3), keep_finite(row.quat, 4), keep_finite(row.scale, 3), keep_finite(&row.opacity, 1);
   if (kWarped) keep_finite(row.warp, 9);
