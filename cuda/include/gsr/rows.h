@@ -75,8 +75,8 @@ struct RowGradient : FootprintGradient<T> {
   T opacity;
 };
 
-// Gradients of the Gaussian and of the camera (R, t). Zero where the Gaussian is not `visible`, and for each number that
-// would not be finite.
+// Gradients of the Gaussian and of the camera (R, t). Zero where the Gaussian is not `visible`, and for each number
+// that would not be finite.
 template <class T, bool kWarped>
 GSR_HD RowGradient<T> project_row_vjp(const gsr_projection& a, const Camera<T>& cam, const Gaussian<T, kWarped>& g,
                                       const ProjectedGradient<T>& v, typename MaskOf<T>::type visible) {
