@@ -44,7 +44,7 @@ def main(config: Config) -> int:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
     source, splats, views = open_source(config.source, config.frame)
     if as_page:
-        save_html(config.to, splats, views.cameras, title=config.source.resolve().name, near=views.near)
+        save_html(config.to, splats, views.cameras, title=_title(config.source), near=views.near)
     else:
         save_splats(config.to, splats)
     before, after = source.stat().st_size, config.to.stat().st_size
@@ -83,3 +83,9 @@ def open_source(source: Path, frame: Frame) -> tuple[Path, Splats, PageViews]:
     to_input = scene.source_from_world
     cameras = {name: transform_cameras(to_input, camera.to(dtype=to_input.dtype)) for name, camera in cameras.items()}
     return run.splats, load_splats(run.splats), PageViews(cameras, near * similarity_scale(to_input))
+
+
+def _title(source: Path) -> str:
+    """Name of the file or of the run: runs are runs/<name>/<time>, else the folder that --out named."""
+    path = source.resolve()
+    return path.parent.name if path.is_dir() and path.name[:8].isdigit() else path.name

@@ -87,8 +87,8 @@ class Chromium:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def open(self, url: str, width: int, height: int, ratio: float = 1) -> None:
-        """A fresh page; returns when it is ready to be looked at."""
+    def open(self, url: str, width: int, height: int, ratio: float = 1, before: str = "") -> None:
+        """A fresh page, in which the script `before` runs ahead of its own; returns when all of it is there."""
         if self._session:
             self.call("Page.close")
             self._session = ""
@@ -98,6 +98,7 @@ class Chromium:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.resize(width, height, ratio)
+        self.call("Page.addScriptToEvaluateOnNewDocument", source=before)
         self.call("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive(PATIENCE))

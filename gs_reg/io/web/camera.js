@@ -45,7 +45,7 @@ class Camera {
   // About the point in front of it, as if the scene were dragged: angles in radians.
   orbit(right, down) {
     const target = along(this.eye, this.distance, this.forward);
-    this.turn(this.up, right);
+    this.turn(this.up, -right);
     const height = Math.asin(clamp(dot(this.forward, this.up), -1, 1));
     const most = Math.max(HIGHEST, Math.abs(height)); // a photo's camera may look straight down
     const side = cross(this.forward, this.up);

@@ -143,6 +143,8 @@ class Painter {
       throw new Error(`these are more splats than the graphics here can hold: ${room}`);
     }
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST); // integers have no other
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
     gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, TEXTURE_WIDTH, height);
     const whole = Math.floor(rows.length / 4 / TEXTURE_WIDTH);
     const format = [gl.RGBA_INTEGER, gl.UNSIGNED_INT];

@@ -1,6 +1,7 @@
 // Puts the parts together, and draws when something has changed.
 
 const BACKGROUNDS = [["#111", 17 / 255], ["#000", 0], ["#fff", 1]];
+const QUICK = 20; // milliseconds: a sort that is waited for
 const SHARPEST = 2; // device pixels a CSS pixel; phones with more would draw slowly
 
 class Viewer {
@@ -14,6 +15,7 @@ class Viewer {
     this.background = 0;
     this.stale = true; // what is on the screen is not what should be
     this.jump = null; // a direction so far from the one before that the last order is no use, not even for a moment
+    this.fresh = false; // an order has come that is not drawn yet
     this.waiting = []; // for a frame that is as it should be
     this.show(0);
     this.byId("title").textContent = scene.title;
@@ -31,6 +33,7 @@ class Viewer {
     this.painter.load(rows);
     this.sorter = new Sorter(positionsOf(rows, count, words), (order) => {
       if (order) this.painter.take(order);
+      this.fresh = order !== null;
       this.change();
     });
     this.listen();
@@ -84,15 +87,16 @@ class Viewer {
     this.stale = true;
   }
 
-  // Sorted where it can be at once; while a worker sorts, the last order is shown, and the new one when it comes.
+  // While a worker sorts for long, moving pictures have its last order; one at rest always has its own.
   drawFrame() {
     this.frame = 0;
     this.resize();
     const direction = [...this.camera.forward];
     this.sorter.want(direction);
     const sorted = this.sorter.isSorted(direction);
-    if (this.jump && this.sorter.isSorted(this.jump)) this.jump = null;
-    if (!this.jump) {
+    if (sorted || (this.jump && this.sorter.isSorted(this.jump))) this.jump = null;
+    if (!this.jump && (sorted || this.fresh || this.sorter.milliseconds > QUICK)) {
+      this.fresh = false;
       const level = BACKGROUNDS[this.background][1];
       this.painter.draw(this.camera, [level, level, level]);
     }

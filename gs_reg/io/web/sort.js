@@ -48,8 +48,10 @@ function workerText() {
     ${makeSort}
     onmessage = ({ data }) => {
       if (data.positions) sort.now = makeSort(data.positions);
+      const start = performance.now();
       const order = data.direction && sort.now(data.direction);
-      postMessage({ order, direction: data.direction }, order ? [order.buffer] : []);
+      const milliseconds = performance.now() - start;
+      postMessage({ order, direction: data.direction, milliseconds }, order ? [order.buffer] : []);
     };`;
 }
 
@@ -60,9 +62,10 @@ class Sorter {
     this.direction = null; // of the newest order
     this.asked = null; // by the worker that is busy with it
     this.where = "page";
+    this.milliseconds = 0; // that the worker took
     this.positions = positions;
     this.sortHere = null;
-    if (location.hash !== "#sort=page") this.startWorker();
+    this.startWorker();
   }
 
   startWorker() {
@@ -75,6 +78,7 @@ class Sorter {
     worker.onmessage = ({ data }) => {
       this.worker = worker;
       this.where = "worker";
+      this.milliseconds = data.milliseconds;
       if (data.order) this.took(data.order, data.direction);
     };
     worker.onerror = (event) => {
