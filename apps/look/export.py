@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,12 +10,13 @@ from typing import Annotated, Literal
 import tyro
 
 from gs_reg.errors import InputError
-from gs_reg.geometry import transform_cameras
+from gs_reg.geometry import similarity_scale, transform_cameras
 from gs_reg.io import SUFFIXES, load_splats, save_splats
 from gs_reg.io.html import save_html
+from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
-from ..runs.folder import Run, open_run
+from ..runs.folder import open_run
 from ..runs.progress import say
 from .scene_file import read_scene, stored_splats
 
@@ -40,9 +42,9 @@ def main(config: Config) -> int:
         raise InputError(f"{config.to}: expected a name ending with one of {', '.join((*SUFFIXES, HTML))}")
     if config.to.exists() and not config.overwrite:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
-    source, splats, camera = open_source(config.source, config.frame)
+    source, splats, views = open_source(config.source, config.frame)
     if as_page:
-        save_html(config.to, splats, camera)
+        save_html(config.to, splats, views.cameras, title=_title(config.source), near=views.near)
     else:
         save_splats(config.to, splats)
     before, after = source.stat().st_size, config.to.stat().st_size
@@ -50,8 +52,18 @@ def main(config: Config) -> int:
     return 0
 
 
-def open_source(source: Path, frame: Frame) -> tuple[Path, Splats, Cameras | None]:
-    """The file that is read, its splats in the given frame, and, for a run, a camera for the first view of a page.
+@dataclass(frozen=True)
+class PageViews:
+    """What a page knows of the photos; a single splat file has none."""
+
+    cameras: Mapping[str, Cameras] | None = None
+    """The camera of each photo by its name, those of training first."""
+    near: float | None = None
+    """Depth from which splats are drawn, in the frame of the cameras."""
+
+
+def open_source(source: Path, frame: Frame) -> tuple[Path, Splats, PageViews]:
+    """The file that is read, its splats in the given frame, and, for a run, its cameras in that frame.
 
     Raises:
         InputError: no splats there, or the normalised frame of a single file, which does not store it.
@@ -61,15 +73,19 @@ def open_source(source: Path, frame: Frame) -> tuple[Path, Splats, Cameras | Non
     if not source.is_dir():
         if frame != "input":
             raise InputError(f"{source}: only a run knows its normalised frame: name the run's folder, not a file")
-        return source, load_splats(source), None
+        return source, load_splats(source), PageViews()
     run = open_run(source)
-    camera = middle_camera(run)
-    if frame == "normalised":
-        return run.splats, stored_splats(run), camera
-    return run.splats, load_splats(run.splats), transform_cameras(read_scene(run).source_from_world, camera)
-
-
-def middle_camera(run: Run) -> Cameras:
-    """The training camera in the middle of the list, in the normalised frame."""
     scene = read_scene(run)
-    return scene.cameras[scene.train[len(scene.train) // 2]].to(dtype=scene.source_from_world.dtype)
+    names = [*scene.train, *(name for name in scene.cameras if name not in scene.train)]
+    cameras, near = {name: scene.cameras[name] for name in names}, RenderConfig().near
+    if frame == "normalised":
+        return run.splats, stored_splats(run), PageViews(cameras, near)
+    to_input = scene.source_from_world
+    cameras = {name: transform_cameras(to_input, camera.to(dtype=to_input.dtype)) for name, camera in cameras.items()}
+    return run.splats, load_splats(run.splats), PageViews(cameras, near * similarity_scale(to_input))
+
+
+def _title(source: Path) -> str:
+    """Name of the file or of the run: runs are runs/<name>/<time>, else the folder that --out named."""
+    path = source.resolve()
+    return path.parent.name if path.is_dir() and path.name[:8].isdigit() else path.name

@@ -15,7 +15,6 @@ OPTIONAL = (
     ("open3d", "open3d", "meshes", "pip install 'gs-reg[mesh]'"),
     ("nerfstudio", "nerfstudio", "its plugin", "pip install nerfstudio==1.1.5 in an environment of its own"),
     ("pytorch3d", "easypytorch3d", "faster neighbours", "pip install easypytorch3d"),
-    ("viser", "viser", "viewer, HTML pages", "pip install viser"),
     ("zstandard", "zstandard", "SPZ version 4", "pip install zstandard"),
 )
 """Module, name on PyPI, what it is needed for, how to get it."""

@@ -1,6 +1,7 @@
 """Commands on a finished run: eval, render, export."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -93,10 +94,21 @@ def test_export_in_the_frame_of_training(run, tmp_path, capsys):
     assert "only a run knows" in capsys.readouterr().err
 
 
-def test_export_to_a_page(run, tmp_path):
-    pytest.importorskip("viser")
+def test_export_to_a_page(run, tmp_path, capsys):
     assert cli.main(["export", str(run), "--to", str(tmp_path / "a.html")]) == 0
-    assert (tmp_path / "a.html").stat().st_size > 9216 * 12
+    size = (tmp_path / "a.html").stat().st_size
+    assert f"wrote {tmp_path / 'a.html'}: 9,216 Gaussians, {size / 1e6:.1f} MB" in capsys.readouterr().err
+    scene = json.loads(re.search(r'id="scene">(.*?)</script>', (tmp_path / "a.html").read_text())[1])
+    stored = json.loads((run / "scene.json").read_text())
+    assert [camera["name"] for camera in scene["cameras"]] == [*stored["train"], *stored["test"]]
+    scale, first = torch.tensor(stored["source_from_world"]), stored["cameras"][stored["train"][0]]
+    center = torch.tensor(first["viewmat"]).double().inverse()[:, 3]
+    center = scale.double() @ center
+    viewmat = torch.tensor(scene["cameras"][0]["viewmat"], dtype=torch.float64).reshape(4, 4)
+    torch.testing.assert_close(viewmat @ center, torch.tensor([0, 0, 0, 1.0], dtype=torch.float64), rtol=0, atol=1e-4)
+    assert scene["near"] == pytest.approx(0.01 * float(scale[:3, 0].norm()), rel=1e-4)
+    assert cli.main(["export", str(run), "--to", str(tmp_path / "n.html"), "--frame", "normalised", "-q"]) == 0
+    assert json.loads(re.search(r'id="scene">(.*?)</script>', (tmp_path / "n.html").read_text())[1])["near"] == 0.01
 
 
 def test_export_refuses(run, tmp_path, capsys):
