@@ -18,7 +18,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
-from gs_reg.io.ply import clean_rows, read_element, read_header
+from gs_reg.io.ply import finite_rows, read_element, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,14 @@ def _from_gsply(data, path: Path) -> Splats:
     if data.shN is not None and data.shN.shape[1] > 0:
         sh = torch.cat([sh, tensor(data.shN)], dim=1)
     parts = [tensor(x) for x in (data.means, data.quats, data.scales, data.opacities)]
-    return clean_rows(Splats(parts[0], parts[1], parts[2], parts[3].reshape(-1), sh), path)
+    return finite_rows(Splats(parts[0], parts[1], parts[2], parts[3].reshape(-1), sh), path)
 
 
 def _check_and_clean(path: Path, splats: Splats) -> Splats:
     """The finite splats in float32 on the CPU; raises InputError where the formats cannot hold them."""
     if splats.sh.shape[1] not in (1, 4, 9, 16):
         raise InputError(f"{path}: holds spherical harmonics of degree 0 to 3, got {splats.sh.shape[1]} coefficients")
-    splats = clean_rows(splats.detach().to("cpu", torch.float32), path)
+    splats = finite_rows(splats.detach().to("cpu", torch.float32), path)
     if len(splats) == 0:
         raise InputError(f"{path}: this format needs at least one splat; write .ply for an empty scene")
     return splats
@@ -90,8 +90,7 @@ def _table(rows: np.ndarray, names: list[str], kind: str, path: Path) -> np.ndar
         InputError: a column is missing or has another type.
     """
     for name in names:
-        found = (rows.dtype.fields or {}).get(name)
-        if found is None or found[0].newbyteorder("<") != np.dtype(kind):
+        if name not in (rows.dtype.names or ()) or rows.dtype[name].newbyteorder("<") != np.dtype(kind):
             raise InputError(f"{path}: expected a column '{name}' of type {np.dtype(kind).name} in a compressed PLY")
     if not names:
         return np.empty((len(rows), 0), kind)

@@ -180,7 +180,7 @@ def load_ply(path: str | Path) -> Splats:
         raise InputError(f"{path}: expected 0, 9, 24 or 45 columns f_rest_*, got {rest}")
     dc = _columns(table, [f"f_dc_{i}" for i in range(3)], path)[:, None]
     high = _columns(table, [f"f_rest_{i}" for i in range(rest)], path) if rest else dc.new_zeros(len(dc), 0)
-    return clean_rows(
+    return finite_rows(
         Splats(
             means=_columns(table, ["x", "y", "z"], path),
             quats=_columns(table, [f"rot_{i}" for i in range(4)], path),
@@ -193,7 +193,7 @@ def load_ply(path: str | Path) -> Splats:
     )
 
 
-def clean_rows(splats: Splats, path: Path) -> Splats:
+def finite_rows(splats: Splats, path: Path) -> Splats:
     """The splats with finite numbers only, as kernels and viewers need them.
 
     An infinite logit (an opacity of 1 or 0) and a log-scale of minus infinity (a size of 0) have a meaning: they become
@@ -223,7 +223,7 @@ def save_ply(path: str | Path, splats: Splats, render_mode: str = "default") -> 
     K = splats.sh.shape[1]
     if K not in (1, 4, 9, 16):
         raise InputError(f"{path}: Gaussian PLY holds spherical harmonics of degree 0 to 3, got {K} coefficients")
-    splats = clean_rows(splats.detach().to("cpu", torch.float32), Path(path))
+    splats = finite_rows(splats.detach().to("cpu", torch.float32), Path(path))
     names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *[f"f_rest_{i}" for i in range(3 * K - 3)]]
     names += ["opacity", *[f"scale_{i}" for i in range(3)], *[f"rot_{i}" for i in range(4)]]
     high = splats.sh[:, 1:].transpose(1, 2).flatten(1)

@@ -10,7 +10,7 @@ import torch
 
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
-from gs_reg.io.ply import FLAT_SCALE, clean_rows
+from gs_reg.io.ply import FLAT_SCALE, finite_rows
 from gs_reg.sh import rgb_to_sh, sh_to_rgb
 from gs_reg.types import Splats
 
@@ -38,7 +38,7 @@ def load_splat(path: str | Path) -> Splats:
     if not (np.isfinite(table["xyz"]).all(1) & (table["scale"] >= 0).all(1)).mean() > 0.5:
         raise InputError(f"{path}: positions and sizes are no sensible numbers: not a .splat file")
     rgba = torch.from_numpy(table["rgba"].astype(np.float32) / 255)
-    return clean_rows(
+    return finite_rows(
         Splats(
             means=torch.from_numpy(table["xyz"].copy()),
             quats=torch.from_numpy((table["quat"].astype(np.float32) - 128) / 128),
@@ -58,7 +58,7 @@ def save_splat(path: str | Path, splats: Splats) -> None:
     """
     if splats.sh_degree > 0:
         log.warning("%s: .splat holds no view-dependent colour; degrees 1 to %d are left out", path, splats.sh_degree)
-    splats = clean_rows(splats.detach().to("cpu", torch.float32), Path(path))
+    splats = finite_rows(splats.detach().to("cpu", torch.float32), Path(path))
     if len(splats) == 0:
         raise InputError(f"{path}: this format needs at least one splat; write .ply for an empty scene")
     rgba = torch.cat([sh_to_rgb(splats.sh[:, 0]), splats.opacities[:, None]], dim=1)
