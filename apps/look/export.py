@@ -32,6 +32,8 @@ class Config:
     """File to write; its ending chooses the format: .ply, .compressed.ply, .spz, .splat, or .html (a page)."""
     frame: Frame = "input"
     """input: coordinates of the given cameras; normalised: those of training, cameras about 1 from the origin."""
+    spz_version: Literal[3, 4] = 4
+    """Version of .spz: 4 is smaller, older viewers read only 3."""
     overwrite: bool = False
     """Replace a file that is already there."""
 
@@ -40,13 +42,15 @@ def main(config: Config) -> int:
     as_page = config.to.name.lower().endswith(HTML)
     if not as_page and not config.to.name.lower().endswith(SUFFIXES):
         raise InputError(f"{config.to}: expected a name ending with one of {', '.join((*SUFFIXES, HTML))}")
+    if config.spz_version != 4 and not config.to.name.lower().endswith(".spz"):
+        raise InputError(f"--spz-version is for .spz only, got {config.to}")
     if config.to.exists() and not config.overwrite:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
     source, splats, views = open_source(config.source, config.frame)
     if as_page:
         save_html(config.to, splats, views.cameras, title=_title(config.source), near=views.near)
     else:
-        save_splats(config.to, splats)
+        save_splats(config.to, splats, spz_version=config.spz_version)
     before, after = source.stat().st_size, config.to.stat().st_size
     say(f"wrote {config.to}: {len(splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
     return 0

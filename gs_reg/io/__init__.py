@@ -33,7 +33,10 @@ def splat_suffix(path: str | Path) -> str:
 
 
 def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
-    """Splats of a file, float32 on the CPU; rows with NaN or infinity are dropped and their number is logged.
+    """Splats of a file, float32 on the CPU.
+
+    An infinite logit is read as an opacity of 1 or 0, a log-scale of minus infinity as a size of 0, in finite numbers;
+    other rows with NaN or infinity are dropped and their number is logged.
 
     `spz_frame` says which axes an SPZ file has: "rub" as the format defines (right, up, back), "raw" ours.
 

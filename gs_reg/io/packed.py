@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import math
 import struct
-import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,18 +18,21 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
-from gs_reg.io.ply import finite_rows, read_header
+from gs_reg.io.ply import finite_rows, read_element, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
 
 CHUNK = 256
 """Splats that share one set of bounds in a compressed PLY."""
+BOUNDS = [f"{end}_{of}{axis}" for of in ("", "scale_") for end in ("min", "max") for axis in "xyz"]
+COLOUR_BOUNDS = [f"{end}_{colour}" for end in ("min", "max") for colour in "rgb"]
+PACKED = [f"packed_{name}" for name in ("position", "rotation", "scale", "color")]
 SPZ_AXES = (1, -1, -1)
 """SPZ axes are right, up, back; ours are right, down, forward. gsply does not convert, so we flip the axes here."""
 SPZ_MAGIC = 0x5053474E
-MAX_SPZ_SPLATS = 50_000_000
-"""A header with a larger count is taken for broken, before anything is unpacked."""
+FEW_SPZ_SPLATS = 1 << 17
+"""More splats than these need a byte of the file each (real files have 9 or more): a header with more is broken."""
 SpzFrame = Literal["rub", "raw"]
 
 
@@ -79,82 +83,172 @@ def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
     return code.argsort(stable=True)
 
 
-def load_compressed_ply(path: str | Path) -> Splats:
-    """Splats of a compressed PLY.
+def _table(rows: np.ndarray, names: list[str], kind: str, path: Path) -> np.ndarray:
+    """The named columns of a PLY element side by side, in the type `kind`.
 
     Raises:
-        InputError: broken or truncated, or of a layout other than 18 bounds a chunk of 256.
+        InputError: a column is missing or has another type.
+    """
+    for name in names:
+        if name not in (rows.dtype.names or ()) or rows.dtype[name].newbyteorder("<") != np.dtype(kind):
+            raise InputError(f"{path}: expected a column '{name}' of type {np.dtype(kind).name} in a compressed PLY")
+    if not names:
+        return np.empty((len(rows), 0), kind)
+    return np.stack([rows[name].astype(kind) for name in names], axis=-1)
+
+
+def _packed_header(chunks: int, splats: int, rest: int) -> bytes:
+    lines = ["ply", "format binary_little_endian 1.0", f"element chunk {chunks}"]
+    lines += [f"property float {name}" for name in BOUNDS + COLOUR_BOUNDS]
+    lines += [f"element vertex {splats}", *(f"property uint {name}" for name in PACKED)]
+    if rest:
+        lines += [f"element sh {splats}", *(f"property uchar f_rest_{i}" for i in range(rest))]
+    return "\n".join([*lines, "end_header", ""]).encode()
+
+
+def load_compressed_ply(path: str | Path) -> Splats:
+    """Splats of a compressed PLY; of the older layout too, with 12 bounds a chunk and colours as they are.
+
+    Raises:
+        InputError: broken or truncated, or of another layout.
     """
     from gsply import decompress_from_bytes
 
     path = Path(path)
-    parts = {element.name: element for element in read_header(path).elements}
-    chunk, vertex, sh = parts.get("chunk"), parts.get("vertex"), parts.get("sh")
-    if chunk is None or vertex is None or (chunk.dtype.itemsize, vertex.dtype.itemsize) != (72, 16):
-        raise InputError(f"{path}: expected a compressed PLY with 18 bounds a chunk and 16 bytes a splat")
-    if chunk.count != -(-vertex.count // CHUNK):
+    header = read_header(path)
+    chunks, vertices = (read_element(path, header, name) for name in ("chunk", "vertex"))
+    if len(chunks) != -(-len(vertices) // CHUNK):
         raise InputError(
-            f"{path}: expected one chunk for {CHUNK} of its {vertex.count} splats, got {chunk.count} chunks"
+            f"{path}: expected one chunk for {CHUNK} of its {len(vertices)} splats, got {len(chunks)} chunks"
         )
-    if sh is not None and (sh.count != vertex.count or sh.dtype.itemsize not in (9, 24, 45)):
-        raise InputError(f"{path}: the spherical harmonics do not fit {vertex.count} splats of degree 0 to 3")
-    try:
-        data = decompress_from_bytes(path.read_bytes())
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a compressed PLY that can be read: {error}") from error
-    return _from_gsply(data, path)
+    bounds, packed = _table(chunks, BOUNDS, "<f4", path), _table(vertices, PACKED, "<u4", path)
+    if any(name in COLOUR_BOUNDS for name in chunks.dtype.names or ()):
+        colours = _table(chunks, COLOUR_BOUNDS, "<f4", path)
+    else:  # the older layout: colours from 0 to 1
+        colours = np.repeat(np.array([[0, 0, 0, 1, 1, 1]], "<f4"), len(chunks), axis=0)
+    sh = np.empty((len(vertices), 0), "u1")
+    if any(element.name == "sh" for element in header.elements):
+        rows = read_element(path, header, "sh")
+        if len(rows) != len(vertices) or rows.dtype.itemsize not in (9, 24, 45):
+            raise InputError(f"{path}: the spherical harmonics do not fit {len(vertices)} splats of degree 0 to 3")
+        sh = _table(rows, [f"f_rest_{i}" for i in range(rows.dtype.itemsize)], "u1", path)
+    # gsply reads its own layout only: the same columns in its order
+    parts = [_packed_header(len(chunks), len(vertices), sh.shape[1]), np.hstack([bounds, colours]), packed, sh]
+    return _from_gsply(decompress_from_bytes(b"".join(bytes(part) for part in parts)), path)
+
+
+def lasting_degree(splats: Splats) -> int:
+    """The SH degree at which the rounding of a compressed PLY harms colours least.
+
+    The format holds coefficients in steps of 1/32 and has no zero, so weaker ones become noise of up to 1/64. Leaving
+    degrees out costs their energy; keeping them costs the squared error of the rounding. Both are weighed by opacity.
+    """
+    weight, gains = splats.opacities.double()[:, None], [0.0]
+    for degree in range(1, splats.sh_degree + 1):
+        gain = 0.0
+        for k in range(degree**2, (degree + 1) ** 2):
+            sh = splats.sh[:, k].double()
+            error = ((sh * 32 + 128).floor().clamp(0, 255) - 127.5) / 32 - sh
+            gain += float((weight * (sh.square() - error.square())).sum())
+        gains.append(gains[-1] + gain)
+    return max(range(len(gains)), key=gains.__getitem__)
 
 
 def save_compressed_ply(path: str | Path, splats: Splats) -> None:
     """Writes 16 bytes a splat (more with SH). Rows are reordered along a Morton curve: it keeps the bounds of the
-    chunks, and so the quantisation error, small."""
+    chunks, and so the quantisation error, small. Degrees of SH too weak for the format are left out with a warning."""
     from gsply import compress_to_bytes
 
     splats = _check_and_clean(Path(path), splats)
+    degree, kept = splats.sh_degree, lasting_degree(splats)
+    if kept < degree:
+        log.warning(
+            "%s: view-dependent colour of degree %s is weaker than the steps of this format and would become noise; "
+            "it is left out",
+            path,
+            degree if kept + 1 == degree else f"{kept + 1} to {degree}",
+        )
+        splats = replace(splats, sh=splats.sh[:, : (kept + 1) ** 2])
     splats = splats.rows(morton_order(splats.means))
     data = compress_to_bytes(_to_gsply(splats))
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _check_gzip(raw: bytes, expected: int, path: Path) -> None:
-    """Checks that the content unpacks to the expected size, plus at most 1 MiB of extensions.
+def _check_spz_head(head: bytes, size: int, path: Path) -> tuple[int, int, int]:
+    """Version, count and degree of the first 16 bytes; raises InputError where they cannot be, in a file of `size`."""
+    magic, version, count, degree, _bits, _flags, _ = struct.unpack("<IIIBBBB", head)
+    if magic != SPZ_MAGIC:
+        raise InputError(f"{path}: expected an SPZ file (its first word is 'NGSP'), got something else")
+    if version not in (2, 3, 4):
+        raise InputError(f"{path}: expected SPZ of version 2 to 4, got {version}")
+    if degree > 3:
+        raise InputError(f"{path}: expected spherical harmonics of degree 0 to 3, got {degree}")
+    if count > max(FEW_SPZ_SPLATS, size):
+        raise InputError(f"{path}: truncated or broken: {size} bytes cannot hold the {count} splats that it promises")
+    return version, count, degree
+
+
+def _check_gzip(path: Path) -> None:
+    """Checks that the content unpacks to what its header says, plus at most 1 MiB of extensions.
 
     Unpacks in pieces of 1 MiB that are thrown away, so a small file cannot fill the memory.
 
     Raises:
         InputError: another size.
     """
-    unpacker, size, pending = zlib.decompressobj(31), 0, raw
-    while pending and size <= expected + (1 << 20):
-        size += len(unpacker.decompress(pending, 1 << 20))
-        pending = unpacker.unconsumed_tail
+    with gzip.open(path) as file:
+        head = file.read(16)
+        version, count, degree = _check_spz_head(head, path.stat().st_size, path)
+        expected = 16 + count * (16 + (4 if version >= 3 else 3) + 3 * ((degree + 1) ** 2 - 1))
+        size = len(head)
+        while size <= expected + (1 << 20) and (piece := file.read(1 << 20)):
+            size += len(piece)
     if not expected <= size <= expected + (1 << 20):
         raise InputError(f"{path}: truncated or broken: expected {expected} bytes of splats, got {size}")
 
 
-def _check_spz(path: Path) -> None:
-    """Checks magic number, count, degree and size before gsply unpacks the file; raises InputError."""
-    raw = path.read_bytes()
-    zipped = raw[:2] == b"\x1f\x8b"
+def _check_streams(raw: bytes, path: Path) -> None:
+    """Checks the table of streams of version 4: what each unpacks to, by the file's table and by zstd's own header.
+
+    zstd's header is not trusted, as its reader takes as much memory as that says. Raises InputError or struct.error.
+    """
     try:
-        head = zlib.decompressobj(31).decompress(raw, 16) if zipped else raw[:16]
-        magic, version, count, degree, _bits, _flags, _ = struct.unpack("<IIIBBBB", head)
-        if magic != SPZ_MAGIC:
-            raise InputError(f"{path}: expected an SPZ file (its first word is 'NGSP'), got something else")
-        if count > MAX_SPZ_SPLATS or degree > 3:
-            raise InputError(
-                f"{path}: expected at most {MAX_SPZ_SPLATS} splats of degree 0 to 3, got {count} of degree {degree}"
-            )
-        if zipped:
-            rotation = 4 if version >= 3 else 3
-            _check_gzip(raw, 16 + count * (16 + rotation + 3 * ((degree + 1) ** 2 - 1)), path)
-    except (zlib.error, struct.error) as error:
+        import zstandard
+    except ImportError:  # load_spz says that it is missing
+        return
+    _version, count, degree = _check_spz_head(raw[:16], len(raw), path)
+    streams, table = raw[15], struct.unpack_from("<I", raw, 16)[0]
+    sizes = [count * width for width in (9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)) if count * width > 0]
+    if streams != len(sizes):
+        raise InputError(f"{path}: broken: expected {len(sizes)} streams, got {streams}")
+    offset = table + 16 * streams
+    for i, expected in enumerate(sizes):
+        packed, unpacked = struct.unpack_from("<QQ", raw, table + 16 * i)
+        stream = raw[offset : offset + packed]
+        # -1: the size is not in zstd's header, and gsply's limit holds
+        if len(stream) != packed or unpacked != expected or zstandard.frame_content_size(stream) not in (-1, expected):
+            raise InputError(f"{path}: truncated or broken: stream {i} does not hold the {expected} bytes it should")
+        offset += packed
+
+
+def _check_spz(path: Path) -> None:
+    """Checks header and sizes before gsply unpacks the file; raises InputError."""
+    raw = path.read_bytes()
+    try:
+        if raw[:2] == b"\x1f\x8b":
+            _check_gzip(path)
+        else:
+            _check_spz_head(raw[:16], len(raw), path)
+            _check_streams(raw, path)
+    except InputError:
+        raise
+    except Exception as error:  # gzip, zlib, zstandard and struct each raise their own for broken files
         raise InputError(f"{path}: truncated, or no SPZ file: {error}") from error
 
 
 def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
-    """Splats of an SPZ file (versions 1 to 4) in our axes; frame "raw" leaves the numbers as they are.
+    """Splats of an SPZ file (versions 2 to 4) in our axes; frame "raw" leaves the numbers as they are.
 
     Raises:
         InputError: broken, truncated, or with an impossible count.
@@ -196,5 +290,7 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
             write_spz(temporary, data, version=version, fractional_bits=fractional_bits)
         except ValueError as error:
             if "requires the 'zstandard' package" in str(error):
-                raise MissingPart("SPZ version 4 needs zstandard: pip install zstandard, or write version 3") from error
+                raise MissingPart(
+                    "SPZ version 4 needs zstandard: pip install zstandard, or write version 3 (--spz-version 3)"
+                ) from error
             raise

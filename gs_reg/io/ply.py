@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,10 @@ from gs_reg.types import Splats
 log = logging.getLogger(__name__)
 
 MAX_HEADER = 1 << 16
+OPAQUE_LOGIT = 20.0
+"""Stands for an infinite logit: its opacity is 1 in float32."""
+FLAT_SCALE = 1e-30
+"""Stands for a size of 0, whose logarithm is not finite: its square is 0 in float32."""
 RENDER_MODES = ("default", "mip", "2dgs")
 _TYPES = {
     "char": "i1",
@@ -38,6 +42,8 @@ class PlyElement:
     name: str
     count: int
     dtype: np.dtype
+    """The columns of a row; of a list only its length, as the rest has no fixed size."""
+    has_list: bool
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,50 @@ class PlyHeader:
         return "default"
 
 
+def _count(word: str, path: Path) -> int:
+    # more digits than a file can have rows; int() itself refuses some thousands
+    if not (word.isascii() and word.isdecimal() and len(word) < 19):
+        raise InputError(f"{path}: truncated, or a broken PLY header: no file has {word[:40]!a} rows")
+    return int(word)
+
+
 def _property(words: list[str], order: str, path: Path) -> tuple[str, str]:
-    if len(words) != 3 or words[1] not in _TYPES:
-        raise InputError(f"{path}: expected columns of plain numbers in a splat PLY, got '{' '.join(words)}'")
-    return words[2], order + _TYPES[words[1]]
+    """Name and type of a column; those of its length where it is a list (`property list uchar int name`)."""
+    types = words[2:4] if words[1:2] == ["list"] else words[1:2]
+    if len(words) != 2 + len(types) + (words[1:2] == ["list"]) or not all(word in _TYPES for word in types):
+        raise InputError(f"{path}: broken PLY header: expected a type and a name, got {' '.join(words)[:80]!a}")
+    return words[-1], order + _TYPES[types[0]]
+
+
+def _parse(lines: list[str], path: Path) -> PlyHeader:
+    """What the lines say, with a size of 0."""
+    order, comments, elements, lists = "", [], {}, set()
+    for line in lines:
+        words = line.split() or [""]
+        if words[0] == "format":
+            order = {"binary_little_endian": "<", "binary_big_endian": ">"}.get(words[1] if len(words) > 1 else "", "")
+        elif words[0] == "comment":
+            comments.append(line[len("comment") :].strip())
+        elif words[0] == "element":
+            if len(words) != 3 or words[1] in elements:
+                raise InputError(f"{path}: broken PLY header: expected a new name and a count, got {line[:80]!a}")
+            elements[words[1]] = (_count(words[2], path), [])
+        elif words[0] == "property":
+            if not elements:
+                raise InputError(f"{path}: broken PLY header: {line[:80]!a} stands before any element")
+            name = list(elements)[-1]
+            elements[name][1].append(_property(words, order, path))
+            if words[1] == "list":
+                lists.add(name)
+    if not order:
+        raise InputError(
+            f"{path}: expected a binary PLY, got an ASCII one or an unknown format; save it as binary_little_endian"
+        )
+    try:
+        parts = tuple(PlyElement(name, n, np.dtype(columns), name in lists) for name, (n, columns) in elements.items())
+    except ValueError as error:
+        raise InputError(f"{path}: broken PLY header: {error}") from error
+    return PlyHeader(parts, tuple(comments), 0)
 
 
 def read_header(path: str | Path) -> PlyHeader:
@@ -80,35 +126,35 @@ def read_header(path: str | Path) -> PlyHeader:
     path = Path(path)
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
-    end = head.find(b"end_header")
-    newline = head.find(b"\n", end)
-    if not head.startswith(b"ply") or end < 0 or newline < 0:
+    end = head.find(b"\nend_header")
+    newline = head.find(b"\n", end + 1)
+    if head[:4] not in (b"ply\n", b"ply\r") or end < 0 or newline < 0:
         raise InputError(f"{path}: expected a PLY file (it starts with 'ply' and has 'end_header'), got something else")
-    order, comments, elements = "", [], []
-    for line in head[:end].decode("latin-1").splitlines()[1:]:
-        words = line.split()
-        if not words:
-            continue
-        if words[0] == "format":
-            order = {"binary_little_endian": "<", "binary_big_endian": ">"}.get(words[1] if len(words) > 1 else "", "")
-        elif words[0] == "comment":
-            comments.append(line[len("comment") :].strip())
-        elif words[0] == "element" and len(words) == 3 and words[2].isdigit():
-            elements.append((words[1], int(words[2]), []))
-        elif words[0] == "property" and elements:
-            elements[-1][2].append(_property(words, order, path))
-    if not order:
-        raise InputError(
-            f"{path}: expected a binary PLY, got an ASCII one or an unknown format; save it as binary_little_endian"
-        )
-    try:
-        parts = tuple(PlyElement(name, count, np.dtype(columns)) for name, count, columns in elements)
-    except ValueError as error:
-        raise InputError(f"{path}: broken PLY header: {error}") from error
-    need = newline + 1 + sum(element.count * element.dtype.itemsize for element in parts)
+    # not splitlines(): it also splits at bytes that UTF-8 comments hold
+    header = _parse(head[:end].decode("latin-1").split("\n")[1:], path)
+    need = newline + 1 + sum(element.count * element.dtype.itemsize for element in header.elements)
     if os.path.getsize(path) < need:
         raise InputError(f"{path}: truncated: the header promises {need} bytes, the file has {os.path.getsize(path)}")
-    return PlyHeader(parts, tuple(comments), newline + 1)
+    return replace(header, size=newline + 1)
+
+
+def read_element(path: Path, header: PlyHeader, name: str) -> np.ndarray:
+    """The rows of one element.
+
+    Raises:
+        InputError: no such element, or a list in it or before it, which makes its place unknown.
+    """
+    offset = header.size
+    for element in header.elements:
+        if element.has_list:
+            raise InputError(
+                f"{path}: expected lists only behind '{name}' in a splat PLY, got one in {element.name[:40]!a}"
+            )
+        if element.name == name:
+            count = element.count if element.dtype.itemsize else 0
+            return np.fromfile(path, dtype=element.dtype, count=count, offset=offset)
+        offset += element.count * element.dtype.itemsize
+    raise InputError(f"{path}: expected an element '{name}', got {[e.name[:40] for e in header.elements[:9]]!a}")
 
 
 def _columns(table: np.ndarray, names: list[str], path: Path) -> Tensor:
@@ -117,7 +163,8 @@ def _columns(table: np.ndarray, names: list[str], path: Path) -> Tensor:
         raise InputError(
             f"{path}: a PLY without the column '{missing[0]}' holds no Gaussian splats (a point cloud or a mesh?)"
         )
-    return torch.from_numpy(np.stack([table[name].astype(np.float32) for name in names], axis=-1))
+    with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite
+        return torch.from_numpy(np.stack([table[name].astype(np.float32) for name in names], axis=-1))
 
 
 def load_ply(path: str | Path) -> Splats:
@@ -127,16 +174,8 @@ def load_ply(path: str | Path) -> Splats:
         InputError: the file is broken, too short, or no Gaussian PLY.
     """
     path = Path(path)
-    header = read_header(path)
-    offset = header.size
-    for element in header.elements:
-        if element.name == "vertex":
-            break
-        offset += element.count * element.dtype.itemsize
-    else:
-        raise InputError(f"{path}: expected an element 'vertex', got {[e.name for e in header.elements]}")
-    table = np.fromfile(path, dtype=element.dtype, count=element.count, offset=offset)
-    rest = sum(name.startswith("f_rest_") for name in element.dtype.names or ())
+    table = read_element(path, read_header(path), "vertex")
+    rest = sum(name.startswith("f_rest_") for name in table.dtype.names or ())
     if rest not in (0, 9, 24, 45):
         raise InputError(f"{path}: expected 0, 9, 24 or 45 columns f_rest_*, got {rest}")
     dc = _columns(table, [f"f_dc_{i}" for i in range(3)], path)[:, None]
@@ -155,8 +194,17 @@ def load_ply(path: str | Path) -> Splats:
 
 
 def finite_rows(splats: Splats, path: Path) -> Splats:
-    """The splats without rows that hold NaN or infinity; logs how many were dropped."""
-    columns = [splats.means, splats.quats, splats.log_scales, splats.opacity_logits[:, None], splats.sh.flatten(1)]
+    """The splats with finite numbers only, as kernels and viewers need them.
+
+    An infinite logit (an opacity of 1 or 0) and a log-scale of minus infinity (a size of 0) have a meaning: they become
+    the finite numbers that draw the same. Other rows with NaN or infinity are dropped, and their number is logged.
+    """
+    logits, log_scales = splats.opacity_logits, splats.log_scales
+    # only infinite values are touched: other values beyond these keep their bits
+    logits = torch.where(logits.isinf(), logits.clamp(-OPAQUE_LOGIT, OPAQUE_LOGIT), logits)
+    log_scales = torch.where(log_scales == -torch.inf, log_scales.new_tensor(FLAT_SCALE).log(), log_scales)
+    splats = replace(splats, opacity_logits=logits, log_scales=log_scales)
+    columns = [splats.means, splats.quats, log_scales, logits[:, None], splats.sh.flatten(1)]
     good = torch.stack([torch.isfinite(x).all(dim=1) for x in columns]).all(dim=0)
     if good.all():
         return splats

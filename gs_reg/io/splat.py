@@ -10,7 +10,7 @@ import torch
 
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
-from gs_reg.io.ply import finite_rows
+from gs_reg.io.ply import FLAT_SCALE, finite_rows
 from gs_reg.sh import rgb_to_sh, sh_to_rgb
 from gs_reg.types import Splats
 
@@ -42,7 +42,7 @@ def load_splat(path: str | Path) -> Splats:
         Splats(
             means=torch.from_numpy(table["xyz"].copy()),
             quats=torch.from_numpy((table["quat"].astype(np.float32) - 128) / 128),
-            log_scales=torch.from_numpy(table["scale"].copy()).clamp_min(1e-30).log(),
+            log_scales=torch.from_numpy(table["scale"].copy()).clamp_min(FLAT_SCALE).log(),
             opacity_logits=torch.logit(rgba[:, 3].clamp(OPACITY_EDGE, 1 - OPACITY_EDGE)),
             sh=rgb_to_sh(rgba[:, None, :3]),
         ),

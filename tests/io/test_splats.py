@@ -69,6 +69,17 @@ def paired(original: Splats, read: Splats) -> Splats:
     return read.rows(torch.from_numpy(rows))
 
 
+COLUMNS = [*"xyz", *(f"rot_{i}" for i in range(4)), *(f"scale_{i}" for i in range(3)), "opacity"]
+COLUMNS += [f"f_dc_{i}" for i in range(3)]
+
+
+def write_ply(path, table, kind="float", before="", behind="", tail=b""):
+    """A PLY with COLUMNS as another program would write it, with header lines and data around the vertices."""
+    head = f"ply\nformat binary_little_endian 1.0\n{before}element vertex {len(table)}\n"
+    head += "".join(f"property {kind} {name}\n" for name in COLUMNS) + behind + "end_header\n"
+    path.write_bytes(head.encode() + table.tobytes() + tail)
+
+
 def bits(s: Splats) -> bytes:
     return b"".join(x.contiguous().numpy().tobytes() for x in (s.means, s.quats, s.log_scales, s.opacity_logits, s.sh))
 
@@ -127,11 +138,43 @@ def test_ply_of_others(tmp_path):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_rows_that_are_not_finite_are_dropped(tmp_path, suffix, caplog):
-    s = random_splats(5)
-    s.means[1, 0], s.opacity_logits[3] = float("nan"), float("inf")
+    s = random_splats(7)
+    s.means[1, 0], s.opacity_logits[3] = float("nan"), float("nan")
+    s.means[4, 2], s.log_scales[5, 1] = float("inf"), float("inf")
     save_splats(tmp_path / f"a{suffix}", s)
     assert len(load_splats(tmp_path / f"a{suffix}")) == 3
-    assert "dropped 2 of 5" in caplog.text
+    assert "dropped 4 of 7" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_opaque_and_flat_splats_are_kept(tmp_path, suffix, caplog):
+    """An infinite logit is an opacity of 1 or 0, a log-scale of minus infinity a size of 0."""
+    s = random_splats(6)
+    s.opacity_logits[:] = torch.tensor([1.0, 1, 1, -1, -1, 0]) * torch.inf
+    s.opacity_logits[5], s.log_scales[0, 2] = 0.3, -torch.inf
+    save_splats(tmp_path / f"a{suffix}", s)
+    read = paired(s, load_splats(tmp_path / f"a{suffix}"))
+    assert not caplog.records
+    assert (read.opacities - torch.tensor([1, 1, 1, 0, 0, 0.5744])).abs().max() < 2.1e-3
+    assert read.opacity_logits.isfinite().all() and read.log_scales.isfinite().all()
+    assert read.scales[0, 2] < 5e-5 and (read.log_scales[1:] - s.log_scales[1:]).abs().max() < 0.04
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_infinite_numbers_of_a_ply(tmp_path, kind):
+    """Written by others, so as they are: all opaque, some flat; doubles beyond float32 are infinite there."""
+    s = random_splats(3)
+    table = torch.cat([s.means, s.quats, s.log_scales, s.opacity_logits[:, None], s.sh[:, 0]], 1).double().numpy()
+    table[:, 10], table[1, 9] = (np.inf if kind == "f4" else 1e300), -np.inf
+    write_ply(tmp_path / "a.ply", table.astype(f"<{kind}"), "double" if kind == "f8" else "float")
+    read = load_splats(tmp_path / "a.ply")
+    assert torch.equal(read.opacities, torch.ones(3)) and torch.equal(read.means, s.means)
+    assert read.scales[1, 2].square() == 0
+    view = cameras(1)
+    parameters = [x.clone().requires_grad_() for x in (read.means, read.quats, read.log_scales, read.opacity_logits)]
+    colors = render(Splats(*parameters, read.sh), view).colors
+    colors.square().sum().backward()
+    assert colors.isfinite().all() and all(x.grad.isfinite().all() for x in parameters)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
@@ -318,6 +361,14 @@ def test_spz_that_unpacks_to_gigabytes(tmp_path):
     (tmp_path / "a.spz").write_bytes(b"".join(parts))
     with pytest.raises(InputError, match="expected 216 bytes"):
         load_splats(tmp_path / "a.spz")
+
+
+def test_spz_version_3_of_many(tmp_path):
+    """gsply packs over 1 MB in parallel, which must still be one gzip."""
+    s = random_splats(60_000, 1)
+    save_splats(tmp_path / "a.spz", s, spz_version=3)
+    read = load_splats(tmp_path / "a.spz")
+    assert (read.means - s.means).abs().max() < 3e-5 and (read.sh - s.sh).abs().max() < 0.014
 
 
 def test_clear_refusals(tmp_path):
