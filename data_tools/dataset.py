@@ -47,7 +47,7 @@ class ReadConfig:
     """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
     auto = transparent for alpha channels, ignore for mask files."""
     mask_dir: Path | None = None
-    """Folder of masks NAME.png or NAME.EXT.png, white = keep; default `masks`."""
+    """Folder of masks NAME.png or NAME.EXT.png, white = keep, in folders as the photos; default `masks` or `mask`."""
     mask_invert: bool = False
     """Mask files are black where pixels are kept."""
     mask_erode: int = 0
