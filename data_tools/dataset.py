@@ -226,8 +226,14 @@ def _checked(source: Source) -> Source:
     place = source.described_in
     if not source.frames:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in source.skipped[:3])
-        raise InputError(f"{place}: no usable photo" + (f" ({reasons} ...)" if reasons else ""))
+        raise InputError(
+            f"{place}: no usable photo" + (f" ({reasons} ...); --images names their folder" if reasons else "")
+        )
+    taken: dict[Path, str] = {}
     for frame in source.frames:
+        for path in frame.paths.values():
+            if taken.setdefault(path, frame.name) != frame.name:
+                raise InputError(f"{place}: {taken[path]} and {frame.name} are one photo, {path}: which is it?")
         _check_camera(frame.camera, f"{place}: {frame.name}")
         _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
     return with_short_names(source)
