@@ -14,6 +14,7 @@ DatasetKind = Literal[
     "llff",
     "colmap",
     "transforms",
+    "neus",
     "strecha",
     "middlebury-multiview",
     "middlebury-stereo",
