@@ -47,7 +47,7 @@ class ReadConfig:
     """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
     auto = transparent for alpha channels, ignore for mask files."""
     mask_dir: Path | None = None
-    """Folder of masks NAME.png or NAME.EXT.png, white = keep; default `masks`."""
+    """Folder of masks NAME.png or NAME.EXT.png, white = keep, in folders as the photos; default `masks` or `mask`."""
     mask_invert: bool = False
     """Mask files are black where pixels are kept."""
     mask_erode: int = 0
@@ -226,8 +226,14 @@ def _checked(source: Source) -> Source:
     place = source.described_in
     if not source.frames:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in source.skipped[:3])
-        raise InputError(f"{place}: no usable photo" + (f" ({reasons} ...)" if reasons else ""))
+        raise InputError(
+            f"{place}: no usable photo" + (f" ({reasons} ...); --images names their folder" if reasons else "")
+        )
+    taken: dict[Path, str] = {}
     for frame in source.frames:
+        for path in frame.paths.values():
+            if taken.setdefault(path, frame.name) != frame.name:
+                raise InputError(f"{place}: {taken[path]} and {frame.name} are one photo, {path}: which is it?")
         _check_camera(frame.camera, f"{place}: {frame.name}")
         _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
     return with_short_names(source)

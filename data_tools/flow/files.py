@@ -13,6 +13,8 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Views
 
+from ..arrays import read_array
+
 LAYOUT = (
     "expected FOLDER/A__B.npy for photos A and B (names without endings), [H, W, 2] in pixels from A towards B, or "
     "[H, W, 3] with a third channel of 0 where there is no match"
@@ -36,14 +38,10 @@ class FileFlow:
         path = self._folder / f"{Path(a.names[0]).stem}__{Path(b.names[0]).stem}.npy"
         if not path.is_file():
             raise InputError(f"{path}: no such flow file; {LAYOUT}")
-        try:
-            flow = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not an array that can be read ({error}): save it with numpy.save") from None
+        flow = read_array(path)
         size = tuple(a.photos.shape[1:3])
-        numeric = isinstance(flow, np.ndarray) and flow.dtype.kind in "fiu"
-        if not numeric or flow.ndim != 3 or flow.shape[:2] != size or flow.shape[2] not in (2, 3):
-            got = f"{list(flow.shape)} {flow.dtype}" if isinstance(flow, np.ndarray) else type(flow).__name__
+        if flow.dtype.kind not in "fiu" or flow.ndim != 3 or flow.shape[:2] != size or flow.shape[2] not in (2, 3):
+            got = f"{list(flow.shape)} {flow.dtype}"
             raise InputError(
                 f"{path}: expected [{size[0]}, {size[1]}, 2 or 3] numbers, as {a.names[0]} is in use, got {got}"
             )
@@ -53,4 +51,10 @@ class FileFlow:
             known &= torch.from_numpy(flow[..., 2] > 0)
         if not known.any():
             raise InputError(f"{path}: no pixel with a match (finite values, third channel above 0): mend or remove it")
+        sides = torch.tensor([side for view in (a, b) for side in view.photos.shape[1:3]])
+        if values[known].abs().max() > 2 * sides.max():
+            raise InputError(
+                f"{path}: flow of {values[known].abs().max():.3g} pixels, far beyond the picture: mark pixels without "
+                "a match by NaN, or by 0 in a third channel"
+            )
         return torch.where(known[..., None], values, torch.nan)

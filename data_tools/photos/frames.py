@@ -66,7 +66,7 @@ def with_short_names(source: Source) -> Source:
     short = {name: PurePosixPath(name).name for name in count}
     if len(set(short.values())) < len(short):
         short = {name: name for name in count}
-    frames = tuple(dataclasses.replace(frame, name=short[frame.name]) for frame in source.frames)
+    frames = tuple(dataclasses.replace(frame, name=short[frame.name], listed=frame.name) for frame in source.frames)
     parts = source.split and tuple(tuple(short[name] for name in part) for part in source.split)
     return dataclasses.replace(source, frames=tuple(sorted(frames, key=lambda f: f.name)), split=parts)
 

@@ -20,6 +20,9 @@ else:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif"})
 ORIENTATION = 0x0112  # EXIF tag
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
+WHITE_IS_0 = 0
+FLOAT_SLACK = 1e-3
 MOST_PIXELS = "179 million"  # where Pillow draws the line
 
 
@@ -106,19 +109,42 @@ def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
     with _opened(path) as image:
         orientation = _orientation(image) if upright else 1
         try:
-            decoded = _eight_bits(image).convert(mode)
+            decoded = _eight_bits(image, path).convert(mode)
+        except InputError:
+            raise
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
             raise InputError(f"{path}: broken picture ({error}): copy or export it again") from None
         return np.array(decoded if orientation == 1 else decoded.transpose(turn[orientation]))
 
 
-def _eight_bits(image: PillowImage) -> PillowImage:
-    """Grey of 16 bits by its upper half: Pillow alone would cut at 255."""
-    if not image.mode.startswith("I;16"):
+def _eight_bits(image: PillowImage, path: Path) -> PillowImage:
+    """Grey of more than 8 bits, by the format's own white: Pillow alone would cut at 255.
+
+    Raises:
+        InputError: 32 bits, of which nothing says what is white, or floats that are not from 0 to 1.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
     from PIL import Image
 
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        grey = _from_float(np.asarray(image), path)
+    else:
+        bits = tags.get(BITS, (16,))[0]
+        if bits > 16:
+            raise InputError(f"{path}: {bits} bits a pixel, and nothing says which value is white: save 8 or 16 bits")
+        signed = tags.get(SAMPLE_FORMAT, (1,))[0] == 2
+        grey = (np.asarray(image).clip(0) >> (bits - 8 - signed)).astype(np.uint8)
+    return Image.fromarray(255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_0 else grey)
+
+
+def _from_float(values: Float32[ndarray, "H W"], path: Path) -> UInt8[ndarray, "H W"]:
+    """Floats have 1 for white, give or take rounding."""
+    low, high = float(values.min()), float(values.max())
+    if not (low > -FLOAT_SLACK and high < 1 + FLOAT_SLACK):  # also NaN
+        raise InputError(f"{path}: floats from {low:g} to {high:g}: expected 0 (black) to 1 (white): save 8 or 16 bits")
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _opened(path: Path) -> PillowImage:

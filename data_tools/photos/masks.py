@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from gs_reg.errors import InputError
 
 from ..readers.types import SourceFrame
 from .images import read_header
+from .mask_files import MaskFiles, mask_folders, unused_masks
 
 MaskMode = Literal["none", "ignore", "transparent"]
 """What masked pixels mean: nothing is masked; in no loss; must be empty."""
@@ -51,11 +53,11 @@ def find_masks(
     """The mode, a source for each frame, and notes to print.
 
     Looked up in this order: `mask_dir`, the path that the source gives, the alpha channel, masks/NAME.png,
-    masks/NAME.EXT.png. `auto` is `transparent` where every photo has an alpha channel and `ignore` where there are mask
-    files.
+    masks/NAME.EXT.png, the same in mask/. `auto` is `transparent` where every photo has an alpha channel and `ignore`
+    where there are mask files.
 
     Raises:
-        InputError: masks were asked for and there are none.
+        InputError: masks were asked for and there are none, or the source names one outside root.
     """
     if erode < 0:
         raise InputError(f"mask_erode: expected 0 pixels or more, got {erode}")
@@ -63,13 +65,15 @@ def find_masks(
         return "none", (MaskSource("nothing"),) * len(frames), ()
     if asked == "dark":
         return "transparent", (MaskSource("dark", erode=erode),) * len(frames), ("masks: dark background = empty",)
-    found = tuple(replace(_find(f, root, mask_dir), invert=invert, erode=erode) for f in frames)
+    folders = (mask_dir, root / mask_dir) if mask_dir is not None else mask_folders(frames, root)
+    found = _find_files(frames, root, folders, mask_dir is not None)
+    found = tuple(replace(source, invert=invert, erode=erode) for source in found)
     kinds = {source.kind for source in found}
     count = sum(source.kind != "nothing" for source in found)
     if not count:
         if asked == "auto" and mask_dir is None:
-            return "none", found, ()
-        place = mask_dir or root / "masks"
+            return "none", found, unused_masks(frames, folders)
+        place = mask_dir or " or ".join(map(str, folders))
         raise InputError(f"{place}: no masks found: looked for NAME.png and NAME.EXT.png, and for alpha channels")
     mode = asked if asked != "auto" else "transparent" if kinds == {"alpha"} else "ignore"
     chosen = "chosen by auto because of the alpha channels" if mode == "transparent" else "chosen by auto"
@@ -77,27 +81,40 @@ def find_masks(
     return mode, found, (f"masks: {mode}{reason}; {count} of {len(frames)} photos have one",)
 
 
-def _find(frame: SourceFrame, root: Path, mask_dir: Path | None) -> MaskSource:
-    if mask_dir is not None:
-        path = _named(mask_dir, frame.name) or _named(root / mask_dir, frame.name)
-        return MaskSource("file", path) if path else MaskSource("nothing")
+def _find_files(
+    frames: Sequence[SourceFrame], root: Path, folders: Sequence[Path], only_there: bool
+) -> tuple[MaskSource, ...]:
+    """A source for each frame; `only_there` = whatever the source and the photo say."""
+    files = MaskFiles(frames, folders)
+    found = []
+    for frame in frames:
+        source = None if only_there else _own(frame, root)
+        if source is None:
+            path = files.find(frame)
+            source = MaskSource("file", path) if path else MaskSource("nothing")
+        found.append(source)
+    return tuple(found)
+
+
+def _own(frame: SourceFrame, root: Path) -> MaskSource | None:
+    """The mask that the source names, or the photo's alpha channel."""
     if frame.mask_path is not None:
+        if not Path(os.path.abspath(frame.mask_path)).is_relative_to(os.path.abspath(root)):
+            raise InputError(
+                f"{frame.mask_path}: the mask of {frame.name} is outside {root}: name its folder (--mask-dir), or use "
+                "--masks none"
+            )
         if not frame.mask_path.is_file():
             raise InputError(
-                f"{frame.mask_path}: the mask of {frame.name} is missing: put it back, or use --masks none"
+                f"{frame.mask_path}: the mask of {frame.name} is missing: put it back, name another folder "
+                "(--mask-dir), or use --masks none"
             )
         return MaskSource("file", frame.mask_path)
     if any(path.suffix.lower() in (".png", ".webp", ".tif", ".tiff") for path in frame.paths.values()) and all(
         read_header(path).alpha for path in frame.paths.values()
     ):
         return MaskSource("alpha")
-    path = _named(root / "masks", frame.name)
-    return MaskSource("file", path) if path else MaskSource("nothing")
-
-
-def _named(folder: Path, name: str) -> Path | None:
-    candidates = (folder / f"{name.rsplit('.', 1)[0]}.png", folder / f"{name}.png", folder / name)
-    return next((path for path in candidates if path.is_file()), None)
+    return None
 
 
 def eroded(mask: Bool[ndarray, "H W"], pixels: int) -> Bool[ndarray, "H W"]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from gs_reg.errors import InputError
 
 from ..photos.images import list_photos
-from . import colmap, llff, middlebury_multiview, middlebury_stereo, plain_photos, strecha, transforms_json
+from . import colmap, llff, middlebury_multiview, middlebury_stereo, neus, plain_photos, strecha, transforms_json
 from .types import DatasetKind, Source
 
 LOOKED_FOR = {
     "llff": "poses_bounds.npy",
     "transforms": "transforms.json",
+    "neus": "cameras_sphere.npz or cameras.npz",
     "colmap": "cameras and images (.bin or .txt), here or in sparse/",
     "strecha": "*.camera",
     "middlebury-multiview": "*_par.txt",
@@ -38,6 +39,8 @@ def detect(path: str | Path) -> DatasetKind:
         return "llff"
     if transforms_json.find(root):
         return "transforms"
+    if neus.find(root):
+        return "neus"
     if colmap.find_model(root):
         return "colmap"
     if strecha.find(root):
@@ -71,6 +74,7 @@ def read(path: str | Path, kind: DatasetKind, images: Path | None = None, cache_
     readers = {
         "llff": llff.read,
         "transforms": transforms_json.read,
+        "neus": neus.read,
         "colmap": colmap.read,
         "strecha": strecha.read,
         "middlebury-multiview": middlebury_multiview.read,

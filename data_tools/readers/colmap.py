@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import tempfile
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,8 @@ from gs_reg.errors import InputError
 
 from ..photos.images import list_photos
 from .colmap_binaries import check_binaries
-from .folders import find_photo, images_folder, photo_folders
-from .parsing import first_line
+from .folders import find_photo, images_folder, listed_name, photo_folders
+from .parsing import first_line, read_text
 from .types import Source, SourceCamera, SourceFrame
 
 if TYPE_CHECKING:
@@ -47,39 +48,73 @@ def read(root: Path, images: Path | None) -> Source:
     Raises:
         InputError: a broken model, or no photos.
     """
-    import pycolmap
-
     model = find_model(root)
     if model is None:
         raise InputError(f"{root}: no COLMAP model: looked for cameras and images, .bin or .txt, here and in sparse/")
     check_binaries(model)
     try:
-        reconstruction = pycolmap.Reconstruction(model)
+        reconstruction = _load(model)
+        for image in reconstruction.images.values():
+            image.name  # noqa: B018 - decoded here, so that bytes that are no text are found out
     except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
         raise InputError(f"{model}: broken COLMAP model ({first_line(error)}): copy or export it again") from None
     parents = (root, *(model.parents if root in model.parents else ()), root.parent, root.parent.parent)
     defaults = tuple(dict.fromkeys([*(p / "images" for p in parents), root]))
-    return from_reconstruction(reconstruction, model, images_folder(root, images, defaults))
+    _whole_names(reconstruction, model)
+    return from_reconstruction(reconstruction, model, images_folder(root, images, defaults), images is not None)
 
 
-def from_reconstruction(reconstruction: Reconstruction, described_in: Path, images: Path) -> Source:
-    """Registered images with their cameras, and the sparse points."""
+def _load(model: Path) -> Reconstruction:
+    """By pycolmap, which wants a points3D file: an empty one stands in where there is none."""
+    import pycolmap
+
+    file = _images_file(model)
+    assert file is not None
+    if (model / f"points3D{file.suffix}").is_file():
+        return pycolmap.Reconstruction(model)
+    with tempfile.TemporaryDirectory() as work:
+        for other in model.glob(f"*{file.suffix}"):
+            (Path(work) / other.name).symlink_to(other.absolute())
+        (Path(work) / f"points3D{file.suffix}").write_bytes(bytes(8) if file.suffix == ".bin" else b"")
+        return pycolmap.Reconstruction(work)
+
+
+def _whole_names(reconstruction: Reconstruction, model: Path) -> None:
+    """Names with spaces, which pycolmap cuts: in images.txt all that follows the ninth field is the name."""
+    file = _images_file(model)
+    if file is None or file.suffix != ".txt":
+        return
+    lines = iter(read_text(file).splitlines())
+    for line in lines:
+        words = line.strip().split(None, 9)
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) == 10 and words[0].isdigit() and int(words[0]) in reconstruction.images:
+            reconstruction.images[int(words[0])].name = words[9]
+        next(lines, None)  # the features of this image
+
+
+def from_reconstruction(
+    reconstruction: Reconstruction, described_in: Path, images: Path, anywhere: bool = False
+) -> Source:
+    """Registered images with their cameras, and the sparse points; `anywhere` as in `find_photo`."""
     folders = photo_folders(images)
     frames, skipped = [], []
     for image in sorted(reconstruction.images.values(), key=lambda image: image.name):
-        paths = find_photo(folders, image.name)
+        name = listed_name(image.name, str(described_in), anywhere)
+        paths = find_photo(folders, name, anywhere)
         if not image.has_pose:
-            skipped.append((image.name, "not registered by COLMAP"))
+            skipped.append((name, "not registered by COLMAP"))
         elif not paths:
-            skipped.append((image.name, f"the file is missing in {images}"))
+            skipped.append((name, f"the file is missing in {images}"))
         else:
             camera = reconstruction.cameras[image.camera_id]
             pose = np.eye(4)
             pose[:3] = image.cam_from_world().matrix()
             params = tuple(float(x) for x in camera.params)
             source = SourceCamera(camera.model.name, params, camera.width, camera.height)
-            frames.append(SourceFrame(image.name, paths, source, pose, upright=None))
-    known = {Path(image.name).stem for image in reconstruction.images.values()}
+            frames.append(SourceFrame(name, paths, source, pose, upright=None))
+    known = {PureWindowsPath(image.name).stem for image in reconstruction.images.values()}
     for path in list_photos(images):
         if path.stem not in known:
             skipped.append((path.name, "not registered by COLMAP"))

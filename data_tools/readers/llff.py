@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -11,9 +10,9 @@ from numpy import ndarray
 
 from gs_reg.errors import InputError
 
+from ..arrays import read_array
 from ..photos.images import list_photos
 from .folders import images_folder, photo_folders
-from .parsing import first_line
 from .types import Source, SourceCamera, SourceFrame
 
 NEAREST = 0.75
@@ -61,12 +60,7 @@ def read_table(path: Path) -> Float[ndarray, "N 17"]:
     Raises:
         InputError: a broken file, or one of another shape.
     """
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, BadZipFile) as error:
-        raise InputError(f"{path}: not a numpy file of numbers ({first_line(error)}): copy it again") from None
-    if not isinstance(rows, ndarray):
-        raise InputError(f"{path}: an archive of tables: expected one table [photos, 17]")
+    rows = read_array(path)
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected numbers of shape [photos, 17], got {rows.dtype} {list(rows.shape)}")
     return rows.astype(np.float64)

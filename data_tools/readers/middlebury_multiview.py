@@ -11,7 +11,7 @@ from numpy import ndarray
 from gs_reg.errors import InputError
 
 from ..photos.images import read_header
-from .folders import find_photo, images_folder, photo_folders
+from .folders import find_photo, images_folder, listed_name, photo_folders
 from .parsing import pinhole_params, read_text
 from .types import Source, SourceCamera, SourceFrame
 
@@ -34,11 +34,12 @@ def read(root: Path, images: Path | None) -> Source:
     folders = photo_folders(folder)
     frames, skipped = [], []
     for number, line in enumerate(read_text(table).splitlines(), start=1):
-        words = line.split()
+        words = line.strip().rsplit(None, 21)  # names may have spaces
         if len(words) <= 1:
             continue
-        name, values = words[0], _numbers(words[1:], f"{table}: line {number}")
-        paths = find_photo(folders, name)
+        name = listed_name(words[0], f"{table}: line {number}", anywhere=images is not None)
+        values = _numbers(words[1:], f"{table}: line {number}")
+        paths = find_photo(folders, name, anywhere=images is not None)
         if not paths:
             skipped.append((name, f"{table.name} lists it, but the photo is missing in {folder}"))
             continue

@@ -14,7 +14,7 @@ from numpy import ndarray
 from gs_reg.errors import InputError
 
 from ..photos.images import read_header
-from .folders import find_photo, images_folder, photo_folders
+from .folders import find_photo, images_folder, listed_name, photo_folders
 from .parsing import first_line, number
 from .types import Source, SourceCamera, SourceFrame
 
@@ -56,7 +56,9 @@ def read(root: Path, images: Path | None) -> Source:
         splits[path.stem.removeprefix("transforms_")] = [frame.name for frame in named.values()]
         for part in PARTS:
             if f"{part}_filenames" in head:
-                listed = [_normal(n, str(path)) for n in _names(head[f"{part}_filenames"], f"{path}: {part}_filenames")]
+                listed = [
+                    _normal(n, path, override) for n in _names(head[f"{part}_filenames"], f"{path}: {part}_filenames")
+                ]
                 splits[part] = [named[f].name for f in listed if f in named]
     split = None
     if "train" in splits:
@@ -76,19 +78,20 @@ def _frames(
         place = f"{path}: frame {i}"
         if not isinstance(entry, dict):
             raise InputError(f"{place}: expected a map, got {entry!r:.40}")
-        listed = _normal(_need(entry, "file_path", place), place)
+        listed = _normal(_need(entry, "file_path", place), path, override, place)
         if listed in frames:
             raise InputError(f"{path}: {listed} is listed twice: remove all but one")
         folder = override or (path.parent / listed).parent
         if folder not in folders:
             folders[folder] = photo_folders(folder)
-        paths = find_photo(folders[folder], PurePosixPath(listed).name)
+        below = listed if override else PurePosixPath(listed).name
+        paths = find_photo(folders[folder], below, anywhere=override is not None)
         if not paths:
             skipped.append((listed, f"{path.name} lists it, but the file is missing"))
             continue
         name = str(PurePosixPath(listed).with_name(next(iter(paths.values())).name))
         camera = _camera({**head, **entry}, paths, f"{path}: {listed}")
-        mask = path.parent / _normal(entry["mask_path"], f"{place}: mask_path") if entry.get("mask_path") else None
+        mask = path.parent / _slashes(entry["mask_path"], f"{place}: mask_path") if entry.get("mask_path") else None
         frames[listed] = SourceFrame(name, paths, camera, _pose(entry, undo, place), mask, upright=None)
     return frames
 
@@ -99,7 +102,15 @@ def _names(value: object, place: str) -> list[object]:
     return value
 
 
-def _normal(listed: object, place: str) -> str:
+def _normal(listed: object, path: Path, override: Path | None, place: str = "") -> str:
+    """A photo's name below the file's folder; absolute names may lie there too."""
+    name = _slashes(listed, place or str(path))
+    if name.startswith("/") and Path(name).is_relative_to(path.parent.absolute()):
+        name = str(PurePosixPath(name).relative_to(path.parent.absolute()))
+    return listed_name(name, place or str(path), anywhere=override is not None)
+
+
+def _slashes(listed: object, place: str) -> str:
     """A file's name with forward slashes: Windows programs write the others."""
     if not isinstance(listed, str) or not listed:
         raise InputError(f"{place}: expected a file's name, got {listed!r:.40}")
@@ -109,8 +120,8 @@ def _normal(listed: object, place: str) -> str:
 def _load(path: Path) -> tuple[Entry, list[object]]:
     """The whole map, and its list `frames`."""
     try:
-        head = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        head = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({first_line(error)})") from None
     if not isinstance(head, dict) or not isinstance(head.get("frames"), list):
         raise InputError(f"{path}: expected a map with a list `frames`")
@@ -126,7 +137,7 @@ def _need(entry: Entry, key: str, place: str) -> object:
 def _matrix(value: object, place: str) -> Float[ndarray, "4 4"]:
     try:
         rows = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rows = np.empty(0)
     if rows.shape not in ((4, 4), (3, 4)):
         raise InputError(f"{place}: expected a 4x4 or 3x4 matrix of numbers, got {value!r:.80}")

@@ -14,6 +14,7 @@ DatasetKind = Literal[
     "llff",
     "colmap",
     "transforms",
+    "neus",
     "strecha",
     "middlebury-multiview",
     "middlebury-stereo",
@@ -46,6 +47,8 @@ class SourceFrame:
     """Where the source names a mask file."""
     upright: bool | None = False
     """Camera belongs to the pixels after EXIF orientation; False = as stored; None = whichever fits its size."""
+    listed: str = ""
+    """The name with its folders, where `name` has been shortened."""
 
 
 @dataclass(frozen=True)

@@ -238,12 +238,12 @@ def test_tables_of_llff(tmp_path):
         refused(rf"{message}", lambda: load(root))
     for data in (b"", b"text", whole[:100], whole[:-8]):
         table.write_bytes(data)
-        refused(r"poses_bounds\.npy: not a numpy file of numbers", lambda: load(root))
+        refused(r"poses_bounds\.npy: not an array that can be read", lambda: load(root))
     np.savez(root / "a.npz", good)
     (root / "a.npz").rename(table)
-    refused(r"poses_bounds\.npy: an archive of tables", lambda: load(root))
+    refused(r"poses_bounds\.npy: an archive of arrays", lambda: load(root))
     np.save(table, np.array([{}], dtype=object), allow_pickle=True)
-    refused(r"poses_bounds\.npy: not a numpy file of numbers", lambda: load(root))
+    refused(r"poses_bounds\.npy: not an array that can be read", lambda: load(root))
 
 
 def test_cameras_of_strecha(tmp_path):

@@ -155,3 +155,14 @@ def test_bad_flow_flags(tmp_path):
         flow_source(FlowConfig("files", tmp_path / "away"))
     with pytest.raises(InputError, match=r"DIS flow takes none; say --flow.source raft or files"):
         flow_source(FlowConfig("dis", tmp_path))
+
+
+def test_flow_far_beyond_the_picture_is_refused(scene, tmp_path):
+    stored(tmp_path, scene, [(0, 1)])
+    (path,) = tmp_path.glob("*.npy")
+    values = np.load(path)
+    values[3, 4] = (1e9, 0, 1)  # Middlebury's mark for unknown
+    np.save(path, values)
+    source = flow_source(FlowConfig("files", tmp_path))
+    with pytest.raises(InputError, match=r"\.npy: flow of 1e\+09 pixels, far beyond the picture: mark .* NaN"):
+        source(scene.views[0], scene.views[1])

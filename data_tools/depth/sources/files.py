@@ -15,6 +15,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.types import Views
 
+from ...arrays import read_array
 from .types import MapKind
 
 ENDINGS = (".npy", ".exr", ".png")
@@ -74,7 +75,7 @@ class FileMaps:
     def _read(self, path: Path) -> Float[Tensor, "h v"]:
         if path.suffix == ".png":
             return torch.from_numpy(_png16(path).astype(np.float64) * self._step(path)).float()
-        values = _npy(path) if path.suffix == ".npy" else _exr(path)
+        values = read_array(path) if path.suffix == ".npy" else _exr(path)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[..., 0]
         if values.ndim != 2 or values.dtype.kind not in "fiu":
@@ -106,16 +107,6 @@ def _sized(values: Float[Tensor, "h v"], view: Views, path: Path) -> Float[Tenso
             "(after undistortion, if the photo's lens has one)"
         )
     return torch.nn.functional.interpolate(values[None, None], size=(height, width), mode="nearest-exact")[0, 0]
-
-
-def _npy(path: Path) -> ndarray:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not an array that can be read ({error}): save it with numpy.save") from None
-    if not isinstance(values, ndarray):
-        raise InputError(f"{path}: an archive of arrays: save one array with numpy.save")
-    return values
 
 
 def _exr(path: Path) -> ndarray:
