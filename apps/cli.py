@@ -5,7 +5,9 @@ torch takes seconds to import, so everything that imports it is imported only on
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -146,8 +148,30 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
             default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
         )
 
-    config = parsed(default_from(kind, argv))
-    return parsed(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
+    def checked(default: T | None) -> T:
+        """A value that a config refuses is one line, as our other errors are, where tyro would draw a box around it."""
+        if "--help" in argv:
+            return parsed(default)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                return parsed(default)
+        except SystemExit as end:
+            if (refused := _refused_by_config(end)) is not None:
+                raise refused from None
+        return parsed(default)  # a wrong flag, which tyro prints
+
+    config = checked(default_from(kind, argv))
+    return checked(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
+
+
+def _refused_by_config(end: BaseException) -> BaseException | None:
+    """The InputError of a config's own check that made tyro end the program."""
+    from gs_reg.errors import InputError
+
+    error: BaseException | None = end
+    while error is not None and not isinstance(error, InputError):
+        error = error.__context__
+    return error
 
 
 def _closed_pipe() -> int:

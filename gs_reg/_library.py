@@ -129,10 +129,21 @@ def library(device: str) -> ctypes.CDLL:
     return cuda_library() if device == "cuda" else cpu_library()
 
 
+BAD_NUMBER = 3
+"""The code of gsr/dispatch.h for a number out of its bounds."""
+
+
 def checked(lib: ctypes.CDLL, function: str, args: _Struct) -> None:
-    """Calls a native function; raises RuntimeError with the library's error text when it fails."""
-    if getattr(lib, function)(ctypes.byref(args)) != 0:
-        raise RuntimeError(f"{function}: {lib.gsr_error().decode()}")
+    """Calls a native function.
+
+    Raises:
+        ValueError: a number that it cannot take, by name; nothing was read or written.
+        RuntimeError: it failed; with the library's error text.
+    """
+    code = getattr(lib, function)(ctypes.byref(args))
+    if code != 0:
+        kind = ValueError if code == BAD_NUMBER else RuntimeError
+        raise kind(f"{function}: {lib.gsr_error().decode()}")
 
 
 def native_info() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -93,11 +95,15 @@ def sh_colors(
 
 
 def check_degree(sh: Float[Tensor, "N K D"], degree: int) -> None:
-    """Raises ValueError where the coefficients do not reach `degree`."""
-    if degree > 4 or (degree + 1) ** 2 > sh.shape[1]:
-        raise ValueError(
-            f"sh_degree: expected at most {min(4, int(sh.shape[1] ** 0.5) - 1)} for [N, {sh.shape[1]}, D], got {degree}"
-        )
+    """Raises ValueError where the coefficients are not those of whole degrees, or do not reach `degree`."""
+    K = sh.shape[1]
+    if K == 0 or math.isqrt(K) ** 2 != K:
+        raise ValueError(f"sh: expected (degree + 1)^2 coefficients, such as 1, 4, 9 or 16, got [N, {K}, D]")
+    most = min(4, math.isqrt(K) - 1)
+    if degree > most:
+        raise ValueError(f"sh_degree: expected at most {most} for [N, {K}, D], got {degree}")
+    if degree < 0:
+        raise ValueError(f"sh_degree: expected 0 to {most}, got {degree}")
 
 
 def rgb_to_sh(rgb: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:

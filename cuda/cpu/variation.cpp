@@ -95,6 +95,7 @@ void variation(const gsr_variation& a) {
 
 template <class T>
 void variation_vjp(const gsr_variation& a) {
+  if (a.width == 0) return;
   const int64_t rows = a.C * a.height, chunks = (rows + kRows - 1) / kRows;
   parallel_for(a.threads, chunks, [&](int64_t chunk, int) {
     Pairs<T> pairs(a);

@@ -127,6 +127,7 @@ def call(function: str, args: _library._Struct, like: Tensor, state: Memory | No
     """Calls a native function for the device of `like`; on CUDA, on the current stream.
 
     Raises:
+        ValueError: a number out of its bounds, by name.
         RuntimeError: with the library's own text, or torch's own error where memory ran out.
     """
     lib = library_for(like)

@@ -44,9 +44,11 @@ def adam(
     are more than the `most` that memory was taken for: the caller takes more and repeats the step. Both are for CUDA.
     """
     _check(values=values, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
+    rows = values.shape[0]
+    _check_shapes(values.shape, gradients=gradients, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
+    _check_shapes((rows,), row_steps=row_steps, visible=visible)
     gradients = gradients.contiguous()
     rests = _rests(step, betas)
-    rows = values.shape[0]
     args = AdamRows(**common(values), N=rows, width=values.numel() // rows if rows else 1)
     args.lr, (args.beta1, args.beta2), args.eps, (args.rest1, args.rest2) = lr, betas, eps, rests
     point(args, now=now, row_steps=row_steps, visible=visible, gradients=gradients, counts=counts)
@@ -59,6 +61,12 @@ def _check(**tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, as it is changed in place")
+
+
+def _check_shapes(shape: tuple[int, ...], **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name}: expected {list(shape)}, got {list(tensor.shape)}")
 
 
 def _rests(step: int | None, betas: tuple[float, float]) -> tuple[float, ...]:

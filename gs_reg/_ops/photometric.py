@@ -26,7 +26,7 @@ def _pixels(image: Tensor) -> tuple[Tensor, int]:
     """The image and its distance between pixels: a slice of the channels of a larger image is read in place."""
     H, W = image.shape[1:3]
     pitch = image.stride(2)
-    if image.numel() and image.stride() == (H * W * pitch, W * pitch, pitch, 1):
+    if image.numel() and pitch >= image.shape[3] and image.stride() == (H * W * pitch, W * pitch, pitch, 1):
         return image, pitch
     return image.contiguous(), image.shape[3]
 

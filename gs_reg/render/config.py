@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from gs_reg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,50 @@ class RenderConfig:
     """Sum the absolute pixel gradients of means2d as well; they arrive as `render.means2d.absgrad`."""
 
     def __post_init__(self) -> None:
+        """Raises InputError, a ValueError, for a value that has no meaning or that a kernel could not take."""
+        for name, kind in get_type_hints(RenderConfig).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise _wrong(self, name, f"one of {', '.join(get_args(kind))}")
+        for name, bounds in BOUNDS.items():
+            _check_number(self, name, *bounds)
+        if not self.near < self.far:
+            raise _wrong(self, "far", f"more than near, {self.near}")
+        if self.sh_degree is not None:
+            _check_integer(self, "sh_degree", 0, 4)
+        _check_integer(self, "supersample", 1, MOST_SUPERSAMPLE)
         if self.alpha_max > 0.9999 and self.transmittance_min > 0:
-            raise ValueError(
+            raise InputError(
                 f"alpha_max: {self.alpha_max} with transmittance_min {self.transmittance_min} would make a lone opaque "
                 "splat vanish, as the one that finishes a pixel is left out; use 0.9999 at most, or transmittance_min 0"
             )
+        if self.alpha_min > self.alpha_max:
+            raise _wrong(self, "alpha_min", f"at most alpha_max, {self.alpha_max}")
+
+
+BOUNDS = {
+    "near": (-1e30, 1e30),
+    "far": (-1e30, math.inf),
+    "radius_clip": (0.0, 2.0**30),
+    "eps2d": (0.0, 1e6),
+    "alpha_min": (0.0, 1.0),
+    "alpha_max": (1e-6, 1.0),
+    "transmittance_min": (0.0, 1.0),
+}
+"""Of the numbers, both ends included; the kernels refuse what lies beyond them too (cuda/include/gsr/checks.h)."""
+MOST_SUPERSAMPLE = 64
+
+
+def _check_number(config: RenderConfig, name: str, low: float, high: float) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise _wrong(config, name, f"a number from {low:g} to {high:g}")
+
+
+def _check_integer(config: RenderConfig, name: str, low: int, high: int) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _wrong(config, name, f"a whole number from {low} to {high}")
+
+
+def _wrong(config: RenderConfig, name: str, right: str) -> InputError:
+    return InputError(f"{name}: expected {right}, got {getattr(config, name)!r}")

@@ -53,6 +53,28 @@ def test_unknown_command(capsys):
     assert "did you mean 'reconstruct'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "name"),
+    [
+        ("--train.render.sh-degree", "-1", "sh_degree"),
+        ("--train.render.alpha-min", "nan", "alpha_min"),
+        ("--train.render.eps2d", "-0.3", "eps2d"),
+        ("--free.train.render.supersample", "0", "supersample"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_one_line_and_exit_code_2(flag, value, name, photos, tmp_path, capsys):
+    assert cli.main(["reconstruct", str(photos), "--out", str(tmp_path / "run"), flag, value]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith(f"gs-reg: {name}: expected ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_flag_is_said_once(photos, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reconstruct", str(photos), "--stepps", "3"])
+    assert ended.value.code == 2 and capsys.readouterr().err.count("stepps") == 1
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())

@@ -13,7 +13,7 @@ def scene(count, degree, channels, cameras=2, dtype=torch.float64, spare=0):
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    return draw(count, (degree + 1) ** 2 + spare, channels), draw(count, 3), draw(cameras, 3)
+    return draw(count, (degree + 1 + spare) ** 2, channels), draw(count, 3), draw(cameras, 3)
 
 
 def gradients(function, sh, means, centers, degree, *settings):
@@ -28,7 +28,7 @@ def gradients(function, sh, means, centers, degree, *settings):
 @pytest.mark.parametrize("channels", [1, 3, 8, 15])
 @pytest.mark.parametrize(("bias", "clamp"), [(0.5, True), (0.0, False), (-0.3, False), (0.1, True)])
 def test_matches_torch(isa, degree, channels, bias, clamp):
-    inputs = scene(50, degree, channels, spare=3)
+    inputs = scene(50, degree, channels, spare=1)  # coefficients of a degree that is not drawn
     expected = gradients(sh_sums_reference, *inputs, degree, bias, clamp)
     assert clamp == bool((expected[0] >= 0).all())
     for got, want in zip(gradients(sh_sums, *inputs, degree, bias, clamp), expected, strict=True):
@@ -49,6 +49,18 @@ def test_values_by_hand():
     torch.testing.assert_close(sh_colors(sh, means, centers, 1)[0, 0], (want + 0.5).clamp_min(0))
     with pytest.raises(ValueError, match="sh_degree: expected at most 1"):
         sh_sums(sh, means, centers, 2)
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 8, 15, 17])
+def test_coefficients_that_are_no_square_are_refused(count):
+    with pytest.raises(ValueError, match=rf"sh: expected \(degree \+ 1\)\^2 .*got \[N, {count}, D\]"):
+        sh_sums(torch.zeros(2, count, 3), torch.zeros(2, 3), torch.ones(1, 3), 0)
+
+
+@pytest.mark.parametrize("degree", [-1, -5, 2])
+def test_degrees_out_of_bounds_are_refused(degree):
+    with pytest.raises(ValueError, match=r"sh_degree: expected"):
+        sh_sums(torch.zeros(2, 4, 3), torch.zeros(2, 3), torch.ones(1, 3), degree)
 
 
 @pytest.mark.parametrize("degree", range(5))

@@ -1,6 +1,7 @@
 """Inputs at the edge, each with its result from the table of the kernel specification."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -172,6 +173,55 @@ def test_wrong_inputs_have_clear_errors():
         RenderConfig(alpha_max=1.0)
     with pytest.raises(ValueError, match="sh_degree: expected at most 1"):
         render(splats, cam, RenderConfig(sh_degree=2))
+
+
+WRONG = [
+    ("near", math.nan, "a number from -1e+30 to 1e+30"),
+    ("near", -math.inf, "a number"),
+    ("far", 0.01, "more than near, 0.01"),
+    ("far", math.nan, "a number"),
+    ("radius_clip", -1.0, "a number from 0"),
+    ("radius_clip", math.nan, "a number from 0"),
+    ("eps2d", -0.1, "a number from 0 to 1e+06"),
+    ("eps2d", 1e30, "a number from 0 to 1e+06"),
+    ("eps2d", math.inf, "a number"),
+    ("alpha_min", -1e-9, "a number from 0 to 1"),
+    ("alpha_min", math.nan, "a number from 0 to 1"),
+    ("alpha_min", 0.9995, "at most alpha_max, 0.999"),
+    ("alpha_max", 0.0, "a number from 1e-06 to 1"),
+    ("alpha_max", 1.5, "a number"),
+    ("transmittance_min", -0.1, "a number from 0 to 1"),
+    ("transmittance_min", 1.1, "a number"),
+    ("sh_degree", -1, "a whole number from 0 to 4"),
+    ("sh_degree", 5, "a whole number from 0 to 4"),
+    ("supersample", 0, "a whole number from 1 to 64"),
+    ("supersample", -2, "a whole number"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "right"), WRONG)
+def test_settings_out_of_bounds_are_refused_by_name(name, value, right):
+    with pytest.raises(ValueError) as caught:
+        RenderConfig(**{name: value})
+    text = str(caught.value)
+    assert text.startswith(f"{name}: expected {right}") and text.endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize(("name", "size"), [("width", -1), ("height", -64), ("width", 1 << 21)])
+def test_sizes_out_of_bounds_are_refused_by_name(name, size):
+    splats, cam = random_scene(count=4)
+    with pytest.raises(ValueError, match=rf"{name}: expected 0 to 1048576 pixels, got {size}"):
+        render(splats, replace(cam, **{name: size}))
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 8])
+def test_coefficients_that_are_no_square_are_refused(count):
+    splats, cam = random_scene(count=4)
+    for backend in ("native", "reference"):
+        with pytest.raises(ValueError, match=rf"sh: expected .*got \[N, {count}, D\]"):
+            render(
+                replace(splats, sh=torch.zeros(4, count, 3, dtype=torch.float64)), cam, RenderConfig(backend=backend)
+            )
 
 
 def test_gsplat_backend_without_cuda_says_what_to_do():
