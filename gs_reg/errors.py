@@ -1,5 +1,11 @@
 """Errors that a user can act on. The command line prints them in one line, without a traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Bad input; the text names the file or value, what is wrong and what would be right. Exit code 2."""
@@ -15,3 +21,30 @@ def in_words(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     known = isinstance(error, InputError | MissingPart | FloatingPointError | OSError)
     return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turns whatever the content of a file can cause in the block into an InputError that begins with its name.
+
+    For blocks that only read, parse and unpack: the libraries' parsers raise errors of many types.
+    """
+    try:
+        yield
+    except (InputError, MissingPart):
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:
+        raise InputError(f"{path}: {_complaint(error)}") from error
+
+
+def _complaint(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [""])[0][:200]
+    if isinstance(error, UnicodeDecodeError):
+        return "not a text in UTF-8"
+    if isinstance(error, KeyError):
+        return f"{text} is missing"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return f"broken, or not what its name says ({type(error).__name__}: {text})"

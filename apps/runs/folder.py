@@ -6,23 +6,27 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gs_reg import __version__
-from gs_reg.errors import InputError, in_words
+from gs_reg.errors import InputError, in_words, reading
 from gs_reg.io import checkpoint
-from gs_reg.io.atomic import atomic_path, error_with_path
+from gs_reg.io.atomic import atomic_path, error_with_path, remove_leftovers, temporary_sibling
 
 from .config_file import dump_yaml, load_yaml
+from .interrupts import Interrupted, exit_code
+from .lock import NAME as LOCK
+from .lock import is_held, locked
 from .progress import logged_to
 
 T = TypeVar("T")
@@ -46,19 +50,26 @@ class Run:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")  # names may be any bytes
         return target
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write(name, json.dumps(value, indent=2) + "\n")
 
     def read_json(self, name: str) -> Any:
-        try:
-            return json.loads((self.path / name).read_text())
-        except FileNotFoundError:
-            raise InputError(f"{self.path / name}: missing; is {self.path} the folder of a run?") from None
-        except json.JSONDecodeError as error:
-            raise InputError(f"{self.path / name}: not valid JSON: {error}") from None
+        """The map in a JSON file of the run.
+
+        Raises:
+            InputError: missing, broken, or no map.
+        """
+        path = self.path / name
+        if not path.is_file():
+            raise InputError(f"{path}: missing; is {self.path} the folder of a run?")
+        with reading(path):
+            data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise InputError(f"{path}: expected a map, got {type(data).__name__}")
+        return data
 
     def event(self, **values: Any) -> None:
         """One JSON line in events.jsonl."""
@@ -75,11 +86,23 @@ class Run:
         if not path.is_file():
             return
         lines = []
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # a killed run leaves half a line
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            # a killed run leaves half a line
+            with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
                 if json.loads(line).get("step", 0) <= step:
                     lines.append(line + "\n")
         self.write("events.jsonl", "".join(lines))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the run against other processes, and removes what killed ones left.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        with locked(self.path):
+            remove_leftovers(self.path)
+            yield
 
     @property
     def last_step(self) -> int | None:
@@ -96,10 +119,10 @@ class Run:
         with logged_to(self.path / "log.txt"):
             try:
                 yield
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 self._ended("interrupted")
                 hint = f"saved at step {self.last_step}; continue with {resume} --out {self.path}"
-                raise KeyboardInterrupt(hint) from None
+                raise Interrupted(exit_code(error) - 128, hint) from None
             except BaseException as error:
                 self._ended("failed", error=in_words(error))
                 raise
@@ -123,45 +146,87 @@ def runs_folder(name: str | None, data: str) -> Path:
 
 
 def check_free(out: Path | None) -> None:
-    """Raises InputError where `out` exists and is not an empty folder."""
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    """Raises InputError where `out` exists and is not an empty folder; what a killed start left in it is removed."""
+    if out is None or not out.exists():
+        return
+    if out.is_dir():
+        _remove_unfinished(out, STAGING)
+    if not out.is_dir() or any(out.iterdir()):
         raise InputError(f"{out}: not empty; name a new folder with --out, or continue that run with --resume")
 
 
-@contextmanager
-def new_run(out: Path | None, parent: Path) -> Iterator[Run]:
-    """The folder of a new run: `out`, or one below `parent` that is named after the time.
+STAGING, MOVED = "unfinished", ".moved"
+"""Of a new run in a folder that existed: where it is made, and in there the list of what is moved out."""
 
-    If the block fails, everything in it is deleted again. Without `out`, the link `latest` in `parent` is set to it.
+
+def new_run(out: Path | None, parent: Path, fill: Callable[[Run], None]) -> Run:
+    """The folder of a new run, which appears only once `fill` has succeeded on a hidden one.
+
+    It is `out`, or one below `parent` that is named after the time, to which the link `latest` in `parent` is set.
 
     Raises:
         InputError: `out` exists and is not an empty folder.
     """
     check_free(out)
-    path = out or parent / time.strftime("%Y%m%d-%H%M%S")
+    path = (out or parent / time.strftime("%Y%m%d-%H%M%S")).absolute()
     while out is None and path.exists():
         path = path.with_name(path.name + "x")
-    created = not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
+    inside = path.exists()  # it may be a mounted one, which no other folder can replace
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not inside and path.parent.is_dir():
+        _remove_unfinished(path.parent, path.stem if out else None)
+    hidden = temporary_sibling(path / STAGING if inside else path)
+    hidden.mkdir()
     try:
-        yield Run(path)
-    except BaseException:
-        for entry in path.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if created:
-            path.rmdir()
+        with locked(hidden):
+            fill(Run(hidden))
+            _move_out(hidden, path) if inside else hidden.rename(path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename:
+            error.filename = str(error.filename).replace(str(hidden), str(path))
         raise
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    (path / LOCK).unlink(missing_ok=True)
     if out is None:
         _link_latest(parent / "latest", path)
+    return Run(out or parent / path.name)
+
+
+def _move_out(hidden: Path, path: Path) -> None:
+    """Moves a complete run into the folder around it, config.yaml last: that makes it a run."""
+    names = sorted((entry.name for entry in hidden.iterdir() if entry.name[0] != "."), key="config.yaml".__eq__)
+    (hidden / MOVED).write_text(json.dumps(names), encoding="utf-8")
+    for name in names:
+        (hidden / name).rename(path / name)
+
+
+def _remove_unfinished(folder: Path, stem: str | None) -> None:
+    """Removes hidden folders of starts that were killed, of a run of this name or of any that is named by its time."""
+    kind = re.compile(r"\." + (re.escape(stem) if stem else r"\d{8}-\d{6}x*") + r"\.\d+-[0-9a-f]{8}(\..*)?")
+    for entry in folder.iterdir():
+        if kind.fullmatch(entry.name) and entry.is_dir() and not is_held(entry):
+            if (entry / MOVED).is_file() and not (folder / "config.yaml").exists():
+                _remove_moved(entry, folder)
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _remove_moved(hidden: Path, folder: Path) -> None:
+    """Removes what a killed `_move_out` had moved."""
+    with contextlib.suppress(ValueError):  # half a list: nothing was moved yet
+        for name in json.loads((hidden / MOVED).read_text(encoding="utf-8")):
+            moved = folder / name
+            shutil.rmtree(moved) if moved.is_dir() else moved.unlink(missing_ok=True)
 
 
 def _link_latest(link: Path, path: Path) -> None:
     """Makes a symlink; where the file system has none, a file with the folder's name."""
-    link.unlink(missing_ok=True)
+    temporary = temporary_sibling(link)
     try:
-        link.symlink_to(path.name)
+        temporary.symlink_to(path.name)
     except OSError:
-        link.write_text(path.name)
+        temporary.write_text(path.name, encoding="utf-8")
+    temporary.replace(link)
 
 
 def open_run(path: Path) -> Run:
@@ -174,7 +239,8 @@ def open_run(path: Path) -> Run:
     if latest.is_symlink():
         path = latest.resolve()
     elif latest.is_file():
-        path = path / latest.read_text()
+        with reading(latest):
+            path = path / latest.read_text(encoding="utf-8")
     if not (path / "config.yaml").is_file():
         raise InputError(f"{path}: not the folder of a run (no config.yaml)")
     return Run(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 
 from .config_file import to_plain
 from .folder import Run, open_run, runs_folder
@@ -40,6 +40,7 @@ IGNORED_ON_RESUME = (
     "device",
     "stop_after",
     "checkpoint_every",
+    "checkpoint_minutes",
     "keep_every",
     "dry_run",
     "json",
@@ -74,7 +75,9 @@ def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> Non
     if changed:
         values = ", ".join(f"{name} (was {stored[name]}, now {current[name]})" for name in changed)
         raise InputError(f"{run.path / 'config.yaml'}: --resume keeps the settings of the run: drop {values}")
-    before = {photo["name"]: photo for photo in run.read_json("dataset.json")["photos"] if photo["use"] == "train"}
+    with reading(run.path / "dataset.json"):
+        stored_photos = run.read_json("dataset.json")["photos"]
+        before = {photo["name"]: photo for photo in stored_photos if photo["use"] == "train"}
     for photo in photos:
         if photo["use"] == "train" and _identity(photo) != _identity(before.get(photo["name"], {})):
             raise InputError(f"{photo['file']}: not the photo or camera that {run.path} began with; start a new run")

@@ -1,10 +1,10 @@
-"""Training in the folder of a run, with progress, events and checkpoints; Ctrl-C saves the state first."""
+"""Training in the folder of a run, with progress, events and checkpoints; Ctrl-C and its like save the state first."""
 
 from __future__ import annotations
 
 import math
-import signal
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +12,7 @@ from gs_reg.fit import Step
 from gs_reg.stages import Training
 
 from .folder import Run
+from .interrupts import Interrupted, signals_handled
 from .progress import training_bar
 
 EVENT_EVERY = 10
@@ -33,32 +34,46 @@ class Clock:
 
 
 class StopSignal:
-    """Turns the first Ctrl-C into a flag that the loop reads; a second one interrupts at once."""
+    """Turns the first signal that interrupts into a flag that the loop reads; a second one interrupts at once."""
 
-    requested = False
+    requested: int | None = None
+    """Number of the signal."""
 
     def __enter__(self) -> StopSignal:
-        self.previous = signal.signal(signal.SIGINT, self._request)
+        self.handling = signals_handled(self._request)
+        self.handling.__enter__()
         return self
 
-    def _request(self, *_: object) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self.previous)
+    def _request(self, number: int, _: object) -> None:
+        if self.requested is not None:
+            raise Interrupted(number)
+        self.requested = number
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self.previous)
+        self.handling.__exit__(None, None, None)
 
 
-def train(run: Run, training: Training, clock: Clock, every: int, keep_every: int | None = None) -> None:
-    """Does the remaining steps of all stages, with a checkpoint every `every` steps and after the last.
+@dataclass(frozen=True)
+class SaveTimes:
+    """When checkpoints are written, beside after the last step; the two newest are kept."""
 
-    The two newest checkpoints are kept, and those whose step is a multiple of `keep_every`.
+    every: int
+    """Steps between checkpoints."""
+    minutes: float = math.inf
+    """Minutes after the last checkpoint."""
+    keep_every: int | None = None
+    """Checkpoints whose step is a multiple of this are kept too."""
+
+
+def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
+    """Does the remaining steps of all stages; the state is saved at `times`, after the last step and on a signal.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, after a checkpoint was saved.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was saved.
     """
     steps = training.steps
     run.status("running", step=training.step, steps=steps)
+    saved = time.monotonic()
     with training_bar(steps, training.step) as report, StopSignal() as stop:
         for step in training:
             done, psnr = training.step, step_psnr(step)  # `done` counts over all stages, `step.number` in its own
@@ -66,11 +81,13 @@ def train(run: Run, training: Training, clock: Clock, every: int, keep_every: in
             if done % EVENT_EVERY == 0 or done in (1, steps):
                 spent = {"terms": dict(step.values), "ms": 1000 * step.seconds}
                 run.event(step=done, stage=training.stage.name, loss=step.loss, psnr=psnr, **spent)
-            if done == steps or done % every == 0 or stop.requested:
-                training.save(run.checkpoints, keep_every=keep_every, seconds=clock.total)
+            signalled, due = stop.requested, time.monotonic() - saved >= 60 * times.minutes
+            if done == steps or done % times.every == 0 or due or signalled is not None:
+                training.save(run.checkpoints, keep_every=times.keep_every, seconds=clock.total)
                 run.status("running", step=done, steps=steps)
-            if stop.requested:
-                raise KeyboardInterrupt
+                saved = time.monotonic()
+            if signalled is not None:
+                raise Interrupted(signalled)
 
 
 def step_psnr(step: Step) -> float | None:

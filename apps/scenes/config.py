@@ -53,6 +53,8 @@ class Config:
     """init: stop with the untrained splats; train: without figures and report."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written when the run is interrupted. The two newest are kept."""
+    checkpoint_minutes: float = 2.0
+    """Minutes after which a checkpoint is written all the same."""
     keep_every: int | None = None
     """Checkpoints whose step is a multiple of this are never deleted."""
     dry_run: bool = False

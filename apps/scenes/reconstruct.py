@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ import torch
 from gs_reg import densify
 from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
-from gs_reg.errors import InputError, MissingPart
+from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.stages import Training
 from gs_reg.types import Views
@@ -23,9 +22,10 @@ from ..look.pictures import save_depth
 from ..look.scene_file import write_scene
 from ..look.viewer_layout import write_viewer_layout
 from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write_settings
+from ..runs.interrupts import run_child
 from ..runs.progress import say
 from ..runs.resume import check_same
-from ..runs.training import Clock, train
+from ..runs.training import Clock, SaveTimes, train
 from .config import Config
 from .initial_model import initial_model
 from .shots import mean_color
@@ -52,9 +52,9 @@ def main(config: Config) -> int:
         check_same(run, config, dataset.summary()["photos"])
     else:
         run = begin(config, dataset, views, sources, clock)
-    with run.recorded("gs-reg reconstruct --resume"):
+    with run.held(), run.recorded("gs-reg reconstruct --resume"):
         training = restore(run, config, dataset, [view.to(device) for view in views], clock)
-        train(run, training, clock, config.checkpoint_every, config.keep_every)
+        train(run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes, config.keep_every))
         gaussians = export(run, training, dataset, config)
         timing = {"total": clock.total, "gaussians": gaussians, "steps": training.step, "seed": config.seed}
         run.write_json("timing.json", timing)
@@ -68,19 +68,20 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
     """Measures depth, then makes the run's folder with the checkpoint of step 0; if that fails, there is no folder."""
     check_free(config.out)
     depths, model = initial_model(views, sources, config)
-    with new_run(config.out, runs_folder(config.name, config.data)) as run:
-        folder = Path(config.data)
-        data = str(folder.resolve()) if folder.is_dir() else config.data
-        write_settings(
-            run, replace(with_absolute_paths(config), data=data, out=None, config=None, resume=False, json=False)
-        )
+    folder = Path(config.data)
+    data = str(folder.resolve()) if folder.is_dir() else config.data
+    stored = replace(with_absolute_paths(config), data=data, out=None, config=None, resume=False, json=False)
+
+    def fill(run: Run) -> None:
+        write_settings(run, stored)
         write_sources(run, sources, depths.details)
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
         save_depths(run, views, depths.maps)
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
         training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)
-    return run
+
+    return new_run(config.out, runs_folder(config.name, config.data), fill)
 
 
 def pick_device(name: str) -> torch.device:
@@ -125,13 +126,18 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
         raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
     saved = checkpoint.load(newest)
     device = views[0].photos.device
-    layered = [view.to(device) for view in with_layers(views, saved.model)]
-    try:
-        training = Training.resume(stages_of(config, layered, dataset.mask_mode), saved, device)
-    except InputError as error:
-        raise InputError(f"{newest}: {error}; leave out --stop-after {config.stop_after}") from None
+    with reading(newest):
+        seconds = float(saved.state["seconds"])
+        layered = [view.to(device) for view in with_layers(views, saved.model)]
+        stages = stages_of(config, layered, dataset.mask_mode)
+        if saved.state["stage"] not in [stage.name for stage in stages]:
+            past = f"the checkpoint is of stage {saved.state['stage']!r:.40}, past {stages[-1].name!r}"
+            raise InputError(f"{newest}: {past}, the last one asked for; leave out --stop-after {config.stop_after}")
+        training = Training.resume(stages, saved, device)
+        if training.step != saved.step:
+            raise InputError(f"{newest}: its stage and step ({saved.state['done']!r:.40}) are not those of its name")
     if config.resume:
-        clock.add(saved.state["seconds"])
+        clock.add(seconds)
         run.drop_events_after(saved.step)
     return training
 
@@ -152,7 +158,7 @@ def finish(run: Run, config: Config) -> None:
     from ..look.render import camera_path_video
     from ..look.report import write_report
 
-    done = subprocess.run([sys.executable, "-m", "gs_reg", "eval", str(run.path)], capture_output=True, text=True)
+    done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)])
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if done.returncode:
         raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")

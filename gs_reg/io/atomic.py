@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_TEMPORARY = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}(\..*)?")
+ORPHAN_SECONDS = 3600
+"""A temporary file that is older is a left-over, even where some process has the number of its writer again."""
 
-def _sibling(path: Path) -> Path:
+
+def temporary_sibling(path: Path) -> Path:
     """A hidden temporary name in the same folder; keeps the suffix, as many writers choose the format by it."""
     return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
@@ -45,7 +51,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _sibling(path)
+    temporary = temporary_sibling(path)
     try:
         yield temporary
         # the content must be on disk before the name, and the name (the folder's entry) before we report success
@@ -63,7 +69,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Like `atomic_path` for a folder without subfolders; an older folder at `path` is moved away just before."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _sibling(path), _sibling(path)
+    temporary, old = temporary_sibling(path), temporary_sibling(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -79,3 +85,39 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(folder: str | Path, *, deep: bool = True) -> None:
+    """Removes the temporary files and folders of processes that were killed, also from subfolders if `deep`.
+
+    Those of a process that still runs here are kept, except for our own: call this before the first write.
+    """
+    folder = Path(folder)
+    for parent, folders, files in os.walk(folder):
+        for name in [name for name in (*folders, *files) if _is_leftover(Path(parent, name))]:
+            path = Path(parent, name)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+                folders.remove(name)
+            else:
+                path.unlink(missing_ok=True)
+        if not deep:
+            return
+
+
+def _is_leftover(path: Path) -> bool:
+    matched = _TEMPORARY.fullmatch(path.name)
+    if matched is None:
+        return False
+    writer = int(matched[1])
+    return writer == os.getpid() or not _runs(writer) or time.time() - path.lstat().st_mtime > ORPHAN_SECONDS
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

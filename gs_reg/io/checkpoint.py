@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_folder
 
 SCHEMA = 1
@@ -158,16 +158,27 @@ def load(path: str | Path) -> Checkpoint:
     Raises:
         InputError: a file is missing, broken or of another schema.
     """
-    from safetensors import SafetensorError
+    path = Path(path)
+    with reading(path / FILES[2]):
+        content = json.loads((path / FILES[2]).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            found = content.get("schema") if isinstance(content, dict) else "no map"
+            raise InputError(f"{path / FILES[2]}: expected schema {SCHEMA}, got {found}")
+        step, encoded = content["step"], (content["model"], content["optim"])
+        if type(step) is not int or step < 0:
+            raise InputError(f"{path / FILES[2]}: step: expected a whole number, got {step!r:.80}")
+        state = _decode(content["state"], {})
+    model, optim = (_read_tensors(path / name, value) for name, value in zip(FILES, encoded, strict=False))
+    return Checkpoint(step, model, optim, state)
+
+
+def _read_tensors(path: Path, encoded: Any) -> Any:
+    """The nested value whose tensors are in the file, none of them with NaN."""
     from safetensors.torch import load_file
 
-    path = Path(path)
-    try:
-        content = json.loads((path / FILES[2]).read_text(encoding="utf-8"))
-        if content.get("schema") != SCHEMA:
-            raise InputError(f"{path / FILES[2]}: expected schema {SCHEMA}, got {content.get('schema')}")
-        model = _decode(content["model"], load_file(path / FILES[0]))
-        optim = _decode(content["optim"], load_file(path / FILES[1]))
-        return Checkpoint(content["step"], model, optim, _decode(content["state"], {}))
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a complete checkpoint ({', '.join(FILES)}): {error}") from error
+    with reading(path):
+        tensors = load_file(path)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and bool(tensor.isnan().any()):
+                raise InputError(f"{path}: {name} has NaN: delete {path.parent}, so that the one before it is used")
+        return _decode(encoded, tensors)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gs_reg.apps.runs.folder import Run
-from gs_reg.apps.runs.training import Clock, train
+from gs_reg.apps.runs.training import Clock, SaveTimes, train
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere
 from gs_reg.densify import DensityControl
 from gs_reg.edit import Edit
@@ -75,4 +75,4 @@ if __name__ == "__main__":
     run, scene = Run(Path(sys.argv[1])), box_and_sphere(Rig(width=40, height=30))
     views = [replace(view.to(dtype=torch.float32), frame=n % 3) for n, view in enumerate(scene.train)]
     with run.recorded("python -m tests.training.app"):
-        train(run, Training.open(stages(views), run.checkpoints), Clock(), every=1)
+        train(run, Training.open(stages(views), run.checkpoints), Clock(), SaveTimes(every=1))

@@ -43,7 +43,7 @@ def comparisons(folder: Path, masks: Path | None, figures: Mapping[str, Mapping[
     """
     return [
         _comparison(path, masks, figures.get(path.stem, {}))
-        for path in sorted(folder.glob("*.png"))
+        for path in sorted(folder.glob("[!.]*.png"))
         if not path.stem.endswith(("_photo", "_depth"))
     ]
 
@@ -70,7 +70,7 @@ def _comparison(path: Path, masks: Path | None, figures: Mapping[str, Any]) -> C
 def depth_pairs(folder: Path) -> list[DepthPair]:
     """Depth maps before training, each with the one that the trained Gaussians render."""
     pairs = []
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted(folder.glob("[!.]*.png")):
         if not path.stem.endswith("_trained"):
             trained = folder / f"{path.stem}_trained.png"
             after = file_data_uri(trained) if trained.is_file() else None
@@ -81,7 +81,7 @@ def depth_pairs(folder: Path) -> list[DepthPair]:
 def videos(run: Path) -> list[tuple[str, str | None]]:
     """Name and data URI; None where the file is too large for the page."""
     out = []
-    for path in sorted((run / "videos").glob("*.mp4")):
+    for path in sorted((run / "videos").glob("[!.]*.mp4")):
         small = path.stat().st_size <= MAX_VIDEO_BYTES
         uri = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode() if small else None
         out.append((f"videos/{path.name}", uri))

@@ -1,0 +1,89 @@
+"""SIGTERM and SIGHUP interrupt a command as Ctrl-C does; the exit code tells which one it was."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt by a signal."""
+
+    def __init__(self, number: int, hint: str = ""):
+        super().__init__(hint)
+        self.number = number
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """128 and the number of the signal, as shells have it."""
+    return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+
+
+def _interrupt(number: int, _: object) -> None:
+    raise Interrupted(number)
+
+
+@contextmanager
+def signals_handled(handler: Any = _interrupt) -> Iterator[None]:
+    """Handles all SIGNALS in the block; one that the process was started to ignore (nohup) stays ignored."""
+    try:
+        before = {n: signal.signal(n, handler) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
+    except ValueError:  # not the main thread: signals are another's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+class KeepHandlers:
+    """Importing pycolmap replaces the handler of SIGTERM by one that prints a C++ stack: this sets ours again."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if name != "pycolmap._core":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                _set_again()
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def _set_again() -> None:
+    with contextlib.suppress(ValueError):
+        for number in SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+
+
+def keep_handlers() -> None:
+    """Installs KeepHandlers once."""
+    if not any(isinstance(finder, KeepHandlers) for finder in sys.meta_path):
+        sys.meta_path.insert(0, KeepHandlers())
+
+
+def run_child(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a process to its end, with its output as text; an interrupt is passed on, and its end awaited."""
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+    try:
+        out, errors = child.communicate()
+    except BaseException:
+        child.terminate()
+        child.communicate()
+        raise
+    return subprocess.CompletedProcess(list(words), child.returncode, out, errors)
