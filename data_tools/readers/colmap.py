@@ -100,7 +100,7 @@ def _without_stray(points: Float[ndarray, "P 3"], centers: Float[ndarray, "C 3"]
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
 
 
 def _images_file(folder: Path) -> Path | None:
