@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials lint format ablation sanitize aarch64 gpu gpu-compile emulated clean
+.PHONY: help venv demo test trials kills lint format ablation sanitize aarch64 gpu gpu-compile emulated clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +35,9 @@ test: $(READY) ## the fast tests; PYTEST_ARGS="-k name" narrows them
 
 trials: $(READY) ## the slow tests: real data, minutes each
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
+
+kills: $(READY) ## kill a small run at KILLS random moments (200); each must come to the same splats
+	KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s -m slow --timeout=0 tests/apps/runs/kills.py $(PYTEST_ARGS)
 
 # apps/ and data_tools/ are installed as gs_reg.apps and gs_reg.data_tools; import-linter and pyright find them so in this
 # view of the tree (pyright by `extraPaths` in pyproject.toml)

@@ -14,9 +14,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from .streams import discard, open_standard_streams
+
 T = TypeVar("T")
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code, one of those that print_help() lists."""
+    open_standard_streams()
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print_help()
@@ -80,30 +83,52 @@ def run(name: str, argv: list[str]) -> int:
     """Parses the flags of a command and runs it; an error is printed as one line on stderr."""
     from gs_reg.errors import InputError, MissingPart, in_words
 
+    from .runs.interrupts import exit_code, keep_handlers, signals_handled
     from .runs.progress import console_logging
     from .startup import configure_process
 
-    help_asked = any(word in ("-h", "--help") for word in argv)
-    argv, level = _verbosity(argv)
-    configure_process()
+    keep_handlers()
+    arguments, level = _verbosity(argv)
     with console_logging(level):
         try:
-            if help_asked:
-                return _print_help_of(name)
-            module = _module(name)
-            code = module.main(_parse(name, module.Config, argv))
-            sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
-            return code
+            with signals_handled():
+                os.getcwd()
+                configure_process()
+                return _run(name, arguments)
         except BrokenPipeError:
-            return _closed_pipe()
+            discard(sys.stdout)
+            return EXIT_FAILED
         except (InputError, OSError) as error:
-            return _fail(in_words(error), EXIT_BAD_INPUT)
+            return _fail(_without_folder(error) or in_words(error), EXIT_BAD_INPUT)
         except MissingPart as error:
             return _fail(in_words(error), EXIT_MISSING_PART)
         except FloatingPointError as error:
             return _fail(in_words(error), EXIT_FAILED)
         except KeyboardInterrupt as error:
-            return _fail(f"interrupted{f'; {error}' if str(error) else ''}", EXIT_INTERRUPTED)
+            return _fail(f"interrupted{f'; {error}' if str(error) else ''}", exit_code(error))
+        except Exception as error:
+            if level == logging.DEBUG:
+                raise
+            first_line = (in_words(error).splitlines() or [""])[0][:300]
+            return _fail(f"a fault of gs-reg: {first_line}; -v shows where it happened", EXIT_FAILED)
+
+
+def _run(name: str, argv: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in argv):
+        return _print_help_of(name)
+    module = _module(name)
+    code = module.main(_parse(name, module.Config, argv))
+    sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
+    return code
+
+
+def _without_folder(error: BaseException) -> str | None:
+    """What to say where the working folder was deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working folder was deleted: change to another one"
+    return None
 
 
 def _print_help_of(name: str) -> int:
@@ -174,14 +199,14 @@ def _refused_by_config(end: BaseException) -> BaseException | None:
     return error
 
 
-def _closed_pipe() -> int:
-    """`gs-reg ... | head` closed our stdout. Python flushes it once more at exit, which must not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_FAILED
-
-
 def _fail(text: str, code: int) -> int:
-    print(f"gs-reg: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"gs-reg: {text}", file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            discard(stream)
     return code
 
 
@@ -204,4 +229,7 @@ def print_help() -> None:
         print(f"\n{group}")
         for name, command in commands.items():
             print(f"  {name:<{width}}  {command.help}")
-    print("\nexit codes: 0 done, 1 some jobs failed, 2 bad input, 3 a part is missing, 130 interrupted (state saved)")
+    print(
+        "\nexit codes: 0 done, 1 some jobs failed, 2 bad input, 3 a part is missing, 130 interrupted (state saved;\n"
+        "  143 by SIGTERM, 129 by SIGHUP)"
+    )

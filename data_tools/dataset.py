@@ -12,18 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.types import Scene, Views
 
 from . import readers
+from .checks import check_camera, check_points, check_pose
 from .photos.downscale import Downscale, choose_downscale
 from .photos.frames import Frame, make_frame, read_frame, with_short_names
 from .photos.masks import MaskChoice, MaskMode, find_masks
-from .photos.undistort import colmap_camera
-from .readers.types import DatasetKind, Source, SourceCamera
+from .readers.types import DatasetKind, Source
 from .split import split
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
@@ -160,6 +159,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     if source.points is not None:
         offset, scale = source_from_world[:3, 3], source_from_world[0, 0]
         points = (torch.from_numpy(source.points) - offset) / scale
+        check_points(points, str(source.described_in))
     return Dataset(
         kind=source.kind,
         root=root,
@@ -234,8 +234,8 @@ def _checked(source: Source) -> Source:
         for path in frame.paths.values():
             if taken.setdefault(path, frame.name) != frame.name:
                 raise InputError(f"{place}: {taken[path]} and {frame.name} are one photo, {path}: which is it?")
-        _check_camera(frame.camera, f"{place}: {frame.name}")
-        _check_pose(frame.camera_from_source, f"{place}: {frame.name}")
+        check_camera(frame.camera, f"{place}: {frame.name}")
+        check_pose(frame.camera_from_source, f"{place}: {frame.name}")
     return with_short_names(source)
 
 
@@ -244,26 +244,6 @@ def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tupl
     if mode == "transparent":
         raise InputError("undistort keep: its unseen rims would count as empty under transparent masks: use crop")
     return "ignore", (*notes, "masks: ignore, for the rims that undistortion leaves unseen")
-
-
-def _check_camera(camera: SourceCamera, place: str) -> None:
-    """Here rather than in every reader, so that no later step divides by a focal length of 0."""
-    if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
-        raise InputError(f"{place}: intrinsics {camera.params} for {camera.width}x{camera.height} pixels: mend them")
-    try:
-        focal = colmap_camera(camera).calibration_matrix().diagonal()[:2]
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-    if not (focal > 0).all():
-        raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g}: expected > 0")
-
-
-def _check_pose(pose: Float[ndarray, "4 4"], place: str) -> None:
-    if not np.isfinite(pose).all():
-        raise InputError(f"{place}: the pose has values that are not finite: mend or remove this camera")
-    rotation = pose[:3, :3]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        raise InputError(f"{place}: the pose has no rotation (rows must be orthonormal, determinant +1)")
 
 
 def _normalisation(source: Source) -> Float[Tensor, "4 4"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ def _complaint(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[0][:200]
     if isinstance(error, UnicodeDecodeError):
         return "not a text in UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {text}"
     if isinstance(error, KeyError):
         return f"{text} is missing"
     if isinstance(error, RecursionError):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
+from gs_reg.io.atomic import remove_leftovers
 
 from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
 from ..runs.folder import Run
+from ..runs.interrupts import Interrupted, run_child
+from ..runs.lock import locked
 from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
 from .table import as_markdown, table_rows
 
+INTERRUPTED = {sign for number in (1, 2, 15) for sign in (-number, 128 + number)}
+"""Exit codes of a run that SIGHUP, SIGINT or SIGTERM ended."""
 Settings = dict[str, dict[str, Any]]
 """Of the scenes or of the variants of a plan, by name."""
 
@@ -61,6 +65,14 @@ def main(config: Config) -> int:
         for job in chosen:
             say(str(job.folder(config.out)))
         return 0
+    config.out.mkdir(parents=True, exist_ok=True)
+    with locked(config.out):
+        return run_all(config, jobs, chosen)
+
+
+def run_all(config: Config, jobs: Sequence[Job], chosen: Sequence[Job]) -> int:
+    """Runs the chosen jobs and writes the table of all that are finished; returns the exit code."""
+    remove_leftovers(config.out, deep=False)
     failed = [job for number, job in enumerate(chosen, 1) if not run(job, config.out, f"{number}/{len(chosen)}")]
     rows = table_rows((job.scene, job.variant, result_of(job, config.out)) for job in jobs)
     table = Run(config.out)
@@ -78,7 +90,11 @@ def read_plan(path: Path) -> tuple[Job, ...]:
     Raises:
         InputError: no plan, an unknown key, or settings that reconstruct does not have.
     """
-    plan = read_yaml(path)
+    with reading(path):
+        return _checked_plan(path, read_yaml(path))
+
+
+def _checked_plan(path: Path, plan: dict[str, Any]) -> tuple[Job, ...]:
     for key in plan.keys() - {"scenes", "variants", "seeds"}:
         raise InputError(f"{path}: unknown key {key!r}; a plan has scenes, variants and seeds")
     for key in ("scenes", "variants"):
@@ -98,7 +114,7 @@ def read_plan(path: Path) -> tuple[Job, ...]:
 
 def _jobs(path: Path, scenes: Settings, variants: Settings, seeds: list[int]) -> Iterator[Job]:
     for scene, of_scene in scenes.items():
-        if "data" not in of_scene:
+        if not isinstance(of_scene.get("data"), str):
             raise InputError(f"{path}: scenes.{scene}: expected `data`, the folder of its photos")
         folder = path.parent / of_scene["data"]  # relative to the plan
         for variant, of_variant in variants.items():
@@ -109,7 +125,11 @@ def _jobs(path: Path, scenes: Settings, variants: Settings, seeds: list[int]) ->
 
 def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """The settings of both, nested maps merged alike; else `b` wins."""
-    shared = {key: _merged(a[key], b[key]) for key in a.keys() & b.keys() if isinstance(a[key], dict)}
+    shared = {
+        key: _merged(a[key], b[key])
+        for key in a.keys() & b.keys()
+        if isinstance(a[key], dict) and isinstance(b[key], dict)
+    }
     return a | b | shared
 
 
@@ -119,18 +139,20 @@ def run(job: Job, out: Path, count: str) -> bool:
     `count` is shown in front of its name.
     """
     folder = job.folder(out)
-    if result_of(job, out) is not None:
+    remove_leftovers(folder.parent, deep=False)
+    if result_of(job, out) is not None and Run(folder).read_json("status.json").get("state") == "done":
         say(f"{count} {folder}: there already")
         return True
-    if (folder / "config.yaml").is_file():
+    if (folder / "config.yaml").is_file():  # a run appears complete or not at all
         words = ["--resume", "--out", str(folder)]
     else:
         Run(folder.parent).write(f"{folder.name}.yaml", dump_yaml(job.settings))
         words = ["--config", str(folder.with_suffix(".yaml")), "--out", str(folder)]
     say(f"{count} {folder}")
-    done = subprocess.run([sys.executable, "-m", "gs_reg", "reconstruct", *words], capture_output=True, text=True)
-    if done.returncode in (-2, 130):
-        raise KeyboardInterrupt(f"continue with the same command; {folder} is saved")
+    done = run_child([sys.executable, "-m", "gs_reg", "reconstruct", *words])
+    if done.returncode in INTERRUPTED:
+        number = done.returncode % 128 if done.returncode > 0 else -done.returncode
+        raise Interrupted(number, f"continue with the same command; {folder} is saved")
     if done.returncode:
         say(f"  failed: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}")
     return done.returncode == 0
@@ -150,4 +172,9 @@ def result_of(job: Job, out: Path) -> dict[str, Any] | None:
         raise InputError(
             f"{settings_file}: not the settings of the plan any more; remove {folder} or name another --out"
         )
-    return Run(folder).read_json("result.json")
+    result = Run(folder).read_json("result.json")
+    with reading(folder / "result.json"):
+        figures = [*result["mean"].values(), result["seconds"]]
+        if not all(figure is None or isinstance(figure, int | float) for figure in figures):
+            raise InputError(f"{folder / 'result.json'}: expected numbers in `mean` and `seconds`")
+    return result

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.data_tools.dataset import Dataset
+from gs_reg.errors import reading
 from gs_reg.io import load_splats
 from gs_reg.io.frames import transform_splats
 from gs_reg.types import Cameras, Splats
@@ -54,14 +55,15 @@ def write_scene(run: Run, dataset: Dataset, background: Float[Tensor, "3"]) -> N
 
 
 def read_scene(run: Run) -> StoredScene:
-    data = run.read_json("scene.json")
-    cameras = {
-        name: Cameras(torch.tensor(c["viewmat"])[None], torch.tensor(c["K"])[None], c["width"], c["height"])
-        for name, c in data["cameras"].items()
-    }
-    background = torch.tensor(data["background"])
-    transform = torch.tensor(data["source_from_world"], dtype=torch.float64)
-    return StoredScene(cameras, tuple(data["train"]), tuple(data["test"]), background, transform)
+    with reading(run.path / "scene.json"):
+        data = run.read_json("scene.json")
+        cameras = {
+            name: Cameras(torch.tensor(c["viewmat"])[None], torch.tensor(c["K"])[None], c["width"], c["height"])
+            for name, c in data["cameras"].items()
+        }
+        background = torch.tensor(data["background"])
+        transform = torch.tensor(data["source_from_world"], dtype=torch.float64)
+        return StoredScene(cameras, tuple(data["train"]), tuple(data["test"]), background, transform)
 
 
 def stored_splats(run: Run) -> Splats:

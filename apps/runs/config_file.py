@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -14,9 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 
 SCHEMA = 1
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 T = TypeVar("T")
 
 
@@ -42,10 +45,12 @@ def from_plain(kind: Any, value: object, where: str, base: Any = None) -> Any:
         return _from_union(args, value, where)
     if origin is typing.Literal:
         if value not in args:
-            raise InputError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
+            raise InputError(f"{where}: expected one of {', '.join(map(str, args))}, got {_SHORT.repr(value)}")
         return value
     if origin is tuple and isinstance(value, list):
         inner = [args[0]] * len(value) if len(args) == 2 and args[1] is ... else args
+        if len(inner) != len(value):
+            raise InputError(f"{where}: expected {len(inner)} values, got {len(value)}")
         return tuple(from_plain(k, v, where) for k, v in zip(inner, value, strict=True))
     if origin is typing.Annotated:
         return from_plain(args[0], value, where)
@@ -54,12 +59,12 @@ def from_plain(kind: Any, value: object, where: str, base: Any = None) -> Any:
 
 def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
     if not isinstance(value, dict):
-        raise InputError(f"{where}: expected a map, got {value!r}")
+        raise InputError(f"{where}: expected a map, got {_SHORT.repr(value)}")
     hints = typing.get_type_hints(kind)
     known = _field_names(kind)
     for key in value.keys() - known:
-        close = difflib.get_close_matches(key, known, n=1)
-        raise InputError(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        close = difflib.get_close_matches(str(key), known, n=1)
+        raise InputError(f"{where}: unknown key {key!r:.80}" + (f"; did you mean {close[0]!r}?" if close else ""))
     given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
     return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
 
@@ -83,7 +88,9 @@ def _from_union(options: tuple[Any, ...], value: object, where: str) -> Any:
             return from_plain(option, value, where)
         except InputError:
             continue
-    raise InputError(f"{where}: {value!r} fits none of {', '.join(getattr(o, '__name__', str(o)) for o in options)}")
+    raise InputError(
+        f"{where}: {_SHORT.repr(value)} fits none of {', '.join(getattr(o, '__name__', str(o)) for o in options)}"
+    )
 
 
 def _scalar(kind: Any, value: object, where: str) -> Any:
@@ -95,7 +102,7 @@ def _scalar(kind: Any, value: object, where: str) -> Any:
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}, got {value!r}")
+    raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}, got {_SHORT.repr(value)}")
 
 
 def dump_yaml(config: object) -> str:
@@ -112,7 +119,8 @@ def load_yaml(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: the file is missing, no YAML, of another schema, or has an unknown key or a wrong value.
     """
-    return from_plain(kind, read_yaml(path), str(path))
+    with reading(path):
+        return from_plain(kind, read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -125,10 +133,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise InputError(f"{path}: no such config file")
-    try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    with reading(path):
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict) or data.pop("schema", SCHEMA) != SCHEMA:
         raise InputError(f"{path}: expected a map with schema: {SCHEMA}")
     return data
@@ -141,8 +150,9 @@ def read_over_preset(config: type[T], data: dict[str, Any], where: str) -> T:
         InputError: an unknown preset or key, or a value of another type; the message begins with `where`.
     """
     presets = getattr(config, "of_preset", None)
-    base = presets(data["preset"]) if presets and "preset" in data else None
-    return from_plain(config, data, where, base)
+    with reading(where):
+        base = presets(data["preset"]) if presets and "preset" in data else None
+        return from_plain(config, data, where, base)
 
 
 def default_from(config: type[T], argv: list[str]) -> T | None:

@@ -14,6 +14,8 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Protocol
 
+from ..streams import discard
+
 log = logging.getLogger("gs_reg")
 
 LOG_INTERVAL_SECONDS = 10
@@ -30,7 +32,10 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"{prefix}{record.getMessage()}", file=sys.stderr, flush=True)
+        try:
+            print(f"{prefix}{record.getMessage()}", file=sys.stderr, flush=True)
+        except OSError:  # its reader is gone: no reason to end hours of work
+            discard(sys.stderr)
 
 
 class _LogFileHandler(logging.FileHandler):
@@ -57,7 +62,7 @@ def console_logging(level: int) -> Iterator[None]:
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """Appends messages to a file too, beginning with those that this command has shown so far."""
-    file = _LogFileHandler(path, encoding="utf-8")
+    file = _LogFileHandler(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for handler in log.handlers:
         if isinstance(handler, MemoryHandler):

@@ -66,7 +66,7 @@ class Config:
     def of_preset(cls, name: str) -> Config:
         """The config with the values of a preset; raises InputError for an unknown name."""
         known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")
         values = presets.PRESETS[known[name]]
         return cls(preset=known[name], **{f.name: getattr(values, f.name) for f in fields(values)})

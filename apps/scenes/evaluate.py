@@ -16,7 +16,8 @@ from torch import Tensor
 from gs_reg import metrics
 from gs_reg.data_tools.dataset import load_views, read_dataset
 from gs_reg.data_tools.flow.visibility import seen_mask
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
+from gs_reg.io.atomic import remove_leftovers
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Splats, Views
 
@@ -44,6 +45,7 @@ def main(config: Config) -> int:
     from ..look.report import write_report
 
     run = open_run(config.run)
+    remove_leftovers(run.path)
     result = evaluate(run, config.lpips)
     run.write_json("result.json", result)
     if (run.path / "report.html").is_file():
@@ -104,7 +106,11 @@ def read_timing(run: Run) -> dict:
     """
     if not run.splats.is_file():
         raise InputError(f"{run.splats}: not there yet; finish the run: gs-reg reconstruct --resume --out {run.path}")
-    return run.read_json("timing.json")
+    timing = run.read_json("timing.json")
+    with reading(run.path / "timing.json"):
+        if not all(isinstance(timing[key], int | float) for key in ("total", "steps", "seed")):
+            raise InputError(f"{run.path / 'timing.json'}: expected numbers")
+    return timing
 
 
 def save_render_and_photo(folder: Path, view: Views, rendered: Tensor) -> None:

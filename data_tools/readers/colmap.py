@@ -125,17 +125,18 @@ def from_reconstruction(
 
 
 def _without_stray(points: Float[ndarray, "P 3"], centers: Float[ndarray, "C 3"]) -> Float[ndarray, "Q 3"]:
-    """Points that are finite and not in a camera."""
-    points = points[np.isfinite(points).all(1)]
-    size = float(np.linalg.norm(centers - centers.mean(0), axis=1).max())
+    """Points that are not in a camera; those that are not finite stay, for the common check of points."""
+    with np.errstate(over="ignore", invalid="ignore"):  # over-large ones are for the common checks too
+        size = float(np.linalg.norm(centers - centers.mean(0), axis=1).max())
     keep = np.ones(len(points), dtype=bool)
     for center in centers:
-        keep &= np.linalg.norm(points - center, axis=1) > TOO_NEAR * size
+        with np.errstate(over="ignore", invalid="ignore"):
+            keep &= ~(np.linalg.norm(points - center, axis=1) <= TOO_NEAR * size)
     return points[keep]
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
 
 
 def _images_file(folder: Path) -> Path | None:

@@ -18,7 +18,7 @@ from .types import Source, SourceCamera, SourceFrame
 
 def find(root: Path) -> Path | None:
     """The *_par.txt of a folder."""
-    return next(iter(sorted(root.glob("*_par.txt"))), None)
+    return next(iter(sorted(root.glob("[!.]*_par.txt"))), None)
 
 
 def read(root: Path, images: Path | None) -> Source:

@@ -74,7 +74,7 @@ def _matrices(table: Path) -> dict[int, Float[ndarray, "3 4"]]:
     return found
 
 
-def _numbers(photos: Sequence[Path], matrices: dict[int, ndarray], table: Path) -> list[int | None]:
+def _numbers(photos: Sequence[Path], matrices: dict[int, ndarray], table: Path) -> Sequence[int | None]:
     """The matrix of each photo; None = it has none."""
     if len(photos) == len(matrices):
         return sorted(matrices)

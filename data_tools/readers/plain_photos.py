@@ -9,13 +9,17 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numpy import ndarray
+
 from gs_reg.errors import InputError
 
+from ..photos import look
 from ..photos.images import list_photos, read_header, read_pixels
 from . import colmap
 from .folders import images_folder
@@ -60,6 +64,7 @@ ATTEMPTS = (
     Attempt(wide=True, matches=12, init_inliers=25, init_angle=2.0, pose_inliers=12, pairs_count=True),
     Attempt(wide=True, matches=12, init_inliers=25, init_angle=2.0, pose_inliers=12, whole=True),
 )
+WARNINGS = "warnings.json"
 ENOUGH = 0.9
 """Share of the photos that ends the attempts; of nine and fewer, all must be placed."""
 
@@ -78,11 +83,35 @@ def read(root: Path, images: Path | None, cache_dir: Path | None) -> Source:
     model = pose_photos(photos, _cache(folder, cache_dir))
     import pycolmap
 
-    source = colmap.from_reconstruction(pycolmap.Reconstruction(model), folder, folder)
+    reconstruction = pycolmap.Reconstruction(model)
+    source = colmap.from_reconstruction(reconstruction, folder, folder)
     frames = tuple(replace(frame, upright=True) for frame in source.frames)
     skipped = tuple((name, "could not be placed: too few matches with the others") for name, _ in source.skipped)
     note = f"cameras of {len(frames)} of {len(photos)} photos by pycolmap, kept in {model}"
-    return replace(source, kind="photos", frames=frames, skipped=skipped, notes=(note,))
+    return replace(
+        source,
+        kind="photos",
+        frames=frames,
+        skipped=skipped,
+        notes=(note, *_quality(reconstruction), *_warnings(model)),
+    )
+
+
+def _quality(model: Reconstruction) -> tuple[str, str]:
+    """A line each for the reprojection error and the focal lengths."""
+    error, count = model.compute_mean_reprojection_error(), model.num_points3D()
+    used = Counter(image.camera_id for image in model.images.values() if image.has_pose)
+    focals = ", ".join(
+        f"{camera.mean_focal_length():.0f} px for {times} photos of {camera.width}x{camera.height}"
+        for camera, times in ((model.cameras[key], times) for key, times in sorted(used.items()))
+    )
+    return f"reprojection error {error:.2f} px, mean over {count} points", f"focal lengths: {focals}"
+
+
+def _warnings(model: Path) -> tuple[str, ...]:
+    """What the look at the photos found when they were posed; it is kept, as it opens every photo."""
+    kept = _kept(model / WARNINGS)
+    return tuple(f"warning: {line}" for line in kept) if isinstance(kept, list) else ()
 
 
 def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
@@ -96,19 +125,21 @@ def pose_photos(photos: Sequence[Path], cache: Path) -> Path:
     if colmap.find_model(cache) == cache and _kept(key_file) == key:
         return cache
     with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:
-        names = _upright_copies(photos, Path(work) / "images")
+        names, thumbnails = _upright_copies(photos, Path(work) / "images")
+        warnings = look.warnings(photos, thumbnails)
         best = _best_model(names, Path(work))
         if best is None or best.num_reg_images() < 2:
             placed = 0 if best is None else best.num_reg_images()
             raise InputError(
                 f"{photos[0].parent}: only {placed} of {len(photos)} photos could be placed: take sharp photos that "
                 "overlap by two thirds, from different places, of something with texture; or give cameras (COLMAP, "
-                "LLFF, transforms.json)"
+                "LLFF, transforms.json)" + "".join(f"; {line}" for line in warnings[:3])
             )
         for image in best.images.values():
             image.name = names[image.name].name
         key_file.unlink(missing_ok=True)
         best.write_binary(str(cache))
+    (cache / WARNINGS).write_text(json.dumps(warnings))
     key_file.write_text(json.dumps(key))
     return cache
 
@@ -139,8 +170,8 @@ def _cache(folder: Path, asked: Path | None) -> Path:
     raise InputError(f"{asked or user}: cannot be written: name another folder (--cache-dir)")
 
 
-def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Files that COLMAP reads, turned upright, EXIF focal kept; their names, and the photo of each.
+def _upright_copies(photos: Sequence[Path], folder: Path) -> tuple[dict[str, Path], list[ndarray]]:
+    """Files that COLMAP reads, turned upright, EXIF focal kept: the photo of each by its name, and all thumbnails.
 
     Raises:
         InputError: a broken photo, which COLMAP would fill with grey.
@@ -148,9 +179,10 @@ def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
     from PIL import Image
 
     folder.mkdir()
-    names = {}
+    names, thumbnails = {}, []
     for photo in photos:
         pixels = read_pixels(photo, upright=True)
+        thumbnails.append(look.thumbnail(pixels))
         if read_header(photo).orientation == 1 and photo.suffix.lower() in NATIVE:
             names[photo.name] = photo
             shutil.copy(photo, folder / photo.name)
@@ -158,7 +190,7 @@ def _upright_copies(photos: Sequence[Path], folder: Path) -> dict[str, Path]:
         name = f"{photo.name}.jpg"
         Image.fromarray(pixels).save(folder / name, quality=98, subsampling=0, exif=_focal_exif(photo))
         names[name] = photo
-    return names
+    return names, thumbnails
 
 
 def _focal_exif(photo: Path) -> Exif:

@@ -19,8 +19,8 @@ def find(root: Path) -> Path | None:
     """The folder with *.camera files: root, or one below it."""
     if not root.is_dir():
         return None
-    for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
-        if any(folder.glob("*.camera")):
+    for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")):
+        if any(folder.glob("[!.]*.camera")):
             return folder
     return None
 
@@ -33,7 +33,7 @@ def read(root: Path, images: Path | None) -> Source:
     folder = images_folder(root, images, (root / "images", cameras, root))
     folders = photo_folders(folder)
     frames, skipped = [], []
-    for path in sorted(cameras.glob("*.camera")):
+    for path in sorted(cameras.glob("[!.]*.camera")):
         name = path.name.removesuffix(".camera")
         paths = find_photo(folders, name)
         if paths:

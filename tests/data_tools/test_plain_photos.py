@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_scene, read_dataset
+from gs_reg.data_tools.photos import look
 from gs_reg.data_tools.readers import plain_photos
 from gs_reg.data_tools.readers.plain_photos import _upright_copies, pose_photos
 from gs_reg.errors import InputError
@@ -51,6 +52,12 @@ def test_cameras_are_those_of_the_laser_scan(posed, real_data):
     poses = [
         (f.camera.viewmats[0], truth.frame(n).camera.viewmats[0]) for f, n in zip(posed.frames, NAMES, strict=True)
     ]
+    errors = [note for note in posed.notes if note.startswith("reprojection error ")]
+    assert len(errors) == 1 and 0.05 < float(errors[0].split()[2]) < 2 and "points" in errors[0]
+    (focals,) = [note for note in posed.notes if note.startswith("focal lengths: ")]
+    assert float(focals.split()[2]) == pytest.approx(2759.48 * WIDTH / 3072, rel=0.02)
+    assert focals.endswith(" px for 4 photos of 512x341")
+    assert not [note for note in posed.notes if "warning" in note]
     for (a, a_true), (b, b_true) in itertools.pairwise(poses):
         relative, expected = (b @ torch.linalg.inv(a))[:3, :3], (b_true @ torch.linalg.inv(a_true))[:3, :3]
         angle = torch.rad2deg(torch.acos(((relative @ expected.T).trace() - 1).div(2).clamp(-1, 1)))
@@ -106,7 +113,7 @@ def test_copies_for_colmap_are_upright_and_keep_the_focal_length(tmp_path, name,
     import pycolmap
 
     photo = picture(tmp_path / "in", name, orientation)
-    ((copy, original),) = _upright_copies([photo], tmp_path / "out").items()
+    ((copy, original),) = _upright_copies([photo], tmp_path / "out")[0].items()
     camera = pycolmap.infer_camera_from_image(str(tmp_path / "out" / copy))
     assert original == photo and copy.endswith((".jpg", ".png"))
     assert (camera.width, camera.height) == ((30, 40) if orientation == 6 else (40, 30))
@@ -118,7 +125,7 @@ def test_without_exif_the_focal_length_is_a_guess(tmp_path):
     import pycolmap
 
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
-    (copy,) = _upright_copies([tmp_path / "a.png"], tmp_path / "out")
+    (copy,) = _upright_copies([tmp_path / "a.png"], tmp_path / "out")[0]
     assert not pycolmap.infer_camera_from_image(str(tmp_path / "out" / copy)).has_prior_focal_length
 
 
@@ -136,8 +143,28 @@ def test_photos_without_texture(tmp_path):
         Image.new("RGB", (64, 48), (40 * i, 90, 90)).save(tmp_path / f"{i}.png")
     with pytest.raises(InputError, match=r"only 0 of 3 photos could be placed: take sharp photos") as caught:
         read_dataset(tmp_path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "0.png: one colour all over: leave it out" in str(caught.value)
     assert sorted(p.name for p in (tmp_path / ".gs-reg" / "sfm").iterdir()) == [], "nothing half-made is kept"
+
+
+def test_photos_that_are_there_twice_or_of_one_colour(tmp_path):
+    """A copy, and one saved again in another format and size, are told from a photo that is only much alike."""
+    rng = np.random.default_rng(3)
+    coarse = Image.fromarray(rng.integers(40, 200, (6, 8, 3), dtype=np.uint8)).resize(
+        (320, 240), Image.Resampling.BICUBIC
+    )
+    moved = Image.fromarray(np.roll(np.asarray(coarse), 15, axis=1))
+    flat = Image.new("RGB", (64, 48), (9, 80, 7))
+    again = coarse.resize((160, 120), Image.Resampling.BOX)
+    photos = [tmp_path / name for name in ("a.png", "b.png", "c.jpg", "d.png", "e.png")]
+    for path, image in zip(photos, (coarse, moved, again, flat, coarse), strict=True):
+        image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    found = look.warnings(photos, [look.thumbnail(np.asarray(Image.open(path))) for path in photos])
+    assert found == (
+        "c.jpg: the same picture as a.png: leave one out",
+        "d.png: one colour all over: leave it out",
+        "e.png: the same picture as a.png: leave one out",
+    )
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

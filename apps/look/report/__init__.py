@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_path
 
 from .charts import training_charts
@@ -37,7 +38,9 @@ def write_report(run_dir: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html").render(**_template_values(run))
+    with reading(run):
+        values = _template_values(run)
+    page = environment.get_template("report.html").render(**values)
     with atomic_path(run / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return run / "report.html"
@@ -71,24 +74,25 @@ def _template_values(run: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from error
+    with reading(path):
+        data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a map, got {type(data).__name__}")
+    return data
 
 
 def _read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The lines that are valid JSON: a run that was killed leaves half a line at the end."""
     events = []
     for line in _read_text(path).splitlines():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+        with contextlib.suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                events.append(event)
     return events

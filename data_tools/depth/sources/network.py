@@ -147,7 +147,7 @@ def _licence(folder: Path) -> str:
 def _digest(folder: Path) -> str:
     """Of all weights, in order of their names."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("[!.]*.safetensors")):
         with path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
