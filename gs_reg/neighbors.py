@@ -26,6 +26,9 @@ def nearest(
         ValueError: k is not in 1..64, there are too few points, a coordinate is not finite, or queries are of another
             type or device than points.
     """
+    for name, given in (("points", points), ("queries", queries)):
+        if given is not None and (given.ndim != 2 or given.shape[1] != 3):
+            raise ValueError(f"{name}: expected [N, 3], got {list(given.shape)}")
     if not 1 <= k <= MAX_NEIGHBORS:
         raise ValueError(f"k: expected 1 to {MAX_NEIGHBORS}, got {k}")
     if queries is None and 0 < len(points) <= k:
@@ -138,6 +141,8 @@ def laplacian_energy(
     if len(features) != len(graph):
         raise ValueError(f"features: expected {len(graph)} rows as the graph has nodes, got {len(features)}")
     attributes = features.new_ones(features.shape[1]) if attributes is None else attributes
+    if attributes.shape != features.shape[1:]:
+        raise ValueError(f"attributes: expected {list(features.shape[1:])}, got {list(attributes.shape)}")
     if not _ops.is_native(features, graph.weights, attributes):
         return laplacian_energy_reference(features, graph, attributes)
     edges = [graph.offsets, graph.nodes, graph.weights]

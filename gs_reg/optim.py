@@ -89,6 +89,9 @@ class Optimizer:
             ValueError: two groups of one name, or weight decay in a group that is updated per row.
         """
         self.config = config
+        for group in groups:
+            if not isinstance(group.tensors, Sequence):  # a generator could be read once alone
+                raise ValueError(f"{group.name}: tensors: expected a list, as list(network.parameters())")
         self.groups = {group.name: group for group in groups}
         if len(self.groups) != len(groups):
             raise ValueError(f"groups: expected a name each, got {', '.join(group.name for group in groups)}")
@@ -168,10 +171,20 @@ class Optimizer:
         }
 
     def load(self, tensors: Mapping[str, Sequence[Mapping[str, Tensor]]]) -> None:
-        """Restores what `tensors` returned; groups that are missing in it start with zero moments."""
+        """Restores what `tensors` returned; groups that are missing in it start with zero moments.
+
+        Raises:
+            ValueError: a group that is not there, or has other tensors or shapes.
+        """
         for name, states in tensors.items():
-            group = self.groups[name]
-            for values, state in zip(group.tensors, states, strict=True):
+            group = self.groups.get(name)
+            if group is None or len(group.tensors) != len(states):
+                raise ValueError(f"optimizer: the state of group {name!r} does not fit the model's parameters")
+            for i, (values, state) in enumerate(zip(group.tensors, states, strict=True)):
+                moments = state.get("exp_avg", values)
+                if moments.shape != values.shape:
+                    got, want = list(moments.shape), list(values.shape)
+                    raise ValueError(f"optimizer: {name}, tensor {i}: expected moments {want}, got {got}")
                 if state:
                     self._state_of(group)[values] = {key: value.to(values.device) for key, value in state.items()}
 
@@ -186,6 +199,9 @@ class Optimizer:
                 moments = state.pop(old, {})
                 if moments and group.axis == edit.axis:
                     moments = {key: edit.apply_to_state(value, group.name) for key, value in moments.items()}
+                if moments and moments["exp_avg"].shape != new.shape:
+                    got, want = list(moments["exp_avg"].shape), list(new.shape)
+                    raise ValueError(f"edit: {group.name} has {want} behind it, and moments {got}")
                 if moments:
                     state[new] = moments
             self.groups[group.name] = group

@@ -33,7 +33,7 @@ class Shot:
         Raises:
             ValueError: the splats lack an extra that `features` names.
         """
-        cameras = cameras or self.views.cameras
+        cameras = self.views.cameras if cameras is None else cameras
         for name in self.features:
             if name not in splats.extra:
                 known = ", ".join(splats.extra) or "none"

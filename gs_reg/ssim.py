@@ -70,6 +70,10 @@ def l1_and_dssim(
     image: Float[Tensor, "C H W D"], target: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None = None
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """L1 and 1 - SSIM, as means over the pixels of the mask; 0 where the mask is empty. The target gets no gradient."""
+    if image.shape != target.shape:
+        raise ValueError(f"images: expected {list(image.shape)} as the cameras draw, got {list(target.shape)}")
+    if mask is not None and (mask.shape != image.shape[:3] or mask.dtype != torch.bool):
+        raise ValueError(f"masks: expected bool {list(image.shape[:3])}, got {mask.dtype} {list(mask.shape)}")
     target = target.detach()
     if _ops.is_native(image, target):
         l1, dssim, _count, _gradient = _ops.photometric(image, target, mask, image.requires_grad)

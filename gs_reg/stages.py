@@ -43,6 +43,9 @@ class Training:
     """A run through all stages, at some step. Iterate over it to do the remaining steps."""
 
     def __init__(self, stages: Sequence[Stage], stage: Stage, model: Model):
+        names = [other.name for other in stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: expected a name each, got {', '.join(names)}")
         self.stages, self.stage = stages, stage
         self.state = State.begin(model, stage.config.optim, stage.density())
 

@@ -83,11 +83,38 @@ class State:
         """Applies an edit to the model and to the optimiser's state.
 
         Raises:
-            ValueError: no row would be left, or the model has a fixed number of Gaussians.
+            ValueError: no row would be left, a row, patch or group does not fit, or the model has a fixed number of
+                Gaussians.
         """
-        if edit.rows is not None and len(edit.rows) == 0:
-            raise ValueError("edit: no Gaussian would be left")
         if not isinstance(self.model, Editable):
             raise ValueError(f"edit: {type(self.model).__name__} has a fixed number of Gaussians")
+        if edit.axis == "gaussians":
+            self._check(edit)
         self.model.edit(edit)
         self.optimizer.apply_edit(edit, self.model.parameter_groups())
+
+    def _check(self, edit: Edit) -> None:
+        """Before anything is changed: a wrong size would end in the native optimiser's memory."""
+        unknown = edit.reset_groups - self.optimizer.groups.keys()
+        if unknown:
+            raise ValueError(f"edit: reset_groups: no group {', '.join(sorted(unknown))}")
+        splats = self.model.canonical()
+        before = count = len(splats)
+        if edit.rows is not None:
+            count = len(edit.rows)
+            if edit.rows.is_floating_point() or edit.rows.dtype == torch.bool or edit.rows.ndim != 1:
+                raise ValueError(f"edit: rows: expected row numbers [M], got {edit.rows.dtype} {list(edit.rows.shape)}")
+            if count == 0:
+                raise ValueError("edit: no Gaussian would be left")
+            if not 0 <= int(edit.rows.min()) <= int(edit.rows.max()) < before:
+                raise ValueError(f"edit: rows: expected 0 to {before - 1}, got {edit.rows.min()} to {edit.rows.max()}")
+        if edit.fresh is not None and edit.fresh.shape != (count,):
+            raise ValueError(f"edit: fresh: expected [{count}], got {list(edit.fresh.shape)}")
+        for name, value in edit.patch.items():
+            column = getattr(splats, name, None)
+            if not isinstance(column, Tensor):
+                raise ValueError(f"edit: patch: Splats have no {name!r}")
+            want = [count, *column.shape[1:]]
+            if list(value.shape) != want or value.dtype != column.dtype:
+                got = f"{value.dtype} {list(value.shape)}"
+                raise ValueError(f"edit: patch: {name}: expected {column.dtype} {want}, got {got}")

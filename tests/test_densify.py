@@ -264,3 +264,32 @@ def test_what_is_missing_is_named(monkeypatch):
             check(DensifyConfig(method), device)
     with pytest.raises(ValueError, match="every: expected at least 1 step, got 0"):
         DensifyConfig("mcmc", every=0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (Edit(torch.tensor([0, 40])), "rows: expected 0 to 39, got 0 to 40"),
+        (Edit(torch.tensor([-1, 3])), "rows: expected 0 to 39"),
+        (
+            Edit(torch.arange(10), patch={"log_scales": torch.zeros(5, 3)}),
+            r"log_scales: expected .* \[10, 3\]",
+        ),
+        (Edit(patch={"means": torch.zeros(1, 3)}), r"means: expected torch.float32 \[40, 3\]"),
+        (Edit(patch={"quats": torch.zeros(40, 4).double()}), "got torch.float64"),
+        (Edit(patch={"size": torch.zeros(40)}), "no 'size'"),
+        (Edit(reset_groups=frozenset({"opacity"})), "no group opacity"),
+    ],
+)
+def test_an_edit_that_does_not_fit_changes_nothing(edit, text):
+    state = trained(some_splats())
+    before = copy.deepcopy(dict(state.model.state_dict()))
+    with pytest.raises(ValueError, match=text):
+        state.apply(edit)
+    assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
+
+
+def test_an_edit_of_frames_leaves_the_gaussians():
+    state = trained(some_splats())
+    state.apply(Edit(torch.arange(3), axis="frames"))
+    assert len(state.model()) == 40 and len(moments_of(state)["offset"]) == 40

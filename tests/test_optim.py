@@ -134,3 +134,15 @@ def test_what_it_refuses():
         Optimizer([group], SELECTIVE)
     with pytest.raises(ValueError, match="expected a name each, got a, a"):
         Optimizer([ParameterGroup("a", [tensors["centres"]], 0.1)] * 2)
+
+
+def test_a_state_of_another_shape_is_refused():
+    network = torch.nn.Linear(2, 3)
+    optimizer = Optimizer([ParameterGroup("net", list(network.parameters()), 0.1)])
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step(0, 1)
+    other = Optimizer([ParameterGroup("net", list(torch.nn.Linear(4, 3).parameters()), 0.1)])
+    with pytest.raises(ValueError, match=r"net, tensor 0: expected moments \[3, 4\], got \[3, 2\]"):
+        other.load(optimizer.tensors())
+    with pytest.raises(ValueError, match="'more' does not fit"):
+        other.load({"more": []})

@@ -95,7 +95,9 @@ class Free(nn.Module):
 
     @torch.no_grad()
     def edit(self, edit: Edit) -> None:
-        """Gathers the rows of all tensors, then writes the patch."""
+        """Gathers the rows of all tensors, then writes the patch; edits of another axis change nothing here."""
+        if edit.axis != "gaussians":
+            return
         state, patch = self.state_dict(), dict(edit.patch)
         tensors = state if edit.rows is None else {name: value[edit.rows] for name, value in state.items()}
         if "means" in patch:

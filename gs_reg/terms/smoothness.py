@@ -35,6 +35,10 @@ def pair_sums(
     The columns are the sum of |difference| and the number of pairs, then both for pairs within one layer (0 without
     layers). With a guide, |difference| is weighted by exp(-d / edge), where d is the guide's mean colour difference.
     """
+    if layers is not None and (layers.shape != w.shape or layers.dtype != torch.uint8):
+        raise ValueError(f"layers: expected uint8 {list(w.shape)}, got {layers.dtype} {list(layers.shape)}")
+    if guide is not None and guide.shape != (*w.shape, 3):
+        raise ValueError(f"images: expected {[*w.shape, 3]} as the cameras draw, got {list(guide.shape)}")
     if _ops.is_native(w, *([] if guide is None else [guide])):
         return _ops.variation(w, valid, layers, guide, edge).to(w.dtype)
     return pair_sums_reference(w, valid, layers, guide, edge)

@@ -1,6 +1,8 @@
 """Each term: its value by hand, its gradient, 0 at its optimum."""
 
 import math
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -266,3 +268,31 @@ def test_total_is_the_weighted_sum_and_zero_weight_is_the_switch():
     assert set(values) == {"l1"} and values["l1"] == pytest.approx(2 * float((a - b).abs().mean()))
     doubled = evaluate(replace(terms, l1=L1(4.0)), context(a, b))
     assert doubled["l1"] == pytest.approx(2 * float(values["l1"]))
+
+
+WITHOUT_THE_TYPE_CHECKER = """
+import torch
+from gs_reg.ssim import l1_and_dssim
+from gs_reg.terms.smoothness import pair_sums
+
+drawn, small, w = torch.zeros(1, 300, 300, 3), torch.zeros(1, 4, 4, 3), torch.zeros(1, 300, 300)
+calls = [
+    lambda: l1_and_dssim(drawn, small),
+    lambda: l1_and_dssim(drawn, drawn, torch.ones(1, 4, 4, dtype=torch.bool)),
+    lambda: pair_sums(w, w > -1, torch.zeros(1, 4, 4, dtype=torch.uint8)),
+    lambda: pair_sums(w, w > -1, guide=small),
+]
+for call in calls:
+    try:
+        call()
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_maps_of_another_size_than_the_render_are_refused():
+    """As users have it, without the tests' checker of shapes: they would be read beyond their end."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THE_TYPE_CHECKER], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["images", "masks", "layers", "images"], done.stderr
+    assert lines[0] == "images: expected [1, 300, 300, 3] as the cameras draw, got [1, 4, 4, 3]"
