@@ -125,6 +125,8 @@ def _one_camera(
     rotation: Float[Tensor, "3 3"], position: Float[Tensor, "3"], fov_y: float, width: int, height: int
 ) -> Cameras:
     """From the world-to-camera rotation and the camera's position; the principal point is the middle of the image."""
+    if not 0 < fov_y < math.pi:
+        raise ValueError(f"fov_y: expected radians between 0 and pi, got {fov_y}")
     viewmat, K = torch.eye(4).to(rotation), torch.eye(3).to(rotation)
     viewmat[:3, :3], viewmat[:3, 3] = rotation, -rotation @ position
     K[0, 0] = K[1, 1] = height / (2 * math.tan(fov_y / 2))

@@ -116,7 +116,12 @@ def _visible(state: State, shot: Shot, image: Render) -> dict[Axis, Tensor]:
     if shot.views.frame is not None:
         for group in state.optimizer.groups.values():
             if group.axis == "frames":
-                frames = torch.arange(len(group.tensors[0]), device=group.tensors[0].device)
+                count = len(group.tensors[0])
+                if not 0 <= shot.views.frame < count:
+                    raise ValueError(
+                        f"frame: expected 0 to {count - 1} as {group.name} has rows, got {shot.views.frame}"
+                    )
+                frames = torch.arange(count, device=group.tensors[0].device)
                 masks["frames"] = frames == shot.views.frame
     return masks
 

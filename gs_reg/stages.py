@@ -66,7 +66,8 @@ class Training:
         name = saved.state["stage"]
         stage = next((stage for stage in stages if stage.name == name), None)
         if stage is None:
-            raise InputError(f"the checkpoint is of stage {name!r}, past {stages[-1].name!r}, the last one asked for")
+            known = ", ".join(other.name for other in stages)
+            raise InputError(f"the checkpoint is of stage {name!r}, which is none of those asked for: {known}")
         training = cls(stages, stage, stage.load(saved.model).to(device))
         tensors = {"optimizer": saved.optim["groups"], "density": saved.optim["density"]}
         training.state.load(tensors, saved.state["done"])
@@ -82,7 +83,10 @@ class Training:
         """Writes a checkpoint; `details` are further plain values for its state.json."""
         tensors = self.state.tensors()
         optim = {"groups": tensors["optimizer"], "density": tensors["density"]}
-        state = {"stage": self.stage.name, "done": self.state.step, **details}
+        state = {"stage": self.stage.name, "done": self.state.step}
+        if state.keys() & details.keys():
+            raise ValueError(f"details: {', '.join(state.keys() & details.keys())}: what resuming needs stands there")
+        state |= details
         return checkpoint.save(
             folder, self.step, model=tensors["model"], optim=optim, state=state, keep_every=keep_every
         )

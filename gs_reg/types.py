@@ -124,6 +124,8 @@ class Views(TensorDataclass):
         frames = {part.frame for part in parts}
         if len(frames) != 1:
             raise ValueError(f"views: expected one frame, got {sorted(frames, key=str)}")
+        if len({bool(part.names) for part in parts}) > 1:
+            raise ValueError("names: some parts have them and some do not")
         maps = ("images", "masks", "depths", "layers", "alphas")
         return Views(
             Cameras.joined([part.cameras for part in parts]),

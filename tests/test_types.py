@@ -210,3 +210,14 @@ def test_views_need_no_images():
     assert len(bare) == 2 and bare[1].alphas.shape == (1, 40, 64) and bare.to(dtype=torch.float64).images is None
     with pytest.raises(ValueError, match="expected images"):
         _ = bare.photos
+
+
+@pytest.mark.parametrize("fov_y", [60.0, 0.0, -1.0, math.nan])
+def test_a_field_of_view_that_is_none_is_refused(fov_y):
+    with pytest.raises(ValueError, match="fov_y: expected radians between 0 and pi"):
+        Cameras.from_pose(torch.tensor([1.0, 0, 0, 0]), torch.zeros(3), fov_y, 64, 40)
+
+
+def test_views_with_and_without_names_do_not_stack():
+    with pytest.raises(ValueError, match="names: some parts"):
+        Views.stack([views(1), dataclasses.replace(views(1), names=())])

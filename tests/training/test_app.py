@@ -73,5 +73,5 @@ def test_killed_and_resumed_it_gives_the_same_bits(unbroken, tmp_path, step):
 
 def test_a_checkpoint_of_a_stage_that_is_none_is_refused(unbroken, tmp_path):
     saved = checkpoint.load(shutil.copytree(unbroken[1], tmp_path / unbroken[1].name))
-    with pytest.raises(InputError, match="of stage 'last', past 'grow', the last one asked for"):
+    with pytest.raises(InputError, match="of stage 'last', which is none of those asked for: first, grow"):
         Training.resume(stages([])[:2], saved)
