@@ -1,6 +1,7 @@
 """A tiny synthetic scene as a folder of photos, and one finished run on it; both are read-only to the tests."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,11 @@ def photos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     write_transforms_json(box_and_sphere(Rig(width=64, height=48, cameras=3, held_out=1, samples=1)), folder)
     return folder
+
+
+def usual_signals() -> None:
+    """For a process that is to be hung up on: under nohup it would inherit that it is not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def command(*words) -> list[str]:

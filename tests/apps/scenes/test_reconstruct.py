@@ -14,7 +14,7 @@ from PIL import Image
 from gs_reg.apps import cli
 from gs_reg.io import checkpoint, load_splats
 
-from ..conftest import STEPS, command, run_command
+from ..conftest import STEPS, command, run_command, usual_signals
 
 
 def read(path):
@@ -94,7 +94,7 @@ def test_events_and_progress_tell_the_same(finished):
 def broken_off(photos, run, how, when, *flags):
     """Starts a run and sends it a signal as soon as `when` holds; returns its exit code and stderr."""
     words = command("reconstruct", photos, "--out", run, "--preset", "ci", "--stop-after", "train", *flags)
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=usual_signals)
     began = time.monotonic()
     while not when():
         assert process.poll() is None and time.monotonic() - began < 200, process.stderr.read()
