@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ..conftest import command, run_command
+from ..conftest import command, run_command, usual_signals
 
 KILLS = int(os.environ.get("KILLS", "200"))
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +27,10 @@ def test_every_kill_is_made_good(finished, photos, tmp_path):
         if chance.random() < 0.3:
             run.mkdir()
         process = subprocess.Popen(
-            command("reconstruct", photos, *FLAGS, "--out", run), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command("reconstruct", photos, *FLAGS, "--out", run),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=usual_signals,
         )
         try:
             said, _ = process.communicate(timeout=after)
