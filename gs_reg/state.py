@@ -79,6 +79,7 @@ class State:
             self.density.load(tensors["density"])
         self.step = step
 
+    @torch.no_grad()
     def apply(self, edit: Edit) -> None:
         """Applies an edit to the model and to the optimiser's state.
 

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
-from gs_reg.densify.config import DensifyConfig
+from gs_reg.densify.control import ScaledControl
 from gs_reg.densify.gsplat_edit import Means2d, default_edit
-from gs_reg.densify.observation import Observation, median_depth, seeded_rng
+from gs_reg.densify.observation import Observation, seeded_rng
 from gs_reg.edit import Edit
 from gs_reg.render.gsplat import strategies
 from gs_reg.types import Cameras, Render, Splats
 
 
-class DefaultControl:
-    def __init__(self, config: DensifyConfig, seed: int = 0):
-        self.config, self.seed = config, seed
-        self._tensors: dict[str, Tensor] = {}
-        """`scale`, the scene scale, and gsplat's running sums `grad2d` and `count`, with a row for each Gaussian."""
+class DefaultControl(ScaledControl):
+    """Beside the scene scale it keeps gsplat's running sums `grad2d` and `count`, with a row for each Gaussian."""
 
     @property
     def absgrad(self) -> bool:
         return self.config.absgrad
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        return self._tensors
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
-
     def step_pre_backward(self, image: Render, splats: Splats, cameras: Cameras) -> None:
         image.means2d.retain_grad()
-        if "scale" not in self._tensors and (scale := median_depth(image, splats, cameras)) is not None:
-            self._tensors["scale"] = scale
+        super().step_pre_backward(image, splats, cameras)
 
     def step_post_backward(self, observation: Observation) -> Edit | None:
         if "scale" not in self._tensors:
