@@ -61,16 +61,18 @@ class Training:
         """From a checkpoint of `save`.
 
         Raises:
-            InputError: the checkpoint is of a stage that is not among these.
+            InputError: the checkpoint is of a stage that is not among these, or of another step than it says.
         """
         name = saved.state["stage"]
         stage = next((stage for stage in stages if stage.name == name), None)
         if stage is None:
             known = ", ".join(other.name for other in stages)
-            raise InputError(f"the checkpoint is of stage {name!r}, which is none of those asked for: {known}")
+            raise InputError(f"the checkpoint is of stage {name!r:.40}, which is none of those asked for: {known}")
         training = cls(stages, stage, stage.load(saved.model).to(device))
         tensors = {"optimizer": saved.optim["groups"], "density": saved.optim["density"]}
         training.state.load(tensors, saved.state["done"])
+        if training.step != saved.step:
+            raise InputError(f"the checkpoint's stage and step ({saved.state['done']!r:.40}) are not those of its name")
         return training
 
     @classmethod

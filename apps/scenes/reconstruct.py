@@ -129,13 +129,11 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
     with reading(newest):
         seconds = float(saved.state["seconds"])
         layered = [view.to(device) for view in with_layers(views, saved.model)]
-        stages = stages_of(config, layered, dataset.mask_mode)
-        if saved.state["stage"] not in [stage.name for stage in stages]:
-            past = f"the checkpoint is of stage {saved.state['stage']!r:.40}, past {stages[-1].name!r}"
-            raise InputError(f"{newest}: {past}, the last one asked for; leave out --stop-after {config.stop_after}")
-        training = Training.resume(stages, saved, device)
-        if training.step != saved.step:
-            raise InputError(f"{newest}: its stage and step ({saved.state['done']!r:.40}) are not those of its name")
+        try:
+            training = Training.resume(stages_of(config, layered, dataset.mask_mode), saved, device)
+        except InputError as error:
+            remedy = "" if config.stop_after == "report" else f"; leave out --stop-after {config.stop_after}"
+            raise InputError(f"{newest}: {error}{remedy}") from None
     if config.resume:
         clock.add(seconds)
         run.drop_events_after(saved.step)
