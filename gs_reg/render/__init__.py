@@ -21,8 +21,8 @@ from gs_reg.types import Cameras, Render, Splats
 
 __all__ = ["Lifted", "Projected", "RenderConfig", "composite", "lift", "pooled", "project", "render"]
 
-MOST_PIXELS = 1 << 20
-"""Of a side of an image, as in cuda/include/gsr/checks.h."""
+MAX_IMAGE_SIDE = 1 << 20
+"""Pixels, as in cuda/include/gsr/checks.h."""
 
 
 def render(
@@ -149,8 +149,8 @@ def _backend(config: RenderConfig) -> ModuleType:
 def _check(splats: Splats, cameras: Cameras, features: Tensor | None, backgrounds: Tensor | None) -> None:
     N, C = len(splats), len(cameras)
     for name, size in (("width", cameras.width), ("height", cameras.height)):
-        if not 0 <= size <= MOST_PIXELS:
-            raise ValueError(f"{name}: expected 0 to {MOST_PIXELS} pixels, got {size}")
+        if not 0 <= size <= MAX_IMAGE_SIDE:
+            raise ValueError(f"{name}: expected 0 to {MAX_IMAGE_SIDE} pixels, got {size}")
     expected = {
         "means": (splats.means, (N, 3)),
         "quats": (splats.quats, (N, 4)),

@@ -1,8 +1,5 @@
 """Sums of maps over each splat's pixels: against brute force, and against the gradient of compositing."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +9,7 @@ from gs_reg import _ops
 from gs_reg.geometry import pixel_centers
 from gs_reg.render import RenderConfig, composite, lift, project
 from gs_reg.types import Cameras
+from tests.instruction_sets import ORDER, run_on
 
 from .scenes import random_scene
 
@@ -103,13 +101,8 @@ def test_float32_within_tolerances(channels):
     assert_same(lift(projected, maps), (theirs.sums, theirs.weights, theirs.largest), limit=2e-5)
 
 
-@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ORDER)
 def test_each_instruction_set(isa):
-    from gs_reg._library import cpu_library
-
-    order = ["base", "avx2", "avx512"]
-    if order.index(isa) > order.index(cpu_library().gsr_best_isa().decode()):
-        pytest.skip(f"this processor has no {isa}")
     code = (
         "import torch; from tests.render.test_lift import *\n"
         "for channels in CHANNELS:\n"
@@ -120,7 +113,7 @@ def test_each_instruction_set(isa):
         "    assert_same(lift(scene(), maps), wanted)\n"
         "    assert_same(lift(scene(torch.float32), maps.float()), wanted, limit=2e-5)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "GS_REG_ISA": isa})
+    run_on(isa, code)
 
 
 def test_a_lone_splat_by_hand():

@@ -1,8 +1,5 @@
 """Our kernels against the plain torch reference: images, gradients, tolerances of the kernel specification."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +8,7 @@ import torch
 from gs_reg import _ops
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras
+from tests.instruction_sets import ORDER, run_on
 
 from .scenes import leaves, random_scene, rebuilt
 
@@ -70,13 +68,8 @@ def test_any_number_of_channels(features):
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ORDER)
 def test_each_instruction_set(isa):
-    from gs_reg._library import cpu_library
-
-    order = ["base", "avx2", "avx512"]
-    if order.index(isa) > order.index(cpu_library().gsr_best_isa().decode()):
-        pytest.skip(f"this processor has no {isa}")
     code = (
         "import torch; from tests.render.test_parity import drawn\n"
         "for dtype, limit in ((torch.float64, 1e-12), (torch.float32, 1e-5)):\n"
@@ -84,7 +77,7 @@ def test_each_instruction_set(isa):
         "    assert (a[1] - b[1]).abs().max() < limit\n"
         "    assert all((a[2][k] - b[2][k]).norm() < 10 * limit * b[2][k].norm() for k in b[2])\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "GS_REG_ISA": isa})
+    run_on(isa, code)
 
 
 def test_same_bits_for_any_number_of_threads():

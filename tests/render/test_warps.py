@@ -1,9 +1,6 @@
 """Linear maps of the shapes, covariance (W R S)(W R S)^T: by hand, by the reference, by finite differences."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,6 +10,7 @@ from gs_reg import _ops
 from gs_reg.render import RenderConfig, render
 from gs_reg.render.reference import project as reference_project
 from gs_reg.types import Cameras
+from tests.instruction_sets import ORDER, run_on
 
 from .scenes import leaves, random_scene, random_warps, rebuilt
 
@@ -131,18 +129,13 @@ def identity_changes_nothing(dtype):
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ORDER)
 def test_an_identity_gives_the_same_numbers(isa):
-    from gs_reg._library import cpu_library
-
-    order = ["base", "avx2", "avx512"]
-    if order.index(isa) > order.index(cpu_library().gsr_best_isa().decode()):
-        pytest.skip(f"this processor has no {isa}")
     code = (
         "import torch; from tests.render.test_warps import identity_changes_nothing\n"
         "identity_changes_nothing(torch.float32), identity_changes_nothing(torch.float64)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "GS_REG_ISA": isa})
+    run_on(isa, code)
 
 
 def one(warp, quat=(1.0, 0, 0, 0), scale=(1.0, 0.5, 0.25)):
