@@ -45,6 +45,9 @@ class Frame:
     """A photo and its camera; no pixels yet."""
 
     name: str
+    """Unique in the data set: without folders where it is so, too."""
+    whole_name: str
+    """Path below the folder of photos."""
     path: Path
     source: SourceCamera
     """Intrinsics as the source gives them."""
@@ -100,7 +103,8 @@ def make_frame(
     cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
     mask_sizes = (file_size, full_size(frame, sizes))
     loading = Loading(upright, camera, pinhole if moves else None, mask, mask_sizes, keep)
-    return Frame(frame.name, path, frame.camera, cameras.resized(width, height), loading), note
+    name = frame.listed or frame.name
+    return Frame(frame.name, name, path, frame.camera, cameras.resized(width, height), loading), note
 
 
 def _check_size(camera: SourceCamera, size: tuple[int, int], path: Path, described_in: Path, expected: int) -> str:
