@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError
+from gs_reg.geometry import shifted
 from gs_reg.types import Scene, Views
 
 from . import readers
@@ -25,6 +25,7 @@ from .photos.masks import MaskChoice, MaskMode, find_masks
 from .photos.names import file_stems
 from .readers.types import DatasetKind, Source
 from .split import called, split
+from .world import far_offset, normalisation, offset_note
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
 
@@ -78,12 +79,19 @@ class Dataset:
     """Sparse points (float64) in the normalised world."""
     source_from_world: Float[Tensor, "4 4"]
     """Scale and translation (float64) from the normalised world to the source's frame; never a rotation."""
+    offset: Float[Tensor, "3"]
+    """What written files leave out of the source's coordinates (float64): 0 unless float32 would ruin them."""
     units: str
     """Of the source's frame: metres or unknown."""
     mask_mode: MaskMode
     downscale: Downscale
     notes: tuple[str, ...]
     """Choices and warnings that a user should see."""
+
+    @property
+    def file_from_world(self) -> Float[Tensor, "4 4"]:
+        """From the normalised world to the coordinates of written files: the source's, less the offset."""
+        return shifted(self.source_from_world, self.offset)
 
     def frame(self, name: str) -> Frame:
         for frame in self.frames:
@@ -142,7 +150,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     """Reads cameras and photo headers, no pixels; "motorcycle" is the built-in stereo pair.
 
     The world is the source's frame, shifted and scaled, not turned: the mean camera centre becomes 0 and the mean
-    distance from it 1 (LLFF: nearest depth 1 / 0.75, no shift).
+    distance from it 1 (LLFF: nearest depth 1 / 0.75, no shift unless it is far from the origin).
 
     Raises:
         InputError: what is not a data set, or one with a fault; names the file.
@@ -154,7 +162,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     downscale = choose_downscale(config.downscale, source.frames)
     mask_options = config.mask_dir, config.mask_invert, config.mask_erode
     mode, mask_sources, mask_notes = find_masks(source.frames, config.masks, root, *mask_options)
-    source_from_world = _normalisation(source)
+    source_from_world, offset = normalisation(source), far_offset(source)
     made = [
         make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)
         for frame, mask in zip(source.frames, mask_sources, strict=True)
@@ -168,8 +176,8 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     train, test = split(whole_names, config.views, *asked, config.test_every, source.split)
     points = None
     if source.points is not None:
-        offset, scale = source_from_world[:3, 3], source_from_world[0, 0]
-        points = (torch.from_numpy(source.points) - offset) / scale
+        middle, scale = source_from_world[:3, 3], source_from_world[0, 0]
+        points = (torch.from_numpy(source.points) - middle) / scale
         check_points(points, str(source.described_in))
     return Dataset(
         kind=source.kind,
@@ -180,10 +188,11 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
         skipped=source.skipped,
         points=points,
         source_from_world=source_from_world,
+        offset=offset,
         units=source.units,
         mask_mode=mode,
         downscale=downscale,
-        notes=(*source.notes, *mask_notes, *sized),
+        notes=(*source.notes, *offset_note(source, offset), *mask_notes, *sized),
     )
 
 
@@ -255,22 +264,6 @@ def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tupl
     if mode == "transparent":
         raise InputError("undistort keep: its unseen rims would count as empty under transparent masks: use crop")
     return "ignore", (*notes, "masks: ignore, for the rims that undistortion leaves unseen")
-
-
-def _normalisation(source: Source) -> Float[Tensor, "4 4"]:
-    """Source from world: scale and translation."""
-    matrix = torch.eye(4, dtype=torch.float64)
-    if source.world_scale is not None:
-        matrix[:3, :3] /= source.world_scale
-        return matrix
-    centers = np.stack([np.linalg.inv(frame.camera_from_source)[:3, 3] for frame in source.frames])
-    middle = centers.mean(0)
-    size = float(np.linalg.norm(centers - middle, axis=1).mean())
-    if len(centers) > 1 and size < 1e-9 * max(1.0, float(np.abs(centers).max())):
-        raise InputError(f"{source.described_in}: all cameras are at one place: there is no parallax to see depth by")
-    matrix[:3, :3] *= size if len(centers) > 1 else 1.0
-    matrix[:3, 3] = torch.from_numpy(middle)
-    return matrix
 
 
 def _present(asked: Sequence[str], source: Source) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -41,6 +43,27 @@ def project(cameras: Cameras, points: Float[Tensor, "*B 3"]) -> tuple[Float[Tens
 
 def transform_points(matrix: Float[Tensor, "*#B 4 4"], points: Float[Tensor, "*#B 3"]) -> Float[Tensor, "*#B 3"]:
     return (matrix[..., :3, :3] @ points[..., None])[..., 0] + matrix[..., :3, 3]
+
+
+def rounding_offset(positions: Float[Tensor, "N 3"], size: float, pixel: float) -> Float[Tensor, "3"]:
+    """What to subtract (float64) so that float32 holds the positions; zeros where it holds them as they are.
+
+    It does where it moves no coordinate by more than a quarter of `pixel`, the size of a pixel out there. Else it is
+    the middle of the positions, rounded to a power of ten of about their `size`, so that people can read and add it.
+    """
+    zero = positions.new_zeros(3, dtype=torch.float64)
+    if float(positions.abs().max()) * 2**-24 <= pixel / 4:  # half of the last of 24 bits
+        return zero
+    digits = -math.floor(math.log10(size))
+    # + 0.0 turns -0.0 into 0.0
+    return torch.tensor([round(x, digits) + 0.0 for x in positions.double().mean(0).tolist()], dtype=torch.float64)
+
+
+def shifted(matrix: Float[Tensor, "4 4"], offset: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
+    """The transform, and then less `offset`, in double precision."""
+    out = matrix.double().clone()
+    out[:3, 3] -= offset.double().to(out.device)
+    return out
 
 
 def similarity_scale(matrix: Float[Tensor, "4 4"]) -> float:

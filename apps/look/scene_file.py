@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gs_reg.data_tools.dataset import Dataset
 from gs_reg.errors import reading
-from gs_reg.io import load_splats
+from gs_reg.geometry import shifted
+from gs_reg.io import load_splats, read_offset
 from gs_reg.io.frames import transform_splats
 from gs_reg.types import Cameras, Splats
 
@@ -28,14 +29,22 @@ class StoredScene:
     """Colour behind the splats: the mean of the training photos."""
     source_from_world: Float[Tensor, "4 4"]
     """From the normalised frame to that of the given cameras."""
+    offset: Float[Tensor, "3"]
+    """What the run's files leave out of the coordinates of the given cameras; 0 unless they are far from the origin."""
+
+    @property
+    def file_from_world(self) -> Float[Tensor, "4 4"]:
+        """From the normalised frame to that of splats.ply."""
+        return shifted(self.source_from_world, self.offset)
 
 
 def write_scene(run: Run, dataset: Dataset, background: Float[Tensor, "3"]) -> None:
-    """Writes scene.json. `frame` in it is that of splats.ply: "input" is the frame of the given cameras."""
+    """Writes scene.json. `frame` in it is that of splats.ply: "input" is the frame of the given cameras, "local" the
+    same less `offset`."""
     run.write_json(
         "scene.json",
         {
-            "frame": "input",
+            **({"frame": "local", "offset": dataset.offset.tolist()} if dataset.offset.any() else {"frame": "input"}),
             "units": dataset.units,
             "source_from_world": dataset.source_from_world.tolist(),
             "background": background.tolist(),
@@ -54,6 +63,13 @@ def write_scene(run: Run, dataset: Dataset, background: Float[Tensor, "3"]) -> N
     )
 
 
+def write_offset(run: Run, dataset: Dataset) -> None:
+    """Brings scene.json up to date where it was written before files had an offset."""
+    stored, offset = run.read_json("scene.json"), dataset.offset.tolist()
+    if stored.get("offset", [0, 0, 0]) != offset:
+        run.write_json("scene.json", {**stored, "frame": "local", "offset": offset})
+
+
 def read_scene(run: Run) -> StoredScene:
     with reading(run.path / "scene.json"):
         data = run.read_json("scene.json")
@@ -63,9 +79,16 @@ def read_scene(run: Run) -> StoredScene:
         }
         background = torch.tensor(data["background"])
         transform = torch.tensor(data["source_from_world"], dtype=torch.float64)
-        return StoredScene(cameras, tuple(data["train"]), tuple(data["test"]), background, transform)
+        offset = torch.tensor(data.get("offset", [0, 0, 0]), dtype=torch.float64).reshape(3)
+        return StoredScene(cameras, tuple(data["train"]), tuple(data["test"]), background, transform, offset)
 
 
 def stored_splats(run: Run) -> Splats:
     """splats.ply, transformed back to the normalised frame."""
-    return transform_splats(torch.linalg.inv(read_scene(run).source_from_world), load_splats(run.splats))
+    return transform_splats(torch.linalg.inv(splats_frame(run).file_from_world), load_splats(run.splats))
+
+
+def splats_frame(run: Run) -> StoredScene:
+    """The scene with the offset that splats.ply names itself; one that an editor wrote names none, so has the run's."""
+    scene, named = read_scene(run), read_offset(run.splats)
+    return scene if named is None else replace(scene, offset=torch.tensor(named, dtype=torch.float64))

@@ -33,7 +33,7 @@ def cameras_json(scene: StoredScene) -> list[dict[str, Any]]:
     """Training cameras first; positions and camera-to-world rotations (OpenCV axes) in the frame of splats.ply."""
     rows = []
     for number, name in enumerate([*scene.train, *scene.test]):
-        camera = transform_cameras(scene.source_from_world, scene.cameras[name].to(dtype=torch.float64))
+        camera = transform_cameras(scene.file_from_world, scene.cameras[name].to(dtype=torch.float64))
         pose = camera.world_from_camera[0]
         rows.append(
             {

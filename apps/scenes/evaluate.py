@@ -21,6 +21,7 @@ from gs_reg.io.atomic import remove_leftovers
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Splats, Views
 
+from ..look.offset import offset_figures
 from ..look.pictures import save_depth, save_picture
 from ..look.scene_file import read_scene, stored_splats
 from ..runs.folder import Run, open_run
@@ -97,6 +98,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "lpips": reason,
         "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
+        **offset_figures(run),
     }
 
 

@@ -19,7 +19,7 @@ from gs_reg.stages import Training
 from gs_reg.types import Views
 
 from ..look.pictures import save_depth
-from ..look.scene_file import write_scene
+from ..look.scene_file import write_offset, write_scene
 from ..look.viewer_layout import write_viewer_layout
 from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write_settings
 from ..runs.interrupts import run_child
@@ -141,9 +141,14 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
 
 
 def export(run: Run, training: Training, dataset: Dataset, config: Config) -> int:
-    """Writes splats.ply in the frame of the source's cameras, and the viewer layout; returns the number of splats."""
+    """Writes splats.ply in the frame of the source's cameras, less the data set's offset, and the viewer layout.
+
+    Returns the number of splats.
+    """
     splats = plan_stages(config)[-1].final_splats(training.state.model).to("cpu")
-    save_splats(run.splats, splats, source_from_world=dataset.source_from_world)
+    offset = dataset.offset.tolist() if dataset.offset.any() else None
+    save_splats(run.splats, splats, source_from_world=dataset.file_from_world, offset=offset)
+    write_offset(run, dataset)
     write_viewer_layout(run, training.step, splats.sh_degree)
     return len(splats)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from gs_reg.io.ply import load_ply, read_header, save_ply
 from gs_reg.io.splat import load_splat, save_splat
 from gs_reg.types import Splats
 
-__all__ = ["SUFFIXES", "load_splats", "save_splats", "splat_suffix"]
+__all__ = ["SUFFIXES", "load_splats", "read_offset", "save_splats", "splat_suffix"]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,18 @@ def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
     return load_compressed_ply(path) if read_header(path).compressed else load_ply(path)
 
 
+def read_offset(path: str | Path) -> tuple[float, float, float] | None:
+    """What was subtracted from the positions, as the header of a PLY says (`comment SplatOffset: x y z`).
+
+    Add it, in double precision, for the positions of the source. None where the file does not say.
+
+    Raises:
+        InputError: a broken PLY.
+    """
+    path = Path(path)
+    return read_header(path).offset if path.name.lower().endswith(".ply") and path.is_file() else None
+
+
 def save_splats(
     path: str | Path,
     splats: Splats,
@@ -62,8 +75,12 @@ def save_splats(
     render_mode: Literal["default", "mip", "2dgs"] = "default",
     spz_frame: SpzFrame = "rub",
     spz_version: Literal[3, 4] = 4,
+    offset: Sequence[float] | None = None,
 ) -> None:
     """Writes a splat file atomically, in the frame that `source_from_world` (a similarity) maps to.
+
+    `offset` is what that frame leaves out of the source's coordinates; the header of a PLY, compressed or not, tells
+    it, other formats have no place for it. It changes no position.
 
     PLY keeps every float32 bit; the other formats quantise. Extras are not written. `spz_frame="raw"` writes SPZ in our
     axes instead of the format's.
@@ -81,9 +98,9 @@ def save_splats(
             "%s: this format cannot say that the splats are '%s'; viewers will draw them as default", path, render_mode
         )
     if suffix == ".ply":
-        save_ply(path, splats, render_mode)
+        save_ply(path, splats, render_mode, offset)
     elif suffix == ".compressed.ply":
-        save_compressed_ply(path, splats)
+        save_compressed_ply(path, splats, offset)
     elif suffix == ".spz":
         save_spz(path, splats, spz_frame, spz_version)
     else:

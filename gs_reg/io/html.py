@@ -140,7 +140,7 @@ def _camera(name: str, camera: Cameras, distance: float) -> dict[str, Any]:
 def _whole_scene(means: Float[torch.Tensor, "M 3"]) -> Cameras:
     """A camera in front of most splats and a little above them."""
     middle = means.median(0).values
-    reach = max(float((means - middle).norm(dim=1).quantile(0.9)), 1e-6)
+    reach = max(float((means - middle).norm(dim=1).quantile(0.9)), 1e-12)
     eye = middle + reach * means.new_tensor([0, -0.3, -2.5])
     return Cameras.look_at(eye, middle, means.new_tensor([0, -1, 0]), math.radians(50), 960, 720)
 
@@ -149,7 +149,7 @@ def _distance(means: Float[torch.Tensor, "M 3"], camera: Cameras) -> float:
     """Middle depth of what is seen around the middle of the picture, else of what is in front of the camera, else 1."""
     viewmat, K = camera.viewmats[0].double().cpu(), camera.Ks[0].double().cpu()
     p = means @ viewmat[:3, :3].T + viewmat[:3, 3]
-    p = p[p[:, 2] > 1e-6]
+    p = p[p[:, 2] > 0]
     pixels = p[:, :2] / p[:, 2:] * K[[0, 1], [0, 1]]
     size = pixels.new_tensor([camera.width, camera.height])
     central = p[(pixels.abs() < size / 4).all(dim=1)]

@@ -6,6 +6,7 @@ import gzip
 import logging
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
-from gs_reg.io.ply import finite_rows, read_element, read_header
+from gs_reg.io.ply import finite_rows, offset_comment, read_element, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,12 @@ PACKED = [f"packed_{name}" for name in ("position", "rotation", "scale", "color"
 SPZ_AXES = (1, -1, -1)
 """SPZ axes are right, up, back; ours are right, down, forward. gsply does not convert, so we flip the axes here."""
 SPZ_MAGIC = 0x5053474E
+RESCALE = "write it in other coordinates (of a run: gs-reg export --frame normalised)"
+SPZ_LOG_SIZES = (-10.0, 5.9375)
+"""Of 8 bits in steps of 1/16."""
+COMPRESSED_LOG_SIZES = (-20.0, 20.0)
+CLAMPED = 0.01
+"""Share of clamped splats from which there is a warning."""
 FEW_SPZ_SPLATS = 1 << 17
 """More splats than these need a byte of the file each (real files have 9 or more): a header with more is broken."""
 SpzFrame = Literal["rub", "raw"]
@@ -70,6 +77,18 @@ def _check_and_clean(path: Path, splats: Splats) -> Splats:
     if len(splats) == 0:
         raise InputError(f"{path}: this format needs at least one splat; write .ply for an empty scene")
     return splats
+
+
+def _warn_of_clamped(path: Path, splats: Splats, bounds: tuple[float, float]) -> None:
+    """Warns where the format clamps the longest axes of many splats: the scene has other units than it is made for."""
+    longest = splats.log_scales.amax(1)
+    share = float(((longest < bounds[0]) | (longest > bounds[1])).float().mean())
+    if share > CLAMPED:
+        low, high = (math.exp(bound) for bound in bounds)
+        log.warning(
+            "%s: this format holds sizes from %.2g to %.2g units; %.0f %% of the splats are beyond and are changed: %s",
+            *(path, low, high, 100 * share, RESCALE),
+        )
 
 
 def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
@@ -154,12 +173,14 @@ def lasting_degree(splats: Splats) -> int:
     return max(range(len(gains)), key=gains.__getitem__)
 
 
-def save_compressed_ply(path: str | Path, splats: Splats) -> None:
+def save_compressed_ply(path: str | Path, splats: Splats, offset: Sequence[float] | None = None) -> None:
     """Writes 16 bytes a splat (more with SH). Rows are reordered along a Morton curve: it keeps the bounds of the
-    chunks, and so the quantisation error, small. Degrees of SH too weak for the format are left out with a warning."""
+    chunks, and so the quantisation error, small. Degrees of SH too weak for the format are left out with a warning.
+    `offset` is noted in the header: what was subtracted from the positions."""
     from gsply import compress_to_bytes
 
     splats = _check_and_clean(Path(path), splats)
+    _warn_of_clamped(path, splats, COMPRESSED_LOG_SIZES)
     degree, kept = splats.sh_degree, lasting_degree(splats)
     if kept < degree:
         log.warning(
@@ -171,6 +192,8 @@ def save_compressed_ply(path: str | Path, splats: Splats) -> None:
         splats = replace(splats, sh=splats.sh[:, : (kept + 1) ** 2])
     splats = splats.rows(morton_order(splats.means))
     data = compress_to_bytes(_to_gsply(splats))
+    if offset is not None:
+        data = data.replace(b"\nelement ", b"\n" + offset_comment(offset).encode() + b"\nelement ", 1)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
@@ -270,7 +293,7 @@ def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
 
 def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version: Literal[3, 4] = 4) -> None:
     """Writes SPZ, about 20 bytes a splat before gzip or zstd. Positions are 24-bit fixed point, with at most 16
-    fractional bits: fewer where the scene is large.
+    fractional bits: fewer where the scene is large. Sizes beyond e^-10 to e^5.9 are clamped with a warning.
 
     Raises:
         InputError: no splats, or positions beyond 4 million.
@@ -282,7 +305,8 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
     splats = _check_and_clean(path, splats)
     largest = float(splats.means.abs().max())
     if largest > 2**22:
-        raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {largest:.3g}; scale the scene down")
+        raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {largest:.3g}: {RESCALE}")
+    _warn_of_clamped(path, splats, SPZ_LOG_SIZES)
     fractional_bits = min(16, math.floor(math.log2((2**23 - 1) / max(largest, 1e-9))))
     data = _to_gsply(flip_axes(SPZ_AXES, splats) if frame == "rub" else splats)
     with atomic_path(path) as temporary:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +26,8 @@ OPAQUE_LOGIT = 20.0
 FLAT_SCALE = 1e-30
 """Stands for a size of 0, whose logarithm is not finite: its square is 0 in float32."""
 RENDER_MODES = ("default", "mip", "2dgs")
+OFFSET = "SplatOffset"
+"""Key of the comment with the offset: `comment SplatOffset: x y z`."""
 _TYPES = {
     "char": "i1",
     "uchar": "u1",
@@ -58,6 +63,18 @@ class PlyHeader:
         """Whether it is PlayCanvas' compressed PLY (`.compressed.ply`)."""
         names = {element.name: element.dtype.names or () for element in self.elements}
         return "chunk" in names and "packed_position" in names.get("vertex", ())
+
+    @property
+    def offset(self) -> tuple[float, float, float] | None:
+        """What was subtracted from the positions, where a comment says so: add it for those of the source."""
+        for comment in self.comments:
+            key, *values = comment.replace(":", " ").split()[:4] or [""]
+            if key == OFFSET and len(values) == 3:
+                with contextlib.suppress(ValueError):
+                    x, y, z = map(float, values)
+                    if math.isfinite(x + y + z):
+                        return x, y, z
+        return None
 
     @property
     def render_mode(self) -> str:
@@ -212,8 +229,17 @@ def finite_rows(splats: Splats, path: Path) -> Splats:
     return splats.rows(good)
 
 
-def save_ply(path: str | Path, splats: Splats, render_mode: str = "default") -> None:
+def offset_comment(offset: Sequence[float]) -> str:
+    """The line of a header that tells the offset."""
+    return f"comment {OFFSET}: " + " ".join(repr(float(x)).removesuffix(".0") for x in offset)
+
+
+def save_ply(
+    path: str | Path, splats: Splats, render_mode: str = "default", offset: Sequence[float] | None = None
+) -> None:
     """Writes the float32 values unchanged, with zero normals, which some viewers require; extras are not written.
+
+    `offset` is noted in the header: what was subtracted from the positions.
 
     Raises:
         InputError: spherical harmonics of a degree above 3, or an unknown render mode.
@@ -230,6 +256,7 @@ def save_ply(path: str | Path, splats: Splats, render_mode: str = "default") -> 
     parts = [splats.means, torch.zeros_like(splats.means), splats.sh[:, 0], high]
     table = torch.cat([*parts, splats.opacity_logits[:, None], splats.log_scales, splats.quats], dim=1)
     header = ["ply", "format binary_little_endian 1.0", f"comment SplatRenderMode: {render_mode}"]
+    header += [] if offset is None else [offset_comment(offset)]
     header += [f"element vertex {len(splats)}", *[f"property float {name}" for name in names], "end_header", ""]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write("\n".join(header).encode())

@@ -1,0 +1,74 @@
+"""The normalised world of a source, and what its files leave out of coordinates that are far from the origin."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.geometry import rounding_offset
+
+from .photos.undistort import colmap_camera
+from .readers.types import Source
+
+SAME_PLACE = 1e-9
+"""Cameras whose distances are below this share of their coordinates are at one place: doubles hold little more."""
+
+
+def normalisation(source: Source) -> Float[Tensor, "4 4"]:
+    """Source from world: scale and translation (float64).
+
+    Raises:
+        InputError: all cameras are at one place.
+    """
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] *= _unit(source)
+    # where the format fixes the scale, nothing is recentred, as long as float32 holds it
+    middle = torch.from_numpy(_centers(source).mean(0))
+    matrix[:3, 3] = middle if source.world_scale is None else far_offset(source)
+    return matrix
+
+
+def far_offset(source: Source) -> Float[Tensor, "3"]:
+    """The offset (float64) of written files: 0 unless float32 would move what is as near as the cameras visibly.
+
+    A pixel is measured at the distance of one world unit, in photos of full size.
+    """
+    unit = _unit(source)
+    focal = max(float(colmap_camera(frame.camera).mean_focal_length()) for frame in source.frames)
+    return rounding_offset(torch.from_numpy(_centers(source)), unit, unit / focal)
+
+
+def offset_note(source: Source, offset: Float[Tensor, "3"]) -> tuple[str, ...]:
+    """The line that says so, where there is an offset."""
+    if not offset.any():
+        return ()
+    units = "metres" if source.units == "metres" else "units"
+    rounding = float(np.abs(_centers(source)).max()) * 2**-24
+    return (
+        f"coordinates are far from the origin: files are written less the offset {offset_text(offset)} (scene.json), "
+        f"as their float32 would round positions by up to {rounding:.2g} {units}",
+    )
+
+
+def offset_text(offset: Float[Tensor, "3"]) -> str:
+    """Three numbers in full, as they stand in scene.json and in the header of a PLY."""
+    return " ".join(repr(x).removesuffix(".0") for x in offset.tolist())
+
+
+def _unit(source: Source) -> float:
+    """Units of the source in one unit of the world."""
+    if source.world_scale is not None:
+        return 1 / source.world_scale
+    centers = _centers(source)
+    size = float(np.linalg.norm(centers - centers.mean(0), axis=1).mean())
+    if len(centers) > 1 and size < SAME_PLACE * max(1.0, float(np.abs(centers).max())):
+        raise InputError(f"{source.described_in}: all cameras are at one place: there is no parallax to see depth by")
+    return size if len(centers) > 1 else 1.0
+
+
+def _centers(source: Source) -> Float[ndarray, "N 3"]:
+    return np.stack([np.linalg.inv(frame.camera_from_source)[:3, 3] for frame in source.frames])
