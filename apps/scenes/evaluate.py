@@ -27,12 +27,13 @@ from ..runs.folder import Run, open_run
 from ..runs.progress import say
 from .config import Config as ReconstructConfig
 from .depth_metrics import depth_metrics, stored_depth
+from .needles import LONG, THIN, needle_share
 from .shots import mean_color
 from .stages import plan_stages
 from .unseen import HOLE, save_unseen, save_view_counts, without_filled
 
 PICTURE_METRICS = "psnr", "ssim"
-METRICS = *PICTURE_METRICS, "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen"
+METRICS = *PICTURE_METRICS, "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen", "needles"
 HEADLINE = "black"
 """The colour behind the splats in the pictures that are saved, and in all metrics but those of `backgrounds`."""
 
@@ -86,6 +87,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         views[view.names[0]] = {
             **measure(rendered, view, visible, lpips),
             "unseen": save_unseen(run, view, unfilled, render_config_of(config)),
+            "needles": needle_share(splats, view.cameras, render_config_of(config)),
         }
     mean = mean_metrics(list(views.values()))
     depths = {}
@@ -111,6 +113,8 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "lpips": reason,
         "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
+        "needles": f"share of what is drawn that splats draw whose long axis (one standard deviation) is over {LONG:g} px "
+        f"and {THIN:g} times the short one",
     }
 
 

@@ -25,6 +25,7 @@ METRICS = (
     Metric("lpips", "LPIPS", "{:.3f}"),
     Metric("coverage", "seen pixels", "{:.0%}"),
     Metric("unseen", "unseen", "{:.1%}"),
+    Metric("needles", "needles", "{:.1%}"),
 )
 HEADLINE = METRICS[:4]
 BEHIND = {"mean": "the photos' mean colour"}
@@ -67,7 +68,13 @@ def row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 def notes(result: Mapping[str, Any]) -> list[str]:
     """What result.json says about how its figures were measured."""
-    names = {"background": "Behind the splats", "visible": "Seen", "unseen": "Unseen", "lpips": "LPIPS"}
+    names = {
+        "background": "Behind the splats",
+        "visible": "Seen",
+        "unseen": "Unseen",
+        "needles": "Needles",
+        "lpips": "LPIPS",
+    }
     lines = [f"{name}: {result[key]}" for key, name in names.items() if result.get(key)]
     over = [
         f"{BEHIND.get(name, name)} {figures['psnr']:.2f} dB, {figures['ssim']:.3f}"
@@ -92,7 +99,9 @@ def facts(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value; what the page shows elsewhere is left out."""
     groups = {
-        "run": _without(result, "mean", "views", "lpips", "visible", "depth", "background", "backgrounds"),
+        "run": _without(
+            result, "mean", "views", "lpips", "visible", "unseen", "needles", "depth", "background", "backgrounds"
+        ),
         "data": _without(dataset, "photos", "source_from_world"),
         "versions": versions,
     }
