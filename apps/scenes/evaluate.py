@@ -113,8 +113,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "lpips": reason,
         "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
-        "needles": f"share of what is drawn that splats draw whose long axis (one standard deviation) is over {LONG:g} px "
-        f"and {THIN:g} times the short one",
+        "needles": f"drawn by splats whose long axis (one deviation) is over {LONG:g} px and over {THIN:g} short ones",
     }
 
 

@@ -17,7 +17,7 @@ LONG, THIN = 12.0, 8.0
 
 @torch.no_grad()
 def needle_share(splats: Splats, camera: Cameras, config: RenderConfig | None = None) -> float:
-    """Share of what a picture draws that needles draw: of the blending weights, over all pixels; 0 where it is empty."""
+    """The needles' share of the blending weights of a whole picture; 0 where it is empty."""
     projected = project(splats, camera, replace(config or RenderConfig(), supersample=1))
     everywhere = splats.means.new_ones(len(camera), camera.height, camera.width, 1)
     weights = lift(projected, everywhere).weights

@@ -28,6 +28,14 @@ METRICS = (
     Metric("needles", "needles", "{:.1%}"),
 )
 HEADLINE = METRICS[:4]
+NOTES = {
+    "background": "Behind the splats",
+    "visible": "Seen",
+    "unseen": "Unseen",
+    "needles": "Needles",
+    "lpips": "LPIPS",
+}
+"""Keys of result.json that say how its figures were measured."""
 BEHIND = {"mean": "the photos' mean colour"}
 """Names of colours in `backgrounds` of result.json, where the key alone says too little."""
 
@@ -68,14 +76,7 @@ def row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 def notes(result: Mapping[str, Any]) -> list[str]:
     """What result.json says about how its figures were measured."""
-    names = {
-        "background": "Behind the splats",
-        "visible": "Seen",
-        "unseen": "Unseen",
-        "needles": "Needles",
-        "lpips": "LPIPS",
-    }
-    lines = [f"{name}: {result[key]}" for key, name in names.items() if result.get(key)]
+    lines = [f"{name}: {result[key]}" for key, name in NOTES.items() if result.get(key)]
     over = [
         f"{BEHIND.get(name, name)} {figures['psnr']:.2f} dB, {figures['ssim']:.3f}"
         for name, figures in (result.get("backgrounds") or {}).items()
@@ -99,9 +100,7 @@ def facts(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value; what the page shows elsewhere is left out."""
     groups = {
-        "run": _without(
-            result, "mean", "views", "lpips", "visible", "unseen", "needles", "depth", "background", "backgrounds"
-        ),
+        "run": _without(result, "mean", "views", "depth", "backgrounds", *NOTES),
         "data": _without(dataset, "photos", "source_from_world"),
         "versions": versions,
     }
