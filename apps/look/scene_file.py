@@ -26,7 +26,7 @@ class StoredScene:
     train: tuple[str, ...]
     test: tuple[str, ...]
     background: Float[Tensor, "3"]
-    """Colour behind the splats: the mean of the training photos."""
+    """Colour behind the splats in videos and renders."""
     source_from_world: Float[Tensor, "4 4"]
     """From the normalised frame to that of the given cameras."""
     offset: Float[Tensor, "3"]

@@ -23,13 +23,20 @@ from gs_reg.types import Splats, Views
 
 from ..look.offset import offset_figures
 from ..look.pictures import save_depth, save_picture
-from ..look.scene_file import read_scene, stored_splats
+from ..look.scene_file import stored_splats
 from ..runs.folder import Run, open_run
 from ..runs.progress import say
 from .config import Config as ReconstructConfig
 from .depth_metrics import depth_metrics, stored_depth
+from .needles import LONG, THIN, needle_share
+from .shots import mean_color
 from .stages import plan_stages
 from .unseen import HOLE, save_unseen, save_view_counts, without_filled
+
+PICTURE_METRICS = "psnr", "ssim"
+METRICS = *PICTURE_METRICS, "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen", "needles"
+HEADLINE = "black"
+"""The colour behind the splats in the pictures that are saved, and in all metrics but those of `backgrounds`."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +67,46 @@ def main(config: Config) -> int:
 def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     """Renders all views from splats.ply into 8-bit PNGs, and returns the metrics of the held-out ones.
 
-    Metrics are of the 8-bit images, so that anyone can compute them again from the files.
+    Metrics are of the 8-bit images, so that anyone can compute them again from the files. Views are rendered over
+    black, as viewers show them and as published figures are; "backgrounds" says how far other colours change the means.
     """
     timing = read_timing(run)
     config = run.config(ReconstructConfig)
     dataset = read_dataset(config.data, config.read)
-    splats, background = stored_splats(run), read_scene(run).background
+    splats = stored_splats(run)
     unfilled = without_filled(run, splats)
     training = load_views(dataset, dataset.train)
+    over = {name: color for name, color in colors_behind(mean_color(training)).items() if name != HEADLINE}
     lpips, reason = metrics.find_lpips(lpips_paths)
-    views, stems = {}, dataset.stems
+    views, behind, stems = {}, {name: [] for name in over}, dataset.stems
     for view in load_views(dataset, dataset.test):
         stem = stems[view.names[0]]
-        rendered, _ = render_8bit(splats, view, background, config)
+        rendered, _ = render_8bit(splats, view, config)
         save_render_and_photo(run.path / "renders" / "test" / stem, view, rendered)
+        for name, color in over.items():
+            behind[name].append(picture_metrics(render_8bit(splats, view, config, color)[0], view.photos, view.masks))
         visible = save_visible_mask(run, stem, view, training)
         views[view.names[0]] = {
             **measure(rendered, view, visible, lpips),
             "unseen": save_unseen(run, stem, view, unfilled, render_config_of(config)),
+            "needles": needle_share(splats, view.cameras, render_config_of(config)),
         }
+    mean = mean_metrics(list(views.values()))
     depths = {}
     for view in training:
         name = view.names[0]
-        rendered, depths[name] = render_8bit(splats, view, background, config)
+        rendered, depths[name] = render_8bit(splats, view, config)
         save_render_and_photo(run.path / "renders" / "train" / stems[name], view, rendered)
         before = stored_depth(run, stems[name])
         save_depth(run.path / "depths" / f"{stems[name]}_trained", depths[name], like=before)
     return {
-        "mean": mean_metrics(list(views.values())),
+        "mean": mean,
         "views": views,
+        "background": f"{HEADLINE}, in renders/ too",
+        "backgrounds": {
+            HEADLINE: {key: mean[key] for key in PICTURE_METRICS},
+            **{name: mean_metrics(rows, PICTURE_METRICS) for name, rows in behind.items()},
+        },
         "seen_once": save_view_counts(run, training, depths, stems),
         "depth": depth_metrics(run, dataset, config.data, depths),
         "seconds": timing["total"],
@@ -98,6 +116,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "lpips": reason,
         "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
+        "needles": f"drawn by splats whose long axis (one deviation) is over {LONG:g} px and over {THIN:g} short ones",
         **offset_figures(run),
     }
 
@@ -130,12 +149,18 @@ def render_config_of(config: ReconstructConfig) -> RenderConfig:
     return replace(plan_stages(config)[-1].train.render, backend="auto")
 
 
+def colors_behind(mean: Float[Tensor, "3"]) -> dict[str, Float[Tensor, "3"]]:
+    """The colours over which held-out views are measured; `mean` is the mean colour of the training photos."""
+    return {"black": torch.zeros(3), "white": torch.ones(3), "mean": mean}
+
+
 def render_8bit(
-    splats: Splats, view: Views, background: Tensor, config: ReconstructConfig
+    splats: Splats, view: Views, config: ReconstructConfig, background: Float[Tensor, "3"] | None = None
 ) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
-    """Colours rounded to 8 bits, and expected depth (0 where nothing is rendered)."""
+    """Colours over the background (None = black) in 8 bits, and expected depth (0 where nothing is rendered)."""
+    behind = None if background is None else background[None]
     with torch.no_grad():
-        image = render(splats, view.cameras, render_config_of(config), backgrounds=background[None])
+        image = render(splats, view.cameras, render_config_of(config), backgrounds=behind)
     return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 
@@ -152,11 +177,18 @@ def measure(rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips
     visible = visible if mask is None else visible & mask
     out: dict[str, float | None] = {}
     for suffix, pixels in (("", mask), ("_visible", visible)):
-        out["psnr" + suffix] = finite_or_none(metrics.psnr(rendered, photo, pixels))
-        out["ssim" + suffix] = finite_or_none(metrics.ssim(rendered, photo, pixels))
+        out |= {key + suffix: value for key, value in picture_metrics(rendered, photo, pixels).items()}
     out["lpips"] = finite_or_none(lpips(rendered, photo)) if lpips else None
     out["coverage"] = finite_or_none(metrics.coverage(visible))
     return out
+
+
+def picture_metrics(rendered: Tensor, photo: Tensor, mask: Tensor | None) -> dict[str, float | None]:
+    """PSNR and SSIM of one picture, inside the mask where there is one."""
+    return {
+        "psnr": finite_or_none(metrics.psnr(rendered, photo, mask)),
+        "ssim": finite_or_none(metrics.ssim(rendered, photo, mask)),
+    }
 
 
 def finite_or_none(value: Tensor) -> float | None:
@@ -165,9 +197,8 @@ def finite_or_none(value: Tensor) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def mean_metrics(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
+def mean_metrics(rows: list[dict[str, float | None]], keys: tuple[str, ...] = METRICS) -> dict[str, float | None]:
     """Means over views; None where no view has the value."""
-    keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
     columns = {key: [value for row in rows if (value := row.get(key)) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
@@ -177,7 +208,7 @@ def summary(result: dict) -> str:
     mean, count = result["mean"], len(result["views"])
     if mean["psnr"] is None:
         return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
-    text = f"held-out views ({count}): PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
+    text = f"held-out views ({count}), over {HEADLINE}: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
     if mean["psnr_visible"] is not None:
         text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
     return text + f"; {mean['unseen']:.1%} of pixels in no photo"

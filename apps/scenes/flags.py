@@ -27,9 +27,14 @@ class TrainConfig(FitConfig):
     """Shares of the run after which SH degrees 1, 2 and 3 are used; degrees without a share are used from the start."""
     dropout: float = 0.0
     """Probability that a Gaussian is left out of a step; below 1."""
+    random_background: float = 1.0
+    """Probability that a step's photo is drawn over a random colour, so that splats which let it through raise the
+    loss; else it is drawn over the mean colour of the photos. 1 always where masked pixels must be empty."""
 
     def __post_init__(self) -> None:
         Dropout(self.dropout)  # raises where the share is out of range
+        if not 0 <= self.random_background <= 1:
+            raise ValueError(f"random_background: expected a share from 0 to 1, got {self.random_background}")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ PAPER = Preset(
         steps=13_000,
         multisample=4,
         multisample_from=5 / 13,
+        random_background=0.0,
         sh_from=(8 / 13, 9 / 13, 10 / 13),
         optim=OptimConfig(final_rate=1.0),
     ),

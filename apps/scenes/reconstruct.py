@@ -28,7 +28,6 @@ from ..runs.resume import check_same
 from ..runs.training import Clock, SaveTimes, train
 from .config import Config
 from .initial_model import initial_model
-from .shots import mean_color
 from .sources import Sources, find_sources, with_absolute_paths, write_sources
 from .stages import check_terms, plan_stages, stages_of, with_layers
 
@@ -76,7 +75,7 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
         write_settings(run, stored)
         write_sources(run, sources, depths.details)
         run.write_json("dataset.json", dataset.summary())
-        write_scene(run, dataset, mean_color(views))
+        write_scene(run, dataset, torch.zeros(3))
         save_depths(run, views, depths.maps, dataset.stems)
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
         training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)

@@ -27,7 +27,7 @@ class Shots:
     views: Sequence[Views]
     mode: MaskMode
     """transparent: pixels outside the mask must be empty. They get the background's colour in the photo, and the
-    background is random in each step, so that Gaussians there raise the loss."""
+    background is random in every step, so that Gaussians there raise the loss."""
     seed: int
     train: TrainConfig
     sh_degree: int
@@ -40,11 +40,14 @@ class Shots:
         return Shot(view, self.render_config(step), background, dropout=Dropout(self.train.dropout, self.seed))
 
     def background(self, step: int) -> Float[Tensor, "3"]:
-        """Random for transparent masks, else the mean colour of the photos."""
-        if self.mode != "transparent":
-            return self._mean_color
+        """Random, or in a share of the steps the mean colour of the photos.
+
+        Over a colour that stays, a splat that lets a little of it through matches the photo, but over no other colour.
+        """
         generator = torch.Generator().manual_seed(7_919 * self.seed + step)
-        return torch.rand(1, 3, generator=generator)[0].to(self.views[0].photos)
+        color = torch.rand(1, 3, generator=generator)[0].to(self.views[0].photos)
+        drawn = self.mode == "transparent" or float(torch.rand((), generator=generator)) < self.train.random_background
+        return color if drawn else self._mean_color
 
     @cached_property
     def _mean_color(self) -> Float[Tensor, "3"]:
@@ -64,6 +67,6 @@ class Shots:
 
 
 def mean_color(views: Sequence[Views]) -> Float[Tensor, "3"]:
-    """Mean colour of the photos inside their masks, with equal weights; it is the background of unseen regions."""
+    """Mean colour of the photos inside their masks, with equal weights."""
     pixels = [v.photos[0] if v.masks is None else v.photos[0][v.masks[0]] for v in views]
     return torch.stack([p.reshape(-1, 3).mean(0) for p in pixels]).mean(0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
@@ -18,6 +20,9 @@ class FreeConfig:
     """Initial opacity of all but filled Gaussians."""
     sh_degree: int = 1
     """Highest degree of view-dependent colour."""
+    max_aspect: float = math.inf
+    """Largest ratio of the longest axis to the second one; discs stay free. Without a limit, fine texture that few
+    photos show becomes long needles, which are streaks in other views."""
     lr_offset: float = 0.2
     """Learning rate of the centres, in units of a Gaussian's initial size."""
     lr_quat: float = 1e-2
@@ -28,6 +33,10 @@ class FreeConfig:
     """Learning rate of the opacity logits."""
     lr_color: float = 1e-3
     """Learning rate of the SH coefficients of degree 0; higher degrees have a twentieth of it."""
+
+    def __post_init__(self) -> None:
+        if not self.max_aspect >= 1:
+            raise ValueError(f"max_aspect: expected at least 1, got {self.max_aspect}")
 
 
 class Free(nn.Module):
@@ -84,7 +93,7 @@ class Free(nn.Module):
         return Splats(
             means=torch.addcmul(self.start, self.unit, self.offset),
             quats=self.quats,
-            log_scales=self.log_scales,
+            log_scales=limited(self.log_scales, self.config.max_aspect),
             opacity_logits=self.opacity_logits,
             sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
             extra={"filled": self.filled},
@@ -124,3 +133,10 @@ class Free(nn.Module):
             "sh_rest": (self.sh_rest, c.lr_color / 20),
         }
         return [ParameterGroup(name, [p], lr, axis="gaussians") for name, (p, lr) in rates.items() if p.numel()]
+
+
+def limited(log_scales: Float[Tensor, "N 3"], aspect: float) -> Float[Tensor, "N 3"]:
+    """Log-scales of which the longest is at most log(aspect) above the second; its gradient then goes to the second."""
+    if math.isinf(aspect):
+        return log_scales
+    return torch.minimum(log_scales, log_scales.median(1, keepdim=True).values + math.log(aspect))

@@ -1,5 +1,7 @@
 """Plain splats start where they are told, and step in units of their own size."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,23 @@ def test_a_step_moves_every_gaussian_by_the_same_share_of_its_size():
     optimizer.step(0, 1)
     moved = (model().means - given.means).abs() / given.scales[:, :1]
     torch.testing.assert_close(moved, torch.full((5, 3), 0.25), rtol=1e-4, atol=0)
+
+
+def test_the_longest_axis_is_at_most_so_many_second_ones():
+    given = some_splats(3)
+    sizes = torch.tensor([[1.0, 9.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 40.0]])
+    model = Free.from_splats(replace(given, log_scales=sizes.log()), FreeConfig(max_aspect=4.0))
+    limited = torch.tensor([[1.0, 8.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 12.0]])  # discs stay as thin as they are
+    torch.testing.assert_close(model().scales, limited)
+    assert torch.equal(Free.from_splats(model(), FreeConfig())().log_scales, model().log_scales)
+    model().log_scales[0].sum().backward()  # 1, 8 = 4 * 2, 2: what the longest would do, the second does
+    assert torch.equal(model.log_scales.grad[0], torch.tensor([1.0, 0.0, 2.0]))
+
+
+@pytest.mark.parametrize("aspect", [0.5, float("nan")])
+def test_an_aspect_that_cannot_be_is_refused(aspect):
+    with pytest.raises(ValueError, match="max_aspect"):
+        FreeConfig(max_aspect=aspect)
 
 
 def test_a_state_dict_is_the_whole_model():

@@ -25,8 +25,19 @@ METRICS = (
     Metric("lpips", "LPIPS", "{:.3f}"),
     Metric("coverage", "seen pixels", "{:.0%}"),
     Metric("unseen", "unseen", "{:.1%}"),
+    Metric("needles", "needles", "{:.1%}"),
 )
 HEADLINE = METRICS[:4]
+NOTES = {
+    "background": "Behind the splats",
+    "visible": "Seen",
+    "unseen": "Unseen",
+    "needles": "Needles",
+    "lpips": "LPIPS",
+}
+"""Keys of result.json that say how its figures were measured."""
+BEHIND = {"mean": "the photos' mean colour"}
+"""Names of colours in `backgrounds` of result.json, where the key alone says too little."""
 
 
 def headline_figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -65,8 +76,13 @@ def row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 def notes(result: Mapping[str, Any]) -> list[str]:
     """What result.json says about how its figures were measured."""
-    names = {"visible": "Seen", "unseen": "Unseen", "lpips": "LPIPS"}
-    return [f"{name}: {result[key]}" for key, name in names.items() if result.get(key)]
+    lines = [f"{name}: {result[key]}" for key, name in NOTES.items() if result.get(key)]
+    over = [
+        f"{BEHIND.get(name, name)} {figures['psnr']:.2f} dB, {figures['ssim']:.3f}"
+        for name, figures in (result.get("backgrounds") or {}).items()
+        if isinstance(figures.get("psnr"), int | float) and isinstance(figures.get("ssim"), int | float)
+    ]
+    return [*lines, f"The same views over {'; over '.join(over)}"] if over else lines
 
 
 def depth_rows(depth: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]:
@@ -84,7 +100,7 @@ def facts(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value; what the page shows elsewhere is left out."""
     groups = {
-        "run": _without(result, "mean", "views", "lpips", "visible", "depth"),
+        "run": _without(result, "mean", "views", "depth", "backgrounds", *NOTES),
         "data": _without(dataset, "photos", "source_from_world"),
         "versions": versions,
     }

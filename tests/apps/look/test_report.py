@@ -63,6 +63,19 @@ def run(tmp_path):
     return folder
 
 
+def test_the_page_says_what_was_behind_the_splats(run):
+    result = json.loads((run / "result.json").read_text())
+    behind = {"black": {"psnr": 21.034, "ssim": 0.7712}, "mean": {"psnr": 21.5, "ssim": 0.78}}
+    (run / "result.json").write_text(json.dumps(result | {"background": "black", "backgrounds": behind}))
+    page = write_report(run).read_text()
+    assert "Behind the splats: black" in page
+    assert "The same views over black 21.03 dB, 0.771; over the photos&#39; mean colour 21.50 dB, 0.780" in page
+    assert page.count("21.034") == 0  # not once more, raw, among the settings
+    nothing = {"black": {"psnr": None, "ssim": None}}  # no photo was held out
+    (run / "result.json").write_text(json.dumps(result | {"background": "black", "backgrounds": nothing}))
+    assert "The same views" not in write_report(run).read_text()
+
+
 def test_the_page_holds_everything(run):
     page = write_report(run).read_text()
     assert page == write_report(run).read_text()

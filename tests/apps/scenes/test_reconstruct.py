@@ -8,11 +8,16 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from gs_reg.apps import cli
+from gs_reg.apps.look.scene_file import read_scene, stored_splats
+from gs_reg.apps.runs.folder import open_run
 from gs_reg.io import checkpoint, load_splats
+from gs_reg.metrics import psnr
+from gs_reg.render import render
 
 from ..conftest import STEPS, command, run_command, usual_signals
 
@@ -54,8 +59,26 @@ def test_result(finished):
     drawn, photo = (
         np.asarray(Image.open(finished / "renders" / "test" / f"test_00{kind}.png"), float) for kind in ("", "_photo")
     )
-    psnr = -10 * np.log10(np.square((drawn - photo) / 255).mean())
-    assert psnr == pytest.approx(result["mean"]["psnr"], abs=1e-3)  # the figure is of the file that one can look at
+    decibels = -10 * np.log10(np.square((drawn - photo) / 255).mean())
+    assert decibels == pytest.approx(result["mean"]["psnr"], abs=1e-3)  # the figure is of the file that one can look at
+
+
+def test_figures_are_of_the_exported_splats_over_black_and_beside_it_over_other_colours(finished):
+    result, run = read(finished / "result.json"), open_run(finished)
+    assert result["background"].startswith("black") and run.read_json("scene.json")["background"] == [0, 0, 0]
+    assert result["backgrounds"].keys() == {"black", "white", "mean"}
+    assert result["backgrounds"]["black"] == {key: result["mean"][key] for key in ("psnr", "ssim")}
+
+    def picture(folder, name):
+        return torch.tensor(np.asarray(Image.open(finished / "renders" / folder / name), np.float32) / 255)[None]
+
+    photos = [picture("train", f"train_{n:02d}_photo.png").mean((0, 1, 2)) for n in range(3)]
+    colors = {"black": torch.zeros(3), "white": torch.ones(3), "mean": torch.stack(photos).mean(0)}
+    splats, camera = stored_splats(run), read_scene(run).cameras["test_00.png"]
+    for name, color in colors.items():
+        drawn = (render(splats, camera, backgrounds=color[None]).colors.clamp(0, 1) * 255).round() / 255
+        expected = float(psnr(drawn, picture("test", "test_00_photo.png")))
+        assert result["backgrounds"][name]["psnr"] == pytest.approx(expected, abs=1e-3), name
 
 
 def test_report_of_a_run(finished):
