@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials kills lint format ablation sanitize aarch64 gpu gpu-compile emulated clean
+.PHONY: help venv demo test trials kills lint format ablation sanitize aarch64 gpu gpu-compile emulated wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,12 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
+
+# auditwheel reads from the libraries which glibc they need, names the wheel after it, and refuses what is not portable
+wheel: $(READY) ## dist/*.whl, for every Python from 3.11 and every torch from 2.6; installing it needs no compiler
+	@rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-input --no-deps $(WHEEL_ARGS) --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --wheel-dir dist build/wheel/gs_reg-*.whl
 
 # a copy of the package as links, with libraries of its own, that the sanitizers' runtimes are loaded before
 SANITIZED := build/sanitize

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCES = sorted(str(p) for p in Path("cuda/cpu").glob("*.cpp"))
@@ -26,6 +27,7 @@ FLAGS = [
     "-Wextra",
     "-Wno-psabi",
     "-Wno-maybe-uninitialized",
+    *("-include", "cuda/cpu/old_glibc.h"),
 ]
 ISAS = {
     "x86_64": {
@@ -87,6 +89,13 @@ class BuildNative(build_ext):
         self.spawn([nvcc(), *flags, *targets, *link, *ext.sources])
 
 
+class AnyPython(bdist_wheel):
+    """One wheel for every Python 3 and every torch, as the libraries use neither; `make wheel` names its Linux."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
     packages=[
         f"{prefix}{p.parent.as_posix().replace('/', '.')}"
@@ -94,7 +103,7 @@ setup(
         for p in sorted(Path(root).rglob("__init__.py"))
     ],
     package_dir={"gs_reg": "gs_reg", "gs_reg.apps": "apps", "gs_reg.data_tools": "data_tools"},
-    package_data={"gs_reg.apps.look.report": ["report.html"], "gs_reg.io": ["web/*"]},
+    package_data={"gs_reg": ["py.typed"], "gs_reg.apps.look.report": ["report.html"], "gs_reg.io": ["web/*"]},
     ext_modules=[
         Extension(
             f"gs_reg.libgsr_cpu_{isa}",
@@ -111,5 +120,5 @@ setup(
         Extension("gs_reg.libgsr_cuda", sorted(str(p) for p in Path("cuda/gpu").glob("*.cu")), depends=HEADERS)
         for _ in range(os.environ.get("GS_REG_CUDA") == "1")
     ],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_ext": BuildNative, "bdist_wheel": AnyPython},
 )

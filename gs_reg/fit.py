@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gs_reg._callable import make_callable
 from gs_reg.densify import Observation
 from gs_reg.edit import Axis
 from gs_reg.optim import OptimConfig
@@ -136,3 +137,6 @@ def shuffled(count: int, step: int, seed: int) -> int:
     """Index of the view for a step: each view once an epoch, in an order that depends on seed and epoch alone."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + step // count)
     return int(torch.randperm(count, generator=generator)[step % count])
+
+
+make_callable(fit)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg import _proof
+from gs_reg._callable import make_callable
 from gs_reg.render.config import RenderConfig
 from gs_reg.render.projected import Lifted, Projected, with_depths
 from gs_reg.sh import check_degree
@@ -186,3 +187,6 @@ def _check_tensors(expected: dict[str, tuple[Tensor, tuple]], like_name: str, li
             raise TypeError(f"{name}: expected the dtype of {like_name}, float32 or float64, got {tensor.dtype}")
         if tensor.device != like.device:
             raise TypeError(f"{name}: expected it on {like.device} like {like_name}, got {tensor.device}")
+
+
+make_callable(render)
