@@ -15,7 +15,7 @@ from gs_reg.densify import Observation
 from gs_reg.edit import Axis
 from gs_reg.optim import OptimConfig
 from gs_reg.shot import Shot
-from gs_reg.state import State
+from gs_reg.state import Constrained, State
 from gs_reg.terms import Context
 from gs_reg.types import Render, Splats, Views
 
@@ -99,6 +99,8 @@ def fit(
             state.density.step_pre_backward(image, splats, shot.views.cameras)
         stacked.sum().backward()
         state.optimizer.step(step, config.steps, _visible(state, shot, image))
+        if isinstance(state.model, Constrained):
+            state.model.constrain()
         if state.density is not None:
             decay = config.optim.decay(step, config.steps)
             splats = state.model.canonical().detach()

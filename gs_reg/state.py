@@ -43,6 +43,15 @@ class Editable(Protocol):
         ...
 
 
+@runtime_checkable
+class Constrained(Protocol):
+    """A model whose parameters have bounds."""
+
+    def constrain(self) -> None:
+        """Puts parameters that a step took out of their bounds back, in place."""
+        ...
+
+
 @dataclass
 class State:
     """Everything that `fit` changes. `tensors()` and `step` are all that a checkpoint needs."""

@@ -80,6 +80,26 @@ def test_a_step_shows_the_one_cloud_that_it_left(views):
         _ = first.splats
 
 
+def test_every_step_leaves_a_model_within_its_bounds(views):
+    """A limit on the shape holds after each step; a broken-off run goes on to the same bits with it."""
+    made, config = start(views).model(), FreeConfig(max_aspect=1.5, lr_scale=0.5)
+    unlimited = Free.from_splats(made, replace(config, max_aspect=float("inf")))
+    unbroken, other = (State.begin(model, FitConfig().optim) for model in (Free.from_splats(made, config), unlimited))
+
+    def worst(state):
+        second, longest = state.model().scales.sort(1).values.unbind(1)[1:]
+        return float((longest / second).max().detach())
+
+    for _ in range(4):
+        steps(unbroken, views, unbroken.step + 1)
+        assert worst(unbroken) < 1.5 * (1 + 1e-5)
+    steps(other, views, 4)
+    assert worst(other) > 1.5
+    fresh = State.begin(Free.from_splats(made, config), FitConfig().optim)
+    steps(fresh, views, 4)
+    assert torch.equal(fresh.model.log_scales, unbroken.model.log_scales)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(views):
     state = start(views)
     with torch.no_grad():

@@ -44,8 +44,8 @@ BEST = Preset(
 )
 """Best quality on held-out views that we know of."""
 
-RAYS = Preset()
-"""One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow."""
+RAYS = Preset(fill=FillConfig(border=0.15, stride=4))
+"""One Gaussian a pixel, which stays on its ray: CoherentGS without decoders, alignment and flow, but filled."""
 
 PLAIN = Preset(
     start="random",

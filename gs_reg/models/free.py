@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
@@ -23,6 +22,8 @@ class FreeConfig:
     max_aspect: float = math.inf
     """Largest ratio of the longest axis to the second one; discs stay free. Without a limit, fine texture that few
     photos show becomes long needles, which are streaks in other views."""
+    aspect_from: float = 0.0
+    """Axes of up to this many initial sizes are not limited: strokes so short are the texture itself."""
     lr_offset: float = 0.2
     """Learning rate of the centres, in units of a Gaussian's initial size."""
     lr_quat: float = 1e-2
@@ -37,6 +38,8 @@ class FreeConfig:
     def __post_init__(self) -> None:
         if not self.max_aspect >= 1:
             raise ValueError(f"max_aspect: expected at least 1, got {self.max_aspect}")
+        if not self.aspect_from >= 0:
+            raise ValueError(f"aspect_from: expected at least 0 initial sizes, got {self.aspect_from}")
 
 
 class Free(nn.Module):
@@ -93,7 +96,7 @@ class Free(nn.Module):
         return Splats(
             means=torch.addcmul(self.start, self.unit, self.offset),
             quats=self.quats,
-            log_scales=limited(self.log_scales, self.config.max_aspect),
+            log_scales=self.log_scales,
             opacity_logits=self.opacity_logits,
             sh=torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc,
             extra={"filled": self.filled},
@@ -101,6 +104,20 @@ class Free(nn.Module):
 
     def canonical(self) -> Splats:
         return self()
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Shortens the longest axis to its limit.
+
+        After a step, not in `forward`: there the limited axis would have no gradient that could shorten it again.
+        """
+        c = self.config
+        if math.isinf(c.max_aspect):
+            return
+        limits = self.log_scales.median(1, keepdim=True).values + math.log(c.max_aspect)
+        if c.aspect_from > 0:
+            limits = torch.maximum(limits, self.unit.log() + math.log(c.aspect_from))
+        self.log_scales.copy_(torch.minimum(self.log_scales, limits))
 
     @torch.no_grad()
     def edit(self, edit: Edit) -> None:
@@ -133,10 +150,3 @@ class Free(nn.Module):
             "sh_rest": (self.sh_rest, c.lr_color / 20),
         }
         return [ParameterGroup(name, [p], lr, axis="gaussians") for name, (p, lr) in rates.items() if p.numel()]
-
-
-def limited(log_scales: Float[Tensor, "N 3"], aspect: float) -> Float[Tensor, "N 3"]:
-    """Log-scales of which the longest is at most log(aspect) above the second; its gradient then goes to the second."""
-    if math.isinf(aspect):
-        return log_scales
-    return torch.minimum(log_scales, log_scales.median(1, keepdim=True).values + math.log(aspect))

@@ -50,21 +50,37 @@ def test_a_step_moves_every_gaussian_by_the_same_share_of_its_size():
     torch.testing.assert_close(moved, torch.full((5, 3), 0.25), rtol=1e-4, atol=0)
 
 
-def test_the_longest_axis_is_at_most_so_many_second_ones():
+SIZES = torch.tensor([[1.0, 9.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 40.0]])
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (FreeConfig(), SIZES),
+        # at most 4 times the second; a disc, which is thin along one axis only, stays
+        (FreeConfig(max_aspect=4.0), torch.tensor([[1.0, 8.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 12.0]])),
+        # the first size is 2 for all three: 6 times that may have any shape, so that 9 stays
+        (FreeConfig(max_aspect=3.0, aspect_from=6.0), torch.tensor([[1.0, 9.0, 2.0], [7.0, 0.01, 5.0], [3, 3, 12.0]])),
+    ],
+)
+def test_the_longest_axis_is_at_most_so_many_second_ones(config, wanted):
     given = some_splats(3)
-    sizes = torch.tensor([[1.0, 9.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 40.0]])
-    model = Free.from_splats(replace(given, log_scales=sizes.log()), FreeConfig(max_aspect=4.0))
-    limited = torch.tensor([[1.0, 8.0, 2.0], [7.0, 0.01, 5.0], [3.0, 3.0, 12.0]])  # discs stay as thin as they are
-    torch.testing.assert_close(model().scales, limited)
-    assert torch.equal(Free.from_splats(model(), FreeConfig())().log_scales, model().log_scales)
-    model().log_scales[0].sum().backward()  # 1, 8 = 4 * 2, 2: what the longest would do, the second does
-    assert torch.equal(model.log_scales.grad[0], torch.tensor([1.0, 0.0, 2.0]))
+    model = Free.from_splats(replace(given, log_scales=torch.full((3, 3), 2.0).log()), config)
+    with torch.no_grad():
+        model.log_scales.copy_(SIZES.log())
+    parameter = model.log_scales
+    model.constrain()
+    torch.testing.assert_close(model().scales, wanted)
+    assert model.log_scales is parameter and model.log_scales.requires_grad  # the optimiser's own
+    before = model().log_scales.clone()
+    model.constrain()
+    torch.testing.assert_close(model().log_scales, before)  # a limit that holds changes nothing
 
 
-@pytest.mark.parametrize("aspect", [0.5, float("nan")])
-def test_an_aspect_that_cannot_be_is_refused(aspect):
-    with pytest.raises(ValueError, match="max_aspect"):
-        FreeConfig(max_aspect=aspect)
+@pytest.mark.parametrize("values", [{"max_aspect": 0.5}, {"max_aspect": float("nan")}, {"aspect_from": -1.0}])
+def test_an_aspect_that_cannot_be_is_refused(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        FreeConfig(**values)
 
 
 def test_a_state_dict_is_the_whole_model():
