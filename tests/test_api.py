@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gs_reg
 import pytest
+
+import gs_reg
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted({*gs_reg._HOME, *gs_reg._MODULES})
