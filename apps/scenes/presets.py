@@ -40,7 +40,11 @@ BEST = Preset(
     model=PixelAlignedConfig(stride=2),
     fill=FillConfig(border=0.15, stride=4),
     train=TrainConfig(steps=0),
-    free=FreeStage(FreeConfig(), SceneTerms(smooth=DisparityTV(0.4)), TrainConfig(steps=800, dropout=0.4)),
+    free=FreeStage(
+        FreeConfig(max_aspect=8.0, aspect_from=8.0),
+        SceneTerms(smooth=DisparityTV(0.4)),
+        TrainConfig(steps=800, dropout=0.4),
+    ),
 )
 """Best quality on held-out views that we know of."""
 
