@@ -48,9 +48,14 @@ def offset_note(source: Source, offset: Float[Tensor, "3"]) -> tuple[str, ...]:
         return ()
     units = "metres" if source.units == "metres" else "units"
     rounding = float(np.abs(_centers(source)).max()) * 2**-24
+    lost = (
+        f"warning: {source.described_in} stores its cameras in {source.bits} bits, which move them as far at such "
+        "coordinates: expect a bad result; store float64, or coordinates less an offset",
+    )
     return (
         f"coordinates are far from the origin: files are written less the offset {offset_text(offset)} (scene.json), "
-        f"as their float32 would round positions by up to {rounding:.2g} {units}",
+        f"as their float32 would round positions by up to {rounding:.3g} {units}",
+        *(lost if source.bits < 64 else ()),
     )
 
 

@@ -51,7 +51,8 @@ def read(root: Path, images: Path | None) -> Source:
     near = float(rows[:, 15].min())
     if not (np.isfinite(near) and near > 0):
         raise InputError(f"{table}: smallest near depth {near:g}: expected a number > 0")
-    return Source("llff", table, tuple(frames), world_scale=1 / (NEAREST * near))
+    bits = 8 * read_array(table).dtype.itemsize
+    return Source("llff", table, tuple(frames), bits=bits, world_scale=1 / (NEAREST * near))
 
 
 def read_table(path: Path) -> Float[ndarray, "N 17"]:

@@ -57,7 +57,8 @@ def read(root: Path, images: Path | None) -> Source:
         camera = SourceCamera("PINHOLE", pinhole_params(K, place), width, height)
         paths = {n: files[i] for n, files in photos.items() if len(files) == len(photos[first])}
         frames.append(SourceFrame(photo.name, paths, camera, pose, masks[i]))
-    return Source("neus", table, tuple(frames), tuple(skipped))
+    bits = 8 * max(matrix.dtype.itemsize for matrix in matrices.values())
+    return Source("neus", table, tuple(frames), tuple(skipped), bits=bits)
 
 
 def _matrices(table: Path) -> dict[int, Float[ndarray, "3 4"]]:
@@ -68,7 +69,7 @@ def _matrices(table: Path) -> dict[int, Float[ndarray, "3 4"]]:
             continue
         if value.shape not in ((4, 4), (3, 4)) or value.dtype.kind not in "fiu":
             raise InputError(f"{table}: {key}: expected numbers [4, 4], got {list(value.shape)} {value.dtype}")
-        found[int(number)] = value[:3].astype(np.float64)
+        found[int(number)] = value[:3]
     if not found:
         raise InputError(f"{table}: no world_mat_0, world_mat_1 ...: expected a projection for every photo")
     return found
@@ -99,6 +100,7 @@ def _decomposed(P: Float[ndarray, "3 4"], place: str) -> tuple[Float[ndarray, "3
     """K and world-to-camera of P = s K [R t] (RQ decomposition; Hartley and Zisserman 2004, 6.2.4)."""
     from scipy.linalg import rq
 
+    P = P.astype(np.float64)
     size = np.abs(P[:, :3]).max()
     if not np.isfinite(P).all() or not size > 0 or abs(np.linalg.det(P[:, :3] / size)) < 1e-15:
         raise InputError(f"{place}: {P.tolist()!s:.80} is no projection")

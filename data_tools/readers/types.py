@@ -63,6 +63,8 @@ class Source:
     """Name and reason of photos that cannot be used."""
     points: Float[ndarray, "P 3"] | None = None
     """Sparse points (float64)."""
+    bits: int = 64
+    """Of the floats that the cameras are stored as."""
     units: str = "unknown"
     world_scale: float | None = None
     """World units per source unit where the format fixes it, then nothing is recentred; None = from the cameras."""

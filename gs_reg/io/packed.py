@@ -79,7 +79,7 @@ def _check_and_clean(path: Path, splats: Splats) -> Splats:
     return splats
 
 
-def _warn_of_clamped(path: Path, splats: Splats, bounds: tuple[float, float]) -> None:
+def _warn_of_clamped(path: str | Path, splats: Splats, bounds: tuple[float, float]) -> None:
     """Warns where the format clamps the longest axes of many splats: the scene has other units than it is made for."""
     longest = splats.log_scales.amax(1)
     share = float(((longest < bounds[0]) | (longest > bounds[1])).float().mean())

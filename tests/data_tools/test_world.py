@@ -77,3 +77,14 @@ def test_the_offset_by_hand():
     assert rounding_offset(at, size=3.0, pixel=0.99).tolist() == [2**22, 2, 0]
     assert rounding_offset(at + 0.26, size=0.3, pixel=0.9).tolist() == [4194304.3, 2.3, 0.3]
     assert rounding_offset(-at - 37, size=20.0, pixel=0.9).tolist() == [-4194340, -40, -40]
+
+
+def test_cameras_that_were_rounded_before_they_came(tmp_path):
+    """float32 in the source's own file cannot be mended; it is said."""
+    tables = photosets.write_llff(tmp_path, moved(shoot(4), UTM)) / "poses_bounds.npy"
+    assert not any("warning" in note for note in read_dataset(tmp_path).notes)
+    np.save(tables, np.load(tables).astype(np.float32))
+    assert any("stores its cameras in 32 bits" in note for note in read_dataset(tmp_path).notes)
+    near = photosets.write_llff(tmp_path / "near", shoot(4)) / "poses_bounds.npy"
+    np.save(near, np.load(near).astype(np.float32))
+    assert not any("32 bits" in note for note in read_dataset(tmp_path / "near").notes)
