@@ -74,13 +74,18 @@ def sh_sums_reference(
     bias: float = 0.0,
     clamp: bool = False,
 ) -> Float[Tensor, "C N D"]:
-    """sh_sums in plain torch."""
+    """sh_sums in plain torch. What is not finite gives NaN, and gradients of 0."""
+    drawn = sh[:, : (degree + 1) ** 2]
+    finite = drawn.flatten(1).isfinite().all(1)
+    drawn = torch.where(finite[:, None, None], drawn, 0.0)
     if degree == 0:
-        sums = (bias + C0 * sh[:, 0]).expand(centers.shape[0], -1, -1)
+        sums = (bias + C0 * drawn[:, 0]).expand(centers.shape[0], -1, -1)
     else:
+        finite = finite & means.isfinite().all(1)
+        means = torch.where(finite[:, None], means, 0.0)
         basis = sh_basis(F.normalize(means - centers[:, None], dim=-1), degree)
-        sums = bias + torch.einsum("cnk,nkd->cnd", basis, sh[:, : basis.shape[-1]])
-    return sums.clamp_min(0) if clamp else sums
+        sums = bias + torch.einsum("cnk,nkd->cnd", basis, drawn)
+    return torch.where(finite[:, None], sums.clamp_min(0) if clamp else sums, torch.nan)
 
 
 def sh_colors(

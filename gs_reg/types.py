@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
@@ -14,6 +15,11 @@ from gs_reg.cameras import Cameras
 from gs_reg.tensor_dataclass import TensorDataclass, concatenate
 
 __all__ = ["Cameras", "Render", "Scene", "Splats", "Views"]
+
+LARGEST_SCALE = 1e30
+"""Of a splat that is drawn, as in cuda/include/gsr/rows.h: beyond it a float has no room for what follows."""
+SATURATED = 80.0
+"""From here on a log-scale is beyond LARGEST_SCALE, and a logit an opacity of 1; e to it still fits into a float."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,22 @@ class Splats(TensorDataclass):
 
     @property
     def scales(self) -> Float[Tensor, "N 3"]:
-        """Standard deviations along the principal axes, in world units."""
-        return self.log_scales.exp()
+        """Standard deviations along the principal axes, in world units; never infinite, or gradients of 0 were NaN."""
+        return self.log_scales.clamp_max(SATURATED).exp()
 
     @property
     def opacities(self) -> Float[Tensor, "N"]:
-        return self.opacity_logits.sigmoid()
+        return self.opacity_logits.clamp_max(SATURATED).sigmoid()  # the bound gives NaN a gradient of 0
+
+    @property
+    def finite(self) -> Bool[Tensor, "N"]:
+        """False for rows that are not drawn wherever they lie: NaN or infinity among their numbers, a quaternion of
+        length 0, or a scale above LARGEST_SCALE."""
+        columns = [self.means, self.quats, self.quats.square().sum(1, keepdim=True), self.scales]
+        columns += [self.opacities[:, None], (self.sh if self.colors is None else self.colors.movedim(1, 0)).flatten(1)]
+        columns += [] if self.warps is None else [self.warps.flatten(1)]
+        good = torch.stack([column.isfinite().all(1) for column in columns]).all(0)
+        return good & self.quats.any(1) & (self.scales <= LARGEST_SCALE).all(1)
 
     @property
     def sh_degree(self) -> int:

@@ -82,8 +82,8 @@ struct Harmonics {
         T unit[3] = {0, 0, 0}, Y[sh_count(degree)], v_Y[sh_count(degree)] = {}, norm = 0;
         if (degree > 0) norm = direction(means + 3 * n, centers + 3 * c, unit);
         sh_basis<degree>(unit[0], unit[1], unit[2], Y);
-        coefficients_vjp<degree>(n, c, Y, v_Y);
-        if (degree == 0 || !v_means) continue;
+        const bool finite = coefficients_vjp<degree>(n, c, Y, v_Y);
+        if (degree == 0 || !v_means || !finite) continue;
         T v_unit[3], v_position[3];
         sh_basis_vjp<degree>(unit[0], unit[1], unit[2], v_Y, v_unit);
         direction_vjp(unit, norm, v_unit, v_position);
@@ -95,16 +95,20 @@ struct Harmonics {
   }
 
  private:
-  // The gradients of one Gaussian's coefficients (those of the first camera overwrite) and of the basis.
+  // The gradients of one Gaussian's coefficients (those of the first camera overwrite) and of the basis. Returns
+  // whether its channels are finite: else it is not drawn, and has none.
   template <int degree>
-  GSR_HD void coefficients_vjp(int64_t n, int64_t c, const T* Y, T* v_Y) const {
+  GSR_HD bool coefficients_vjp(int64_t n, int64_t c, const T* Y, T* v_Y) const {
     constexpr int K = sh_count(degree);
     const bool with_basis = degree > 0 && args.v_means;
     const int64_t row = c * args.N + n;
     const T* v = static_cast<const T*>(args.v_out) + row * pitch;
     const T* out = static_cast<const T*>(args.out) + row * pitch;
+    const bool finite = all_finite(out, D);
     if (depths) static_cast<T*>(args.v_depths)[row] = v[D];
     T* v_row = static_cast<T*>(args.v_sh) + n * args.K * D;
+    if (c == 0) std::fill(v_row + (finite ? K * D : 0), v_row + args.K * D, T(0));  // also of degrees not drawn
+    if (!finite) return false;
     over_channels(D, [&](auto width, int64_t d) {
       T g[width], product[width];
       for (int j = 0; j < width; ++j) g[j] = args.clamp && out[d + j] <= 0 ? T(0) : v[d + j];
@@ -116,8 +120,7 @@ struct Harmonics {
         v_Y[k] += total<width>(product);
       }
     });
-    if (c == 0)  // of degrees that are stored but not drawn
-      for (int64_t i = K * D; i < args.K * D; ++i) v_row[i] = 0;
+    return true;
   }
 };
 

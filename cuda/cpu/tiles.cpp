@@ -207,14 +207,18 @@ struct Entries {
   }
 };
 
+// Returns whether all of the splat's channels are finite: else it touches no tile, or NaN would be in every sum that
+// leaves it out.
 template <class T>
-void fill(const gsr_rasterization& a, int64_t flat, Record<T>& r) {
+GSR_INLINE bool fill(const gsr_rasterization& a, int64_t flat, Record<T>& r) {
   const T* mean = static_cast<const T*>(a.means2d) + 2 * flat;
   const T* shape = static_cast<const T*>(a.shapes) + 6 * flat;
   r.shape = {mean[0], mean[1], shape[0], shape[0] * shape[1], shape[2], shape[3]};
   r.extent_x = shape[4], r.extent_y = shape[5];
+  const T* channels = static_cast<const T*>(a.features) + flat * a.channels;
   if (a.channels <= kRecordChannels)
-    for (int d = 0; d < a.channels; ++d) r.channels[d] = static_cast<const T*>(a.features)[flat * a.channels + d];
+    for (int d = 0; d < a.channels; ++d) r.channels[d] = channels[d];
+  return all_finite(channels, a.channels);
 }
 
 template <class T>
@@ -431,9 +435,8 @@ TileLists<T> build_tile_lists(gsr_rasterization& a, Workspace& workspace) {
       constexpr int ahead = 16;
       if (order && i + ahead < end) prefetch_row<T>(a, flat_of(i + ahead));
       t.flat_ids[i] = flat_of(i);
-      fill(a, flat_of(i), t.records[i]);
       t.first[i] = static_cast<int32_t>(own.count);
-      emit(a, t, static_cast<int32_t>(i), log2_alpha_min, own, count);
+      if (fill(a, flat_of(i), t.records[i])) emit(a, t, static_cast<int32_t>(i), log2_alpha_min, own, count);
     }
   });
   int64_t total = 0;

@@ -29,15 +29,20 @@ sh_kernel(gsr_harmonics a) {
   if (a.depths) out[a.D] = input<T>(a.depths)[row];
 }
 
-// Adds the gradients of the coefficients (those of the first camera overwrite), and returns those of the basis.
+// Adds the gradients of the coefficients (those of the first camera overwrite) and those of the basis. Returns whether
+// the channels are finite: else the splat is not drawn, and has none.
 template <class T, int degree>
-GSR_DEVICE void coefficients_vjp(const gsr_harmonics& a, int64_t n, int64_t c, const T* Y, T* v_Y) {
+GSR_DEVICE bool coefficients_vjp(const gsr_harmonics& a, int64_t n, int64_t c, const T* Y, T* v_Y) {
   constexpr int K = sh_count(degree);
   const int64_t row = c * a.N + n, pitch = a.D + (a.depths ? 1 : 0);
   const T *v = input<T>(a.v_out) + row * pitch, *out = input<T>(a.out) + row * pitch;
   const T* coefficients = input<T>(a.sh) + n * a.K * a.D;
   T* v_coefficients = output<T>(a.v_sh) + n * a.K * a.D;
+  const bool finite = all_finite(out, a.D);
   if (a.depths) output<T>(a.v_depths)[row] = v[a.D];
+  if (c == 0)  // of degrees that are stored but not drawn
+    for (int64_t i = finite ? K * a.D : 0; i < a.K * a.D; ++i) v_coefficients[i] = 0;
+  if (!finite) return false;
   for (int64_t d = 0; d < a.D; ++d) {
     const T g = a.clamp && out[d] <= 0 ? T(0) : v[d];
     for (int k = 0; k < K; ++k) {
@@ -46,8 +51,7 @@ GSR_DEVICE void coefficients_vjp(const gsr_harmonics& a, int64_t n, int64_t c, c
       if (degree > 0) v_Y[k] += coefficients[k * a.D + d] * g;
     }
   }
-  if (c == 0)  // of degrees that are stored but not drawn
-    for (int64_t i = K * a.D; i < a.K * a.D; ++i) v_coefficients[i] = 0;
+  return true;
 }
 
 // `v_centers` has a row of three for each block and camera, or is null.
@@ -63,8 +67,8 @@ sh_vjp_kernel(gsr_harmonics a, double* v_centers) {
       T unit[3] = {0, 0, 0}, Y[sh_count(degree)], v_Y[sh_count(degree)] = {}, norm = 0;
       if (degree > 0) norm = direction(input<T>(a.means) + 3 * n, input<T>(a.centers) + 3 * c, unit);
       sh_basis<degree>(unit[0], unit[1], unit[2], Y);
-      coefficients_vjp<T, degree>(a, n, c, Y, v_Y);
-      if (degree > 0 && a.v_means) {
+      const bool finite = coefficients_vjp<T, degree>(a, n, c, Y, v_Y);
+      if (degree > 0 && a.v_means && finite) {
         T v_unit[3], v_position[3];
         sh_basis_vjp<degree>(unit[0], unit[1], unit[2], v_Y, v_unit);
         direction_vjp(unit, norm, v_unit, v_position);

@@ -74,13 +74,20 @@ GSR_DEVICE int32_t each_tile(const Footing<T>& own, Footing<T>* shared, Body bod
   return count;
 }
 
+// Whether a splat is to be drawn; one whose channels are not finite would put NaN into every sum that leaves it out.
+template <class T>
+GSR_DEVICE bool is_drawn(const gsr_rasterization& a, int64_t flat) {
+  if (a.radii[2 * flat] <= 0 || a.radii[2 * flat + 1] <= 0) return false;
+  return !a.features || all_finite(input<T>(a.features) + flat * a.channels, a.channels);
+}
+
 template <class T>
 GSR_KERNEL(kThreads)
 count_kernel(gsr_rasterization a, Binning b, int32_t* tile_counts, int32_t* block_counts, int64_t* counts) {
   GSR_SHARED Footing<T> shared[kWarps][kWarp];
   GSR_SHARED int32_t visible[kWarps], tiles[kWarps];
   const int64_t flat = block_index() * kThreads + thread_index();
-  const bool valid = flat < b.rows && a.radii[2 * flat] > 0 && a.radii[2 * flat + 1] > 0;
+  const bool valid = flat < b.rows && is_drawn<T>(a, flat);
   const Footing<T> own = valid ? footing_of(b, shape_of<T>(a, flat)) : Footing<T>{};
   const int32_t count = each_tile(own, shared[warp_index()], [](const Footing<T>&, int, int, int32_t) {});
   if (flat < b.rows) tile_counts[flat] = count;

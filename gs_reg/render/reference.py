@@ -13,34 +13,30 @@ from gs_reg.render.config import RenderConfig
 from gs_reg.render.projected import Lifted, Projected, viewpoints, with_depths
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.sh import sh_sums_reference
-from gs_reg.types import Cameras, Splats
+from gs_reg.types import LARGEST_SCALE, Cameras, Splats
 
 PIXELS_AT_ONCE = 4096
 
 
 def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> Projected:
     R, t = cameras.viewmats[:, None, :3, :3], cameras.viewmats[:, None, :3, 3]
-    p = (R @ splats.means[:, :, None])[..., 0] + t
-    in_range = (p[..., 2] >= config.near) & (p[..., 2] <= config.far)
+    finite = _finite_shapes(splats)
+    means, quats, scales = (_where_rows(finite, x, 1.0) for x in (splats.means, splats.quats, splats.scales))
+    p = (R @ means[:, :, None])[..., 0] + t
+    kept = finite & (p[..., 2] >= config.near) & (p[..., 2] <= config.far)
     if config.camera_model == "pinhole":
-        in_range &= p[..., 2] > 0
-    rows = [splats.means, splats.quats, splats.scales, splats.opacities[:, None]]
-    if splats.warps is not None:
-        rows.append(splats.warps.flatten(1))
-    finite = torch.isfinite(torch.cat(rows, -1)).all(-1)
-    finite &= splats.quats.square().sum(-1) > 0
-    kept = in_range & finite
+        kept = kept & (p[..., 2] > 0)
     p = torch.where(kept[..., None], p, torch.ones_like(p))
     means2d, J = _camera(p, cameras, config)
-    quats = torch.where(finite[:, None], splats.quats, torch.ones_like(splats.quats))
     axes = quat_to_rotmat(quats)
     if splats.warps is not None:
-        axes = torch.where(finite[:, None, None], splats.warps, torch.zeros_like(splats.warps)) @ axes
-    M = J @ R @ axes @ torch.diag_embed(splats.scales.nan_to_num())
+        axes = _where_rows(finite, splats.warps, 0.0) @ axes
+    M = J @ R @ axes @ torch.diag_embed(scales)
     cov = M @ M.mT
-    det_raw = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1] ** 2
+    # a difference of products would lose the width of a needle
+    det_raw = torch.linalg.cross(M[..., 0, :], M[..., 1, :]).square().sum(-1)
+    det = det_raw + config.eps2d * (cov[..., 0, 0] + cov[..., 1, 1]) + config.eps2d**2
     cov = cov + config.eps2d * torch.eye(2, dtype=cov.dtype, device=cov.device)
-    det = cov[..., 0, 0] * cov[..., 1, 1] - cov[..., 0, 1] ** 2
     kept = kept & (det > 0)
     safe = torch.where(kept, det, torch.ones_like(det))
     opacities = splats.opacities.clamp_max(1).expand(len(cameras), -1)
@@ -68,6 +64,21 @@ def project(splats: Splats, cameras: Cameras, config: RenderConfig) -> Projected
         cameras.height,
         config,
     )
+
+
+def _finite_shapes(splats: Splats) -> Tensor:
+    """Rows [N] without NaN and infinity, with a quaternion that has a length, and scales within their bound."""
+    lengths = splats.quats.square().sum(-1, keepdim=True)
+    columns = [splats.means, splats.scales, splats.opacities[:, None], lengths]
+    if splats.warps is not None:
+        columns.append(splats.warps.flatten(1))
+    finite = torch.isfinite(torch.cat(columns, -1)).all(-1)
+    return finite & (lengths[:, 0] > 0) & (splats.scales <= LARGEST_SCALE).all(-1)
+
+
+def _where_rows(good: Tensor, rows: Tensor, other: float) -> Tensor:
+    """The rows [N,...] where they are good, else `other`: what is not finite would make gradients of 0 NaN."""
+    return torch.where(good.reshape(-1, *[1] * (rows.ndim - 1)), rows, rows.new_tensor(other))
 
 
 def _camera(p: Tensor, cameras: Cameras, config: RenderConfig) -> tuple[Tensor, Tensor]:
@@ -101,6 +112,7 @@ def composite(projected: Projected, channels: Tensor, backgrounds: Tensor | None
     images, alphas = [], []
     for c in range(C):
         rows, chunks = _sorted_rows(projected, c), []
+        rows = rows[channels[c, rows].isfinite().all(-1)]
         for weights, after in _weights(projected, c, rows):
             over = 0 if backgrounds is None else after[:, None] * backgrounds[c]
             chunks.append((torch.einsum("np,nd->pd", weights, channels[c, rows]) + over, 1 - after))

@@ -26,7 +26,7 @@ typedef struct {
   void *means2d, *depths, *conics, *opacities2d;  // [C,N,2] [C,N] [C,N,3] [C,N] (with the antialiasing factor)
   void* shapes;                                   // [C,N,6] P, k, Q, log2 opacity, half extents x, y (values only)
   int32_t* radii;                                 // [C,N,2]
-  int64_t* nonfinite;                             // [1] culled for a non-finite input
+  int64_t* nonfinite;                             // [1] culled for an input without a meaning
   // backward: gradients of the outputs in, of the inputs out; on CUDA v_depths may be null
   const void *v_means2d, *v_depths, *v_conics, *v_opacities2d;
   void *v_means, *v_quats, *v_scales, *v_opacities;  // overwritten

@@ -1,6 +1,7 @@
 // What the shared formulas need on host and device: nothing from the STL, no global state.
 #pragma once
 #include <math.h>
+#include <stdint.h>
 
 #ifdef __CUDACC__
 #define GSR_HD __host__ __device__ __forceinline__
@@ -62,6 +63,13 @@ template <class T>
 GSR_HD typename MaskOf<T>::type is_finite(T a) {
   const T zero = a - a;  // NaN for NaN and infinities
   return at_least(zero, zero);
+}
+// Of a row of numbers.
+template <class T>
+GSR_HD bool all_finite(const T* values, int64_t count) {
+  T zero = 0;
+  for (int64_t i = 0; i < count; ++i) zero += values[i] - values[i];
+  return zero == 0;
 }
 // a where m holds, else 0
 template <class T>

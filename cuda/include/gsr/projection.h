@@ -44,6 +44,7 @@ struct Footprint {
   T quat[4], quat_norm, Rq[9], warped[9];       // W Rq where there is a W
   T J[6], B[6], A[9], M[6];                     // B = J R, A = W Rq diag(scale), M = B A / unit
   T unit;                                       // of length, in pixels
+  T eps;                                        // the low-pass, in units
   T s00, s01, s11;                              // low-passed 2D covariance, in units
   T det, det_raw;                               // with and without the low-pass
 };
@@ -83,7 +84,7 @@ GSR_HD Footprint<T> footprint(const Camera<T>& cam, const Gaussian<T, kWarped>& 
   for (int i = 0; i < 6; ++i) f.unit = max(f.unit, absolute(f.M[i]));
   for (int i = 0; i < 6; ++i) f.M[i] /= f.unit;
   const T* M = f.M;
-  const T eps = eps2d / f.unit / f.unit;
+  const T eps = f.eps = eps2d / f.unit / f.unit;
   const T raw00 = M[0] * M[0] + M[1] * M[1] + M[2] * M[2], raw11 = M[3] * M[3] + M[4] * M[4] + M[5] * M[5];
   f.s01 = M[0] * M[3] + M[1] * M[4] + M[2] * M[5];
   f.det_raw = square(M[0] * M[4] - M[1] * M[3]) + square(M[0] * M[5] - M[2] * M[3]) + square(M[1] * M[5] - M[2] * M[4]);
@@ -111,41 +112,84 @@ struct FootprintGradient {
   T R[9], t[3];
 };
 
+// The 2D covariance in the frame of the longest column of M, which then has no second component: what is across a
+// needle is found without a difference of numbers of the size of its length.
+template <class T>
+struct AlongNeedle {
+  T c, s;           // turns that column into (length, 0)
+  T a[3], b[3];     // of B and W Rq: along and across
+  T m[3], n[3];     // of M, the same
+  T s00, s01, s11;  // low-passed 2D covariance, in units
+};
+
+template <class T>
+GSR_HD AlongNeedle<T> along_needle(const Footprint<T>& f, const T* axes, const T* scale) {
+  typedef typename MaskOf<T>::type Mask;
+  AlongNeedle<T> r;
+  T D[6], length[3];
+  matmul<2, 3, 3>(f.B, axes, D);
+  for (int k = 0; k < 3; ++k) length[k] = square(f.M[k]) + square(f.M[3 + k]);
+  const Mask second = greater(length[1], length[0]) & at_least(length[1], length[2]);
+  const Mask longest[3] = {at_least(length[0], max(length[1], length[2])), second,
+                           greater(length[2], max(length[0], length[1]))};
+  T x = 0, y = 0;
+  for (int k = 0; k < 3; ++k) x += keep(longest[k], D[k]), y += keep(longest[k], D[3 + k]);
+  const T norm = sqrt(x * x + y * y);
+  const Mask seen = greater(norm, T(0));
+  r.c = keep(seen, T(x / norm)) + drop(seen, T(1)), r.s = keep(seen, T(y / norm));
+  r.s00 = r.s11 = f.eps, r.s01 = 0;
+  for (int k = 0; k < 3; ++k) {
+    r.a[k] = r.c * D[k] + r.s * D[3 + k], r.b[k] = drop(longest[k], T(r.c * D[3 + k] - r.s * D[k]));
+    r.m[k] = r.a[k] * (scale[k] / f.unit), r.n[k] = r.b[k] * (scale[k] / f.unit);
+    r.s00 += square(r.m[k]), r.s01 += r.m[k] * r.n[k], r.s11 += square(r.n[k]);
+  }
+  return r;
+}
+
+// Gradient of M, of which `along` has both rows, from those of conic and compensation.
+template <class T>
+GSR_HD void covariance_vjp(const Footprint<T>& f, const AlongNeedle<T>& r, const T* v_abc, T v_compensation, T* v_along,
+                           T* v_across) {
+  // conic X = S^-1: v_S = -X V X
+  const T u2 = T(1) / f.unit / f.unit;
+  const T x00 = r.s11 / f.det * u2, x01 = -r.s01 / f.det * u2, x11 = r.s00 / f.det * u2;
+  const T p0 = r.c * v_abc[0] + r.s * (v_abc[1] / 2), p1 = r.c * (v_abc[1] / 2) + r.s * v_abc[2];
+  const T q0 = r.c * (v_abc[1] / 2) - r.s * v_abc[0], q1 = r.c * v_abc[2] - r.s * (v_abc[1] / 2);
+  const T v00 = r.c * p0 + r.s * p1, v01 = r.c * q0 + r.s * q1, v11 = r.c * q1 - r.s * q0;
+  const T y00 = x00 * v00 + x01 * v01, y01 = x00 * v01 + x01 * v11;
+  const T y10 = x01 * v00 + x11 * v01, y11 = x01 * v01 + x11 * v11;
+  T g00 = -(y00 * x00 + y01 * x01) * f.unit, g01 = -(y00 * x01 + y01 * x11) * f.unit,
+    g11 = -(y10 * x01 + y11 * x11) * f.unit;
+  if (any_nonzero(v_compensation)) {
+    // comp = sqrt(det_raw / det); d det = adj(S) : dS, without differences of large numbers. The 1e-6 is gsplat's.
+    const T half = v_compensation * T(0.5) / (compensation(f) + T(1e-6)) / f.det;
+    const T thinned = half * (f.eps / f.det) / f.unit, raw00 = r.s00 - f.eps, raw11 = r.s11 - f.eps;
+    g00 += thinned * (raw11 * r.s11 + r.s01 * r.s01), g11 += thinned * (raw00 * r.s00 + r.s01 * r.s01);
+    g01 -= thinned * (r.s01 * (r.s00 + raw11));
+  }
+  for (int k = 0; k < 3; ++k) {
+    v_along[k] = 2 * (g00 * r.m[k] + g01 * r.n[k]);
+    v_across[k] = 2 * (g01 * r.m[k] + g11 * r.n[k]);
+  }
+}
+
 // Gradients of mean, quaternion, scale, warp and viewmat from those of pixel, depth, conic and compensation.
 template <class T, bool kWarped>
 GSR_HD FootprintGradient<T> footprint_vjp(const Camera<T>& cam, const Footprint<T>& f, const Gaussian<T, kWarped>& in,
                                           T v_u, T v_v, T v_z, const T* v_abc, T v_compensation) {
   FootprintGradient<T> g;
-  // conic X = S^-1: v_S = -X V X, and X' = X unit^2 keeps the numbers small
-  const T x00 = f.s11 / f.det, x01 = -f.s01 / f.det, x11 = f.s00 / f.det;
-  const T v00 = v_abc[0], v01 = v_abc[1] / 2, v11 = v_abc[2];
-  const T y00 = x00 * v00 + x01 * v01, y01 = x00 * v01 + x01 * v11;
-  const T y10 = x01 * v00 + x11 * v01, y11 = x01 * v01 + x11 * v11;
-  const T u2 = T(1) / f.unit / f.unit;
-  T g00 = -(y00 * x00 + y01 * x01) * u2, g01 = -(y00 * x01 + y01 * x11) * u2, g11 = -(y10 * x01 + y11 * x11) * u2;
-  if (any_nonzero(v_compensation)) {
-    // comp = sqrt(det_raw / det); d det = adj(S) : dS. The 1e-6 is gsplat's.
-    const T comp = compensation(f);
-    const T half = v_compensation * T(0.5) / (comp + T(1e-6)) / f.det;
-    const T eps = f.s00 - (square(f.M[0]) + square(f.M[1]) + square(f.M[2]));
-    const T ratio = comp * comp;
-    g00 += half * ((f.s11 - eps) - ratio * f.s11);
-    g11 += half * ((f.s00 - eps) - ratio * f.s00);
-    g01 += half * (-f.s01 + ratio * f.s01);
-  }
   const T* axes = kWarped ? f.warped : f.Rq;
-  T v_M[6];
+  const AlongNeedle<T> r = along_needle(f, axes, in.scale);
+  T v_along[3], v_across[3], v_M[6];
+  covariance_vjp(f, r, v_abc, v_compensation, v_along, v_across);
   for (int k = 0; k < 3; ++k) {
-    v_M[k] = 2 * (g00 * f.M[k] + g01 * f.M[3 + k]) / f.unit;
-    v_M[3 + k] = 2 * (g01 * f.M[k] + g11 * f.M[3 + k]) / f.unit;
+    g.scale[k] = v_along[k] * r.a[k] + v_across[k] * r.b[k];
+    v_M[k] = r.c * v_along[k] - r.s * v_across[k], v_M[3 + k] = r.s * v_along[k] + r.c * v_across[k];
   }
   T v_A[9], v_B[6], v_J[6], v_axes[9], v_Rq[9];
   matmul_tn<3, 2, 3>(f.B, v_M, v_A);
   matmul_nt<2, 3, 3>(v_M, f.A, v_B);
-  for (int k = 0; k < 3; ++k) {
-    g.scale[k] = v_A[k] * axes[k] + v_A[3 + k] * axes[3 + k] + v_A[6 + k] * axes[6 + k];
-    for (int i = 0; i < 3; ++i) v_axes[3 * i + k] = v_A[3 * i + k] * in.scale[k];
-  }
+  for (int i = 0; i < 9; ++i) v_axes[i] = v_A[i] * in.scale[i % 3];
   if (kWarped) matmul_nt<3, 3, 3>(v_axes, f.Rq, g.warp), matmul_tn<3, 3, 3>(in.warp, v_axes, v_Rq);
   rotation_from_quat_vjp(f.quat, f.quat_norm, kWarped ? v_Rq : v_axes, g.quat);
   matmul_nt<2, 3, 3>(v_B, cam.R, v_J);

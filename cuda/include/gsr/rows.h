@@ -6,14 +6,17 @@
 
 namespace gsr {
 
-// False where an input is not finite or the quaternion is zero.
+constexpr double kLargestScale = 1e30;  // beyond it a float has no room for what follows
+
+// False where an input is not finite, a scale beyond its bound or the quaternion zero.
 template <class T, bool kWarped>
 GSR_HD typename MaskOf<T>::type is_valid(const Gaussian<T, kWarped>& g) {
   T sum = g.opacity - g.opacity, length = T(0);
   for (int i = 0; i < 3; ++i) sum += (g.mean[i] - g.mean[i]) + (g.scale[i] - g.scale[i]);
   for (int i = 0; i < 9 * kWarped; ++i) sum += g.warp[i] - g.warp[i];
   for (int i = 0; i < 4; ++i) length += g.quat[i] * g.quat[i];
-  return is_finite(sum + length) & greater(length, T(0));
+  const T scale = max(absolute(g.scale[0]), max(absolute(g.scale[1]), absolute(g.scale[2])));
+  return is_finite(sum + length) & greater(length, T(0)) & at_least(T(kLargestScale), scale);
 }
 
 template <class T>
