@@ -29,6 +29,7 @@ class TrainConfig(FitConfig):
     """Probability that a Gaussian is left out of a step; below 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Dropout(self.dropout)  # raises where the share is out of range
 
 
