@@ -83,10 +83,11 @@ def run(name: str, argv: list[str]) -> int:
     """Parses the flags of a command and runs it; an error is printed as one line on stderr."""
     from gs_reg.errors import InputError, MissingPart, in_words
 
-    from .runs.interrupts import exit_code, keep_handlers, signals_handled
+    from .runs.interrupts import end_with_parent, exit_code, keep_handlers, signals_handled
     from .runs.progress import console_logging
     from .startup import configure_process
 
+    end_with_parent()
     keep_handlers()
     arguments, level = _verbosity(argv)
     with console_logging(level):
@@ -161,6 +162,7 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
     """
     import tyro
 
+    from .runs.bounds import check_numbers
     from .runs.config_file import default_from
     from .runs.resume import Resumable, stored_config
 
@@ -186,7 +188,9 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
         return parsed(default)  # a wrong flag, which tyro prints
 
     config = checked(default_from(kind, argv))
-    return checked(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
+    config = checked(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
+    check_numbers(config)
+    return config
 
 
 def _refused_by_config(end: BaseException) -> BaseException | None:

@@ -30,6 +30,8 @@ class Cameras(TensorDataclass):
         return self.viewmats.shape[0]
 
     def __getitem__(self, index: int | slice | Tensor) -> Cameras:
+        if isinstance(index, Tensor) and index.ndim == 0 and index.dtype != torch.bool:
+            index = int(index)
         if isinstance(index, int):
             start = range(len(self))[index]
             index = slice(start, start + 1)
@@ -63,9 +65,17 @@ class Cameras(TensorDataclass):
         """The cameras in the frame of a model with the given pose: one pose, or one for each camera.
 
         A splat at x in these cameras projects as one at `world_from_model` x does in the original ones. So a rigid pose
-        (of a head, for example) needs no change of the splats, and its gradient is that of viewmats.
+        (of a head, for example) needs no change of the splats, and its gradient is that of viewmats. A single camera
+        may have many poses: it becomes as many cameras.
+
+        Raises:
+            ValueError: another number of poses than of cameras.
         """
-        return Cameras(self.viewmats @ world_from_model, self.Ks, self.width, self.height)
+        count, shape = len(self), list(world_from_model.shape)
+        if shape not in ([4, 4], [1, 4, 4], [count, 4, 4]) and not (count == 1 and shape[1:] == [4, 4]):
+            raise ValueError(f"moved: expected one pose [4, 4] or {count} of them, got {shape}")
+        viewmats = self.viewmats @ world_from_model
+        return Cameras(viewmats, self.Ks.expand(len(viewmats), 3, 3), self.width, self.height)
 
     @staticmethod
     def joined(parts: Sequence[Cameras]) -> Cameras:

@@ -13,10 +13,11 @@ from torch import Tensor
 from gs_reg._callable import make_callable
 from gs_reg.densify import Observation
 from gs_reg.edit import Axis
+from gs_reg.errors import InputError
 from gs_reg.optim import OptimConfig
 from gs_reg.shot import Shot
 from gs_reg.state import Constrained, State
-from gs_reg.terms import Context
+from gs_reg.terms import Context, scalar_value
 from gs_reg.types import Render, Splats, Views
 
 
@@ -25,6 +26,10 @@ class FitConfig:
     steps: int = 500
     """Steps of training."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"steps: expected at least 0, got {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,10 @@ class Step:
         """The splats after this step, without dropout (at expected opacity); detached.
 
         Raises:
-            RuntimeError: a later step has changed the state already.
+            RuntimeError: a later step has changed the state already, or the model, of which the next stage goes on.
         """
+        if self.state.over:
+            raise RuntimeError(f"step {self.number}: its splats are gone, as the next stage trains the same model")
         if self.state.step != self.number + 1:
             raise RuntimeError(f"step {self.number}: its splats are gone, as {self.state.step} steps are made by now")
         with torch.no_grad():
@@ -80,7 +87,7 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is not finite; names the step and the terms.
-        ValueError: the cost has no values.
+        ValueError: the cost has no values, or one that is no scalar tensor.
     """
     while (step := state.step) < config.steps:
         start = time.perf_counter()
@@ -90,7 +97,7 @@ def fit(
         values = cost(Context(step, config.steps, state.model, splats, image, shot))
         if not values:
             raise ValueError("cost: expected at least one value, got none: every weight is 0")
-        stacked = torch.stack(list(values.values()))
+        stacked = torch.stack([scalar_value(f"cost: {name}", value) for name, value in values.items()])
         numbers = dict(zip(values, stacked.detach().tolist(), strict=True))  # one sync with the GPU for all terms
         if not all(map(math.isfinite, numbers.values())):
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")

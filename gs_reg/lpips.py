@@ -136,7 +136,7 @@ def _search(places: list[Path], pattern: str, digests: tuple[str, ...]) -> tuple
         if place.is_file() and place.match(pattern):
             named.append(place)
         elif place.is_dir():
-            named += [*sorted(place.glob(pattern)), *sorted(place.glob(f"*/{pattern}"))]
+            named += [*sorted(place.glob(pattern)), *sorted(place.glob(f"[!.]*/{pattern}"))]
     for path in named:
         if hashlib.sha256(path.read_bytes()).hexdigest().startswith(digests):
             return path, ""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gs_reg import _ops
 from gs_reg.edit import Axis, Edit
+from gs_reg.errors import InputError
 
 Schedule = Callable[[float], float]
 """Factor on a group's learning rate, as a function of progress (0 at the first step, 1 after the last)."""
@@ -46,6 +47,12 @@ class OptimConfig:
     """Steps of linear warm-up; 0 = none."""
     selective: bool = False
     """Update only the Gaussians that are visible in a step, moments included (as gsplat's SelectiveAdam)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.final_rate < math.inf:
+            raise InputError(f"final_rate: expected a finite number above 0, got {self.final_rate}")
+        if self.warmup < 0:
+            raise InputError(f"warmup: expected at least 0 steps, got {self.warmup}")
 
     def decay(self, step: int, steps: int) -> float:
         """Factor on the learning rate of groups without a schedule of their own."""
@@ -86,15 +93,27 @@ class Optimizer:
     def __init__(self, groups: Sequence[ParameterGroup], config: OptimConfig = OptimConfig()):
         """
         Raises:
-            ValueError: two groups of one name, or weight decay in a group that is updated per row.
+            ValueError: two groups of one name, a parameter in two groups, a rate or weight decay that is negative or
+                not finite, or weight decay in a group that is updated per row.
         """
         self.config = config
         for group in groups:
             if not isinstance(group.tensors, Sequence):  # a generator could be read once alone
                 raise ValueError(f"{group.name}: tensors: expected a list, as list(network.parameters())")
+            for what, value in (("lr", group.lr), ("weight_decay", group.weight_decay)):
+                if not 0 <= value < math.inf:
+                    raise ValueError(f"{group.name}: {what}: expected a finite number of at least 0, got {value}")
         self.groups = {group.name: group for group in groups}
         if len(self.groups) != len(groups):
             raise ValueError(f"groups: expected a name each, got {', '.join(group.name for group in groups)}")
+        owners: dict[nn.Parameter, str] = {}
+        for group in groups:
+            for values in group.tensors:
+                if values in owners:
+                    raise ValueError(
+                        f"groups: one parameter is in {owners[values]} and in {group.name}: it would move twice"
+                    )
+                owners[values] = group.name
         for group in groups:
             if self._is_per_row(group) and group.weight_decay:
                 raise ValueError(f"selective: {group.name} has weight decay, which would change rows not seen")
@@ -181,12 +200,26 @@ class Optimizer:
             if group is None or len(group.tensors) != len(states):
                 raise ValueError(f"optimizer: the state of group {name!r} does not fit the model's parameters")
             for i, (values, state) in enumerate(zip(group.tensors, states, strict=True)):
-                moments = state.get("exp_avg", values)
-                if moments.shape != values.shape:
-                    got, want = list(moments.shape), list(values.shape)
-                    raise ValueError(f"optimizer: {name}, tensor {i}: expected moments {want}, got {got}")
                 if state:
+                    self._check_state(state, group, values, f"optimizer: {name}, tensor {i}")
                     self._state_of(group)[values] = {key: value.to(values.device) for key, value in state.items()}
+
+    def _check_state(self, state: Mapping[str, Tensor], group: ParameterGroup, values: Tensor, where: str) -> None:
+        """Before a step: moments of another size would be read and written beyond their end.
+
+        Raises:
+            ValueError: a moment or count is missing, unknown, or of another shape or type than the parameter asks for.
+        """
+        counts = {"row_steps": (values.shape[:1], torch.int32)} if self._is_per_row(group) else {"step": ((), None)}
+        moments = {name: (values.shape, values.dtype) for name in ("exp_avg", "exp_avg_sq")}
+        wanted = moments | counts
+        if state.keys() != wanted.keys():
+            raise ValueError(f"{where}: expected {', '.join(wanted)}, got {', '.join(map(str, state)) or 'nothing'}")
+        for key, (shape, dtype) in wanted.items():
+            value = state[key]
+            if not isinstance(value, Tensor) or value.shape != shape or value.dtype != (dtype or torch.float32):
+                got = f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(f"{where}: {key}: expected {list(shape)} {dtype or torch.float32}, got {got}")
 
     def apply_edit(self, edit: Edit, groups: Sequence[ParameterGroup]) -> None:
         """Replaces the parameters by those of `groups`, as they are after an edit, and gathers moments like their rows.

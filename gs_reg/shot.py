@@ -27,17 +27,25 @@ class Shot:
     """Names of `extra` columns that are rendered as feature channels, in this order, over a background of 0."""
     dropout: Dropout = Dropout(0.0)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.features, str):
+            raise ValueError(f"features: expected a tuple of names, got the text {self.features!r}; write a comma")
+
     def draw(self, splats: Splats, cameras: Cameras | None = None, absgrad: bool = False) -> Render:
         """Renders splats with this step's settings, into its own cameras or others.
 
         Raises:
-            ValueError: the splats lack an extra that `features` names.
+            ValueError: the splats lack an extra that `features` names, or it is not of floats.
         """
         cameras = self.views.cameras if cameras is None else cameras
         for name in self.features:
             if name not in splats.extra:
                 known = ", ".join(splats.extra) or "none"
                 raise ValueError(f"features: the splats have no extra {name!r}; they have {known}")
+            column, want = splats.extra[name], splats.means.dtype
+            if column.dtype != want or len(column) != len(splats):
+                got = f"{column.dtype} {list(column.shape)}"
+                raise ValueError(f"features: extra {name!r}: expected {want} with {len(splats)} rows, got {got}")
         columns = [splats.extra[name].reshape(len(splats), -1) for name in self.features]
         return render(
             splats,

@@ -17,6 +17,7 @@ from gs_reg.io import checkpoint
 from gs_reg.shot import Shot
 from gs_reg.state import Model, State
 from gs_reg.terms import Context
+from gs_reg.types import Splats
 
 
 def no_density_control() -> None:
@@ -61,14 +62,18 @@ class Training:
         """From a checkpoint of `save`.
 
         Raises:
-            InputError: the checkpoint is of a stage that is not among these, or of another step than it says.
+            InputError: the checkpoint is of a stage that is not among these, or of another step than it says, or its
+                tensors do not make splats.
         """
         name = saved.state["stage"]
         stage = next((stage for stage in stages if stage.name == name), None)
         if stage is None:
             known = ", ".join(other.name for other in stages)
             raise InputError(f"the checkpoint is of stage {name!r:.40}, which is none of those asked for: {known}")
-        training = cls(stages, stage, stage.load(saved.model).to(device))
+        model = stage.load(saved.model).to(device)
+        with torch.no_grad():
+            _check(model.canonical())
+        training = cls(stages, stage, model)
         tensors = {"optimizer": saved.optim["groups"], "density": saved.optim["density"]}
         training.state.load(tensors, saved.state["done"])
         if training.step != saved.step:
@@ -111,7 +116,28 @@ class Training:
             FloatingPointError: as `fit`.
         """
         for stage in self.stages[self.stages.index(self.stage) :]:
+            before = self.state
             if stage is not self.stage:
                 self.stage, model = stage, stage.begin(self.state.model)
                 self.state = State.begin(model, stage.config.optim, stage.density())
-            yield from fit(self.state, stage.shoot, stage.cost, stage.config)
+            for step in fit(self.state, stage.shoot, stage.cost, stage.config):
+                if step.number == 0 and before is not self.state:
+                    before.over = before.shares_tensors(self.state)
+                yield step
+
+
+def _check(splats: Splats) -> None:
+    """Raises InputError where the columns are no splats: kernels would read beyond the end of a short one."""
+    count, K = len(splats), splats.sh.shape[1] if splats.sh.ndim == 3 else 0
+    wanted = {"means": [count, 3], "quats": [count, 4], "log_scales": [count, 3], "opacity_logits": [count]}
+    for name, shape in (wanted | {"sh": [count, K, 3]}).items():
+        column, dtype = getattr(splats, name), splats.means.dtype
+        if list(column.shape) != shape or column.dtype != dtype or not dtype.is_floating_point:
+            raise InputError(
+                f"the checkpoint's {name}: expected {shape} of floats, got {list(column.shape)} {column.dtype}"
+            )
+    if count == 0 or round(K**0.5) ** 2 != K or K == 0:
+        raise InputError(f"the checkpoint has {count} Gaussians with {K} SH coefficients")
+    for name, column in splats.extra.items():
+        if column.shape[:1] != (count,):
+            raise InputError(f"the checkpoint's {name}: expected {count} rows, got {list(column.shape)}")

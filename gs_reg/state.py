@@ -61,6 +61,20 @@ class State:
     density: DensityControl | None = None
     step: int = 0
     """Number of steps done."""
+    over: bool = False
+    """Whether a later stage has trained the same tensors on."""
+
+    def shares_tensors(self, other: State) -> bool:
+        """Whether some parameter of the other state is the same memory."""
+        mine, theirs = (
+            {
+                values.untyped_storage().data_ptr()
+                for group in state.optimizer.groups.values()
+                for values in group.tensors
+            }
+            for state in (self, other)
+        )
+        return bool(mine & theirs)
 
     @classmethod
     def begin(cls, model: Model, config: OptimConfig, density: DensityControl | None = None) -> State:

@@ -46,11 +46,16 @@ class TensorDataclass:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
 
 
+def _other_sides(value: Tensor, dim: int) -> tuple[int, ...]:
+    """Its shape without one side."""
+    return (*value.shape[:dim], *value.shape[dim + 1 :])
+
+
 def concatenate(values: Sequence[Any], where: str, dim: int = 0) -> Any:
     """torch.cat of tensors, or of mappings of tensors key by key; None where all values are None.
 
     Raises:
-        ValueError: some values are None, or mappings have different keys; names `where`.
+        ValueError: some values are None, or tensors or the keys of mappings do not fit; names `where`.
     """
     first = values[0]
     if all(value is None for value in values):
@@ -61,4 +66,8 @@ def concatenate(values: Sequence[Any], where: str, dim: int = 0) -> Any:
         return {key: concatenate([value[key] for value in values], f"{where}[{key!r}]") for key in first}
     if not all(isinstance(value, Tensor) for value in values):
         raise ValueError(f"{where}: some parts have it and some do not")
+    kinds = {(value.dtype, value.device, *_other_sides(value, dim)): value for value in values}
+    if len(kinds) > 1:
+        got = "; ".join(f"{list(value.shape)} {value.dtype} {value.device}" for value in kinds.values())
+        raise ValueError(f"{where}: expected parts that differ in side {dim} at most, got {got}")
     return torch.cat(list(values), dim=dim)

@@ -83,8 +83,11 @@ class Splats(TensorDataclass):
         """The rows of all parts, one after the other.
 
         Raises:
-            ValueError: a field or an extra that some parts have and others have not.
+            ValueError: no part, or a field or an extra that some parts have and others have not, or that differs in
+                its type or in more than its rows, such as `sh` of another degree.
         """
+        if not parts:
+            raise ValueError("splats: expected at least one part to join, got none")
         names = [f.name for f in dataclasses.fields(Splats)]
         values = {name: [getattr(part, name) for part in parts] for name in names}
         return Splats(**{name: concatenate(v, name, dim=int(name == "colors")) for name, v in values.items()})

@@ -293,3 +293,11 @@ def test_an_edit_of_frames_leaves_the_gaussians():
     state = trained(some_splats())
     state.apply(Edit(torch.arange(3), axis="frames"))
     assert len(state.model()) == 40 and len(moments_of(state)["offset"]) == 40
+
+
+def test_a_control_without_its_one_method_cannot_be_made():
+    class Nothing(DensityControl):
+        pass
+
+    with pytest.raises(TypeError, match="step_post_backward"):
+        Nothing()

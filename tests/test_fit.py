@@ -13,8 +13,9 @@ from gs_reg.models.free import Free, FreeConfig
 from gs_reg.models.pixel_aligned import PixelAligned, PixelAlignedConfig
 from gs_reg.render import RenderConfig, render
 from gs_reg.shot import Shot
+from gs_reg.stages import Stage, Training
 from gs_reg.state import Model, State
-from gs_reg.terms import Context, cost_of
+from gs_reg.terms import Context, active_terms, cost_of
 from gs_reg.terms.photometric import L1
 from gs_reg.terms.scene import SceneTerms
 
@@ -153,3 +154,59 @@ def test_each_view_once_in_every_round():
 def test_drawing_follows_the_shot(views):
     (step,) = steps(start(views), views, 1, render=RenderConfig(supersample=2))
     assert step.shot.render.supersample == 2 and step.image.colors.shape == (1, 30, 40, 3)
+
+
+@pytest.mark.parametrize("value", [0.5, None, torch.ones(2), torch.ones(1)])
+def test_a_term_that_gives_no_scalar_is_named(views, value):
+    class Odd:
+        weight = 0.5
+
+        def __call__(self, context):
+            return value
+
+    with pytest.raises(ValueError, match="term odd: expected a scalar tensor, got "):
+        steps(start(views), views, 1, cost=cost_of({"l1": L1(), "odd": Odd()}))
+    with pytest.raises(ValueError, match="cost: odd: expected a scalar tensor, got "):
+        steps(start(views), views, 1, cost=lambda context: {"odd": value})
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_a_weight_that_cannot_be_is_refused(weight):
+    with pytest.raises(ValueError, match=r"l1\.weight: expected a finite number of at least 0"):
+        active_terms({"l1": L1(weight)})
+
+
+def test_features_of_another_type_or_a_text_are_refused(views):
+    splats = start(views).model().detach()
+    flags = replace(splats, extra={"flags": torch.ones(len(splats), dtype=torch.bool)})
+    with pytest.raises(ValueError, match=r"extra 'flags': expected torch\.float32 with .* rows, got torch\.bool"):
+        Shot(views[0], features=("flags",)).draw(flags)
+    shot = Shot(views[0])
+    object.__setattr__(shot, "features", "flags")  # the tests' type checker would refuse it before
+    with pytest.raises(ValueError, match="expected a tuple of names, got the text 'flags'"):
+        shot.__post_init__()
+    with pytest.raises(ValueError, match="steps: expected at least 0"):
+        FitConfig(steps=-1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_splats_of_a_stage_are_there_until_the_next_trains_the_same_model(views, shared):
+    def begin(before):
+        if before is None or not shared:
+            return PixelAligned.from_views(views, [v.depths[0] for v in views], PixelAlignedConfig())
+        return before
+
+    def make(name):
+        config = FitConfig(steps=2)
+        return Stage(name, config, lambda step: Shot(views[0]), cost_of(SceneTerms()), begin, lambda tensors: None)
+
+    loop = iter(Training.begin([make("a"), make("b")]))
+    next(loop)
+    last = next(loop)
+    assert len(last.splats) > 0
+    next(loop)
+    if not shared:
+        assert len(last.splats) > 0
+        return
+    with pytest.raises(RuntimeError, match="step 1: its splats are gone, as the next stage trains the same model"):
+        _ = last.splats

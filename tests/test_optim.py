@@ -146,3 +146,44 @@ def test_a_state_of_another_shape_is_refused():
         other.load(optimizer.tensors())
     with pytest.raises(ValueError, match="'more' does not fit"):
         other.load({"more": []})
+
+
+def test_a_parameter_in_two_groups_is_refused():
+    value = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match="one parameter is in a and in b"):
+        Optimizer([ParameterGroup("a", [value], 0.1), ParameterGroup("b", [value], 0.2)])
+    with pytest.raises(ValueError, match="one parameter is in a and in a"):
+        Optimizer([ParameterGroup("a", [value, value], 0.1)])
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+def test_rates_that_cannot_be_are_refused(bad):
+    value = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match="a: lr: expected a finite number"):
+        Optimizer([ParameterGroup("a", [value], bad)])
+    with pytest.raises(ValueError, match="a: weight_decay: expected a finite number"):
+        Optimizer([ParameterGroup("a", [value], 0.1, weight_decay=bad)])
+    with pytest.raises(ValueError, match="final_rate: expected"):
+        OptimConfig(final_rate=bad)
+
+
+SPOILED = {
+    "missing": lambda state: state.pop("exp_avg_sq"),
+    "unknown": lambda state: state.update(more=torch.zeros(3)),
+    "short": lambda state: state.update(exp_avg_sq=state["exp_avg_sq"][:-1]),
+    "double": lambda state: state.update(exp_avg=state["exp_avg"].double()),
+    "counts": lambda state: state.update({name: torch.zeros(2) for name in state if "step" in name}),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+@pytest.mark.parametrize("selective", [False, True])
+def test_a_state_that_does_not_fit_is_refused(spoil, selective):
+    config, tensors = OptimConfig(selective=selective), parameters()
+    optimizer = optimizer_of(tensors, config)
+    steps(tensors, optimizer, [torch.ones(9, dtype=torch.bool)])
+    saved = copy.deepcopy(optimizer.tensors())
+    optimizer_of(parameters(), config).load(saved)
+    SPOILED[spoil](saved["colours"][0])
+    with pytest.raises(ValueError, match="optimizer: colours, tensor 0: "):
+        optimizer_of(parameters(), config).load(saved)

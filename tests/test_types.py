@@ -221,3 +221,36 @@ def test_a_field_of_view_that_is_none_is_refused(fov_y):
 def test_views_with_and_without_names_do_not_stack():
     with pytest.raises(ValueError, match="names: some parts"):
         Views.stack([views(1), dataclasses.replace(views(1), names=())])
+
+
+def test_what_cannot_be_joined_is_named():
+    def with_degree(n, degree, dtype=torch.float32):
+        s = splats(n)
+        return dataclasses.replace(s, sh=torch.zeros(n, (degree + 1) ** 2, 3, dtype=dtype), extra={})
+
+    with pytest.raises(ValueError, match=r"^sh: expected parts.*\[2, 1, 3\] .*; \[3, 4, 3\] "):
+        Splats.joined([with_degree(2, 0), with_degree(3, 1)])
+    with pytest.raises(ValueError, match=r"^sh: .*torch.float32.*torch.float64"):
+        Splats.joined([with_degree(2, 0), with_degree(3, 0, torch.float64)])
+    with pytest.raises(ValueError, match="at least one part"):
+        Splats.joined([])
+    assert len(Splats.joined([with_degree(0, 1), with_degree(3, 1)])) == 3
+
+
+def test_cameras_at_a_number_in_a_tensor():
+    four = Cameras(torch.eye(4).repeat(4, 1, 1) * torch.arange(1, 5)[:, None, None], torch.eye(3).repeat(4, 1, 1), 8, 6)
+    assert torch.equal(four[torch.tensor(2)].viewmats, four[2].viewmats) and len(four[torch.tensor(-1)]) == 1
+    assert torch.equal(four[torch.tensor([3, 0])].viewmats, four.viewmats[[3, 0]])
+    with pytest.raises(IndexError):
+        _ = four[torch.tensor(4)]
+
+
+def test_moved_takes_one_pose_or_one_for_each_camera():
+    four = Cameras(torch.eye(4).repeat(4, 1, 1), torch.eye(3).repeat(4, 1, 1), 8, 6)
+    for shape in ([4, 4], [1, 4, 4], [4, 4, 4]):
+        assert len(four.moved(torch.eye(4).expand(shape))) == 4
+    many = four[0].moved(torch.eye(4).expand(3, 4, 4))  # one camera, as many times as there are poses
+    assert len(many) == 3 and many.Ks.shape == (3, 3, 3)
+    for shape in ([3, 4, 4], [2, 4, 4, 4], [0, 4, 4]):
+        with pytest.raises(ValueError, match="moved: expected one pose"):
+            four.moved(torch.eye(4).expand(shape))

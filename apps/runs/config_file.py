@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from gs_reg.errors import InputError, reading
 
+from .bounds import check_value
+
 SCHEMA = 1
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
@@ -66,6 +68,8 @@ def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
         close = difflib.get_close_matches(str(key), known, n=1)
         raise InputError(f"{where}: unknown key {key!r:.80}" + (f"; did you mean {close[0]!r}?" if close else ""))
     given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
+    for key, inner in given.items():
+        check_value(key, inner, f"{where}.{key}")
     return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
 
 

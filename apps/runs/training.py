@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gs_reg.errors import InputError
 from gs_reg.fit import Step
 from gs_reg.stages import Training
 
@@ -64,6 +65,12 @@ class SaveTimes:
     keep_every: int | None = None
     """Checkpoints whose step is a multiple of this are kept too."""
 
+    def __post_init__(self) -> None:
+        if self.every < 1 or (self.keep_every is not None and self.keep_every < 1):
+            raise InputError(f"checkpoints: expected at least 1 step between them, got {self.every}, {self.keep_every}")
+        if not self.minutes >= 0:
+            raise InputError(f"checkpoints: expected at least 0 minutes between them, got {self.minutes}")
+
 
 def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
     """Does the remaining steps of all stages; the state is saved at `times`, after the last step and on a signal.
@@ -73,7 +80,7 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
     """
     steps = training.steps
     run.status("running", step=training.step, steps=steps)
-    saved = time.monotonic()
+    saved, before = time.monotonic(), training.stage
     with training_bar(steps, training.step) as report, StopSignal() as stop:
         for step in training:
             done, psnr = training.step, step_psnr(step)  # `done` counts over all stages, `step.number` in its own
@@ -88,6 +95,8 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
                 saved = time.monotonic()
             if signalled is not None:
                 raise Interrupted(signalled)
+        if training.stage is not before and training.state.step == 0:  # a last stage of no steps has begun a model
+            training.save(run.checkpoints, keep_every=times.keep_every, seconds=clock.total)
 
 
 def step_psnr(step: Step) -> float | None:

@@ -32,6 +32,7 @@ class TrainConfig(FitConfig):
     loss; else it is drawn over the mean colour of the photos. 1 always where masked pixels must be empty."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Dropout(self.dropout)  # raises where the share is out of range
         if not 0 <= self.random_background <= 1:
             raise ValueError(f"random_background: expected a share from 0 to 1, got {self.random_background}")

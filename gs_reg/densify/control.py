@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ class DensityControl(Protocol):
     def step_pre_backward(self, image: Render, splats: Splats, cameras: Cameras) -> None:
         """Before the backward pass: calls `image.means2d.retain_grad()` if it needs these gradients."""
 
+    @abstractmethod
     def step_post_backward(self, observation: Observation) -> Edit | None:
         """After the optimiser's update: the structural change; None = none. Random by seed and step alone."""
         ...

@@ -169,6 +169,9 @@ def load(path: str | Path) -> Checkpoint:
             raise InputError(f"{path / FILES[2]}: step: expected a whole number, got {step!r:.80}")
         state = _decode(content["state"], {})
     model, optim = (_read_tensors(path / name, value) for name, value in zip(FILES, encoded, strict=False))
+    for name, part in (("model", model), ("optim", optim), ("state", state)):
+        if not isinstance(part, Mapping):
+            raise InputError(f"{path / FILES[2]}: {name}: expected a map, got {type(part).__name__}")
     return Checkpoint(step, model, optim, state)
 
 

@@ -7,6 +7,7 @@ A term that calls methods which not every model has names them in `needs`, a Pro
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -70,15 +71,36 @@ Terms = Any
 
 
 def active_terms(terms: Terms) -> dict[str, Term]:
-    """The terms whose weight is not 0, by name."""
+    """The terms whose weight is not 0, by name.
+
+    Raises:
+        InputError: a weight that is negative or not finite; a term would be maximised.
+    """
     if not isinstance(terms, Mapping):
         terms = {field.name: getattr(terms, field.name) for field in dataclasses.fields(terms)}
+    for name, term in terms.items():
+        if not 0 <= term.weight < math.inf:
+            raise InputError(f"{name}.weight: expected a finite number of at least 0, got {term.weight}")
     return {name: term for name, term in terms.items() if term.weight != 0}
 
 
 def evaluate(terms: Terms, context: Context) -> Mapping[str, Tensor]:
     """Weighted values of the terms by name; terms of weight 0 are not computed."""
-    return {name: term.weight * term(context) for name, term in active_terms(terms).items()}
+    return {
+        name: term.weight * scalar_value(f"term {name}", term(context)) for name, term in active_terms(terms).items()
+    }
+
+
+def scalar_value(where: str, value: Any) -> Tensor:
+    """The value of a term or of a cost.
+
+    Raises:
+        ValueError: it is no scalar tensor; the text begins with `where`.
+    """
+    if not isinstance(value, Tensor) or value.ndim:
+        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.40}"
+        raise ValueError(f"{where}: expected a scalar tensor, got {got}")
+    return value
 
 
 def cost_of(terms: Terms) -> Callable[[Context], Mapping[str, Tensor]]:

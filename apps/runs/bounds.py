@@ -1,0 +1,60 @@
+"""Bounds of the numbers in configs: a value that cannot be is refused by its name before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from gs_reg.errors import InputError
+
+INF = math.inf
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("checkpoint_every", "keep_every", "every", "reset_every", "cap_max", "frames"), (1, INF)),
+    **dict.fromkeys(("stride", "levels", "layers", "capacity", "shrink", "multisample", "supersample"), (1, INF)),
+    **dict.fromkeys(("max_gaussians", "sources", "max_planes", "sweep_pixels", "threads"), (1, INF)),
+    "sh_degree": (0, 3),
+    "seed": (0, 1e12),
+    "finer": (1, INF),
+    **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
+}
+"""Least and largest value of fields by their name; all others are at least 0."""
+ABOVE_0 = {"final_rate", "fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
+BETWEEN_0_AND_1 = {"opacity"}
+UNBOUNDED = {"checkpoint_minutes", "far"}
+"""Infinity is a value of theirs."""
+
+
+def check_numbers(config: Any, where: str = "--") -> None:
+    """Checks all numbers of a config and of those in it; `where` begins the names.
+
+    Raises:
+        InputError: names the flag, what it may be and what it is.
+    """
+    for field in dataclasses.fields(config):
+        value, place = getattr(config, field.name, None), where + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            check_numbers(value, f"{place}.")
+        else:
+            check_value(field.name, value, place)
+
+
+def check_value(name: str, value: Any, place: str) -> None:
+    """Checks the value of a field, if it is a number or a tuple of numbers.
+
+    Raises:
+        InputError: it is out of bounds; the text begins with `place`.
+    """
+    if isinstance(value, tuple):
+        for inner in value:
+            check_value(name, inner, place)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    low, high = (0, 1) if name in BETWEEN_0_AND_1 else BOUNDS.get(name, (0, INF))
+    above, below = name in ABOVE_0 | BETWEEN_0_AND_1, name in BETWEEN_0_AND_1
+    inside = (low < value if above else low <= value) and (value < high if below else value <= high)
+    if not inside or not (math.isfinite(value) or name in UNBOUNDED):
+        least = f"above {low:g}" if above else f"of at least {low:g}"
+        most = "" if high == INF else f" and below {high:g}" if below else f" and at most {high:g}"
+        number = "number" if name in UNBOUNDED else "finite number"
+        raise InputError(f"{place}: expected a {number} {least}{most}, got {value}")
