@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # what type checkers and editors see; tests/test_api.py compa
     from gs_reg.fit import fit as fit
     from gs_reg.io import load_splats as load_splats
     from gs_reg.io import save_splats as save_splats
-    from gs_reg.metrics import psnr as psnr
-    from gs_reg.metrics import ssim as ssim
     from gs_reg.models.free import Free as Free
     from gs_reg.models.free import FreeConfig as FreeConfig
     from gs_reg.optim import OptimConfig as OptimConfig
@@ -65,7 +63,6 @@ _NAMES = {
     "optim": "OptimConfig ParameterGroup",
     "densify": "DensityControl",
     "edit": "Edit",
-    "metrics": "psnr ssim",
     "errors": "InputError MissingPart",
 }
 _HOME = {name: f"gs_reg.{module}" for module, names in _NAMES.items() for name in names.split()}

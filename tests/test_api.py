@@ -65,6 +65,17 @@ assert module.render is function and module.project is gs_reg.project and inspec
     assert lines[1].startswith("fit() missing 4 required positional arguments")
 
 
+def test_no_name_is_that_of_a_module():
+    """It would be the one or the other, depending on what is imported before."""
+    modules = {path.stem for path in (ROOT / "gs_reg").iterdir()}
+    assert modules & set(NAMES) == {"render", "fit", *gs_reg._MODULES}
+
+
+def test_the_page_of_the_library_is_current():
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "api_docs.py"), "--check"], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_type_checkers_see_the_same_names():
     """The imports under TYPE_CHECKING and the table that is used at run time."""
     tree = ast.parse(inspect.getsource(gs_reg))

@@ -5,7 +5,6 @@ A reader writes transforms.json beside the photos: then every command takes the 
 
 import csv
 import json
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,25 +20,27 @@ from gs_reg.io import load_splats
 
 
 def make_photos(folder: Path) -> None:
-    """Stands for your data: photos, and cameras.csv with file, focal length in pixels, position, turn about y."""
+    """Stands for your data: photos, and cameras.csv with focal lengths in pixels, positions and viewing directions."""
     folder.mkdir(parents=True)
     with open(folder / "cameras.csv", "w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["file", "focal", "x", "y", "z", "turn"])
+        rows.writerow(["file", "focal", "x", "y", "z", "look_x", "look_y", "look_z"])
         for view in box_and_sphere(Rig(width=96, height=72, held_out=0)).views:
             Image.fromarray((view.photos[0] * 255).byte().numpy()).save(folder / f"{view.names[0]}.png")
             pose = view.cameras.world_from_camera[0]
-            turn = math.degrees(math.atan2(pose[0, 2], pose[2, 2]))
-            rows.writerow([f"{view.names[0]}.png", float(view.cameras.Ks[0, 0, 0]), *pose[:3, 3].tolist(), turn])
+            look = pose[:3, 2].tolist()
+            rows.writerow([f"{view.names[0]}.png", float(view.cameras.Ks[0, 0, 0]), *pose[:3, 3].tolist(), *look])
 
 
 def read_own_format(folder: Path) -> None:
     """cameras.csv to transforms.json, whose cameras look along -z with y up; ours look along z with y down."""
     frames = []
     for row in csv.DictReader((folder / "cameras.csv").read_text().splitlines()):
-        pose, turn = np.eye(4), np.radians(float(row["turn"]))
-        pose[:3, :3] = [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
-        pose[:3, 3] = [float(row[axis]) for axis in "xyz"]
+        position, look = (np.array([float(row[p + axis]) for axis in "xyz"]) for p in ("", "look_"))
+        right = np.cross([0, 1, 0], look)  # level cameras, in a world whose y points down
+        right /= np.linalg.norm(right)
+        pose = np.eye(4)
+        pose[:3] = np.stack([right, np.cross(look, right), look, position], axis=1)
         width, height = Image.open(folder / row["file"]).size
         camera = {"fl_x": float(row["focal"]), "cx": width / 2, "cy": height / 2, "w": width, "h": height}
         frames.append(

@@ -40,7 +40,7 @@ def main(steps: int) -> dict[float, tuple[float, float]]:
         ordered = splats.log_scales.sort(dim=1).values
         length = float((ordered[:, 2] - ordered[:, 1]).exp().mean())
         views = [replace(view, masks=None).to(dtype=torch.float32) for view in scene.test]
-        figures = [gs_reg.psnr(gs_reg.render(splats, view.cameras).colors, view.photos) for view in views]
+        figures = [gs_reg.metrics.psnr(gs_reg.render(splats, view.cameras).colors, view.photos) for view in views]
         results[weight] = float(torch.cat(figures).mean()), length
         print(f"weight {weight}: held-out PSNR {results[weight][0]:.2f} dB, axes 1 : {length:.2f}")
     return results

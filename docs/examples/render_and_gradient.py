@@ -39,9 +39,7 @@ def main(file: Path) -> None:
         gs_reg.save_splats(file, three_splats())
     splats = gs_reg.load_splats(file)
     image = gs_reg.render(splats, camera())
-    print(
-        f"{len(splats)} splats from {file.name}; picture {list(image.colors.shape)}, alpha up to {image.alphas.max():.3f}"
-    )
+    print(f"{len(splats)} splats from {file.name}: {list(image.colors.shape)}, alpha to {image.alphas.max():.3f}")
 
     logits = splats.opacity_logits.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(redness(replace(splats, opacity_logits=logits)), logits)
