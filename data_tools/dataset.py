@@ -22,8 +22,9 @@ from .checks import check_camera, check_points, check_pose
 from .photos.downscale import Downscale, choose_downscale
 from .photos.frames import Frame, make_frame, read_frame, with_short_names
 from .photos.masks import MaskChoice, MaskMode, find_masks
+from .photos.names import file_stems
 from .readers.types import DatasetKind, Source
-from .split import split
+from .split import called, split
 from .world import far_offset, normalisation, offset_note
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
@@ -36,9 +37,9 @@ class ReadConfig:
     views: int | None = None
     """Number of training views, picked at even distances from the photos that are not held out; default all of them."""
     train: tuple[str, ...] = ()
-    """Photos to train on, by name, stem or index in sorted order; wins over --views."""
+    """Photos to train on, by name (with or without folders and ending) or index in sorted order."""
     test: tuple[str, ...] = ()
-    """Photos to hold out, by name, stem or index in sorted order."""
+    """Photos to hold out, by name (with or without folders and ending) or index in sorted order."""
     test_every: int | None = None
     """Hold out every n-th photo from the first on, 0 = none; default the source's split, else 8 (0 for under 10)."""
     downscale: Literal["auto"] | float = "auto"
@@ -97,6 +98,16 @@ class Dataset:
             if frame.name == name:
                 return frame
         raise InputError(f"{self.root}: no photo {name!r}")
+
+    @property
+    def whole_names(self) -> dict[str, str]:
+        """Paths below the folder of photos, by name."""
+        return {frame.name: frame.whole_name for frame in self.frames}
+
+    @property
+    def stems(self) -> dict[str, str]:
+        """What a run's files of each photo are called, without their endings, by name."""
+        return file_stems(frame.name for frame in self.frames)
 
     def summary(self) -> dict[str, Any]:
         """Plain values for dataset.json; of the files, training photos alone are opened (for their digests)."""
@@ -160,9 +171,9 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     if config.undistort == "keep" and any(frame.loading.pinhole for frame in frames):
         mode, mask_notes = _masked_rims(mode, mask_notes)
     sized = tuple(dict.fromkeys(note for _, note in made if note))
-    names = tuple(frame.name for frame in frames)
-    chosen = (config.views, _present(config.train, source), _present(config.test, source), config.test_every)
-    train, test = split(names, *chosen, source.split)
+    whole_names = {frame.name: frame.whole_name for frame in frames}
+    asked = _present(config.train, source), _present(config.test, source)
+    train, test = split(whole_names, config.views, *asked, config.test_every, source.split)
     points = None
     if source.points is not None:
         middle, scale = source_from_world[:3, 3], source_from_world[0, 0]
@@ -261,8 +272,9 @@ def _present(asked: Sequence[str], source: Source) -> tuple[str, ...]:
     Raises:
         InputError: one of them was left out.
     """
+    whole = [frame.listed for frame in source.frames]
     for name in asked:
         for skipped, reason in source.skipped:
-            if name in (skipped, Path(skipped).name, Path(skipped).stem):
+            if called(name, [skipped]) and not called(name, whole):
                 raise InputError(f"{skipped}: asked for, but {reason}")
     return tuple(asked)

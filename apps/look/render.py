@@ -12,6 +12,7 @@ import torch
 import tyro
 from jaxtyping import UInt8
 
+from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.errors import InputError
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras, Splats
@@ -84,7 +85,7 @@ def render_split(run: Run, config: Config) -> Path:
     """Writes colour and depth of every view of a split and returns their folder."""
     scene, splats = read_scene(run), stored_splats(run)
     folder = config.to or run.path / "renders" / config.what
-    names = getattr(scene, config.what)
+    names, stems = getattr(scene, config.what), file_stems(scene.cameras)
     if not names:
         raise InputError(f"{run.path}: this run has no {config.what} views")
     for name in names:
@@ -92,6 +93,6 @@ def render_split(run: Run, config: Config) -> Path:
         camera = camera.resized(round(camera.width * config.scale), round(camera.height * config.scale))
         with torch.no_grad():
             image = render(splats, camera, config.render, backgrounds=scene.background[None])
-        save_picture(folder / f"{Path(name).stem}.png", image.colors[0])
-        save_depth(folder / f"{Path(name).stem}_depth", image.expected_depths[0, ..., 0])
+        save_picture(folder / f"{stems[name]}.png", image.colors[0])
+        save_depth(folder / f"{stems[name]}_depth", image.expected_depths[0, ..., 0])
     return folder

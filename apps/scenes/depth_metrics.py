@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def depth_metrics(
         if name in rendered:
             size = rendered[name].shape
             truth.append(nearest(measured, size).flatten())
-            initial.append(scale * nearest(stored_depth(run, name), size).flatten())
+            initial.append(scale * nearest(stored_depth(run, dataset.stems[name]), size).flatten())
             final.append(scale * rendered[name].flatten())
     if not truth:
         return None
@@ -55,9 +54,9 @@ def depth_metrics(
     }
 
 
-def stored_depth(run: Run, name: str) -> Float[Tensor, "H W"]:
-    """The initial depth map of a photo, in the normalised world."""
-    path = run.path / "depths" / f"{Path(name).stem}.npy"
+def stored_depth(run: Run, stem: str) -> Float[Tensor, "H W"]:
+    """The initial depth map of a photo, by its file's name, in the normalised world."""
+    path = run.path / "depths" / f"{stem}.npy"
     try:
         return torch.from_numpy(np.load(path))
     except (OSError, ValueError) as error:

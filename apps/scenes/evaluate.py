@@ -69,25 +69,27 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     unfilled = without_filled(run, splats)
     training = load_views(dataset, dataset.train)
     lpips, reason = metrics.find_lpips(lpips_paths)
-    views = {}
+    views, stems = {}, dataset.stems
     for view in load_views(dataset, dataset.test):
+        stem = stems[view.names[0]]
         rendered, _ = render_8bit(splats, view, background, config)
-        save_render_and_photo(run.path / "renders" / "test", view, rendered)
-        visible = save_visible_mask(run, view, training)
+        save_render_and_photo(run.path / "renders" / "test" / stem, view, rendered)
+        visible = save_visible_mask(run, stem, view, training)
         views[view.names[0]] = {
             **measure(rendered, view, visible, lpips),
-            "unseen": save_unseen(run, view, unfilled, render_config_of(config)),
+            "unseen": save_unseen(run, stem, view, unfilled, render_config_of(config)),
         }
     depths = {}
     for view in training:
         name = view.names[0]
         rendered, depths[name] = render_8bit(splats, view, background, config)
-        save_render_and_photo(run.path / "renders" / "train", view, rendered)
-        save_depth(run.path / "depths" / f"{Path(name).stem}_trained", depths[name], like=stored_depth(run, name))
+        save_render_and_photo(run.path / "renders" / "train" / stems[name], view, rendered)
+        before = stored_depth(run, stems[name])
+        save_depth(run.path / "depths" / f"{stems[name]}_trained", depths[name], like=before)
     return {
         "mean": mean_metrics(list(views.values())),
         "views": views,
-        "seen_once": save_view_counts(run, training, depths),
+        "seen_once": save_view_counts(run, training, depths, stems),
         "depth": depth_metrics(run, dataset, config.data, depths),
         "seconds": timing["total"],
         "steps": timing["steps"],
@@ -115,10 +117,9 @@ def read_timing(run: Run) -> dict:
     return timing
 
 
-def save_render_and_photo(folder: Path, view: Views, rendered: Tensor) -> None:
-    stem = Path(view.names[0]).stem
-    save_picture(folder / f"{stem}.png", rendered[0])
-    save_picture(folder / f"{stem}_photo.png", view.photos[0])
+def save_render_and_photo(stem: Path, view: Views, rendered: Tensor) -> None:
+    save_picture(stem.with_name(f"{stem.name}.png"), rendered[0])
+    save_picture(stem.with_name(f"{stem.name}_photo.png"), view.photos[0])
 
 
 def render_config_of(config: ReconstructConfig) -> RenderConfig:
@@ -138,10 +139,10 @@ def render_8bit(
     return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
 
 
-def save_visible_mask(run: Run, view: Views, training: tuple[Views, ...]) -> Tensor:
+def save_visible_mask(run: Run, stem: str, view: Views, training: tuple[Views, ...]) -> Tensor:
     """The pixels that a training photo shows too, saved as masks/<stem>.png."""
     mask = seen_mask(view, training)
-    save_picture(run.path / "masks" / f"{Path(view.names[0]).stem}.png", mask[..., None].expand(-1, -1, 3).float())
+    save_picture(run.path / "masks" / f"{stem}.png", mask[..., None].expand(-1, -1, 3).float())
     return mask[None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
         write_sources(run, sources, depths.details)
         run.write_json("dataset.json", dataset.summary())
         write_scene(run, dataset, mean_color(views))
-        save_depths(run, views, depths.maps)
+        save_depths(run, views, depths.maps, dataset.stems)
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
         training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)
 
@@ -107,10 +107,10 @@ def announce(dataset: Dataset, config: Config) -> None:
     say(f"  train: {', '.join(dataset.train)}\n  test:  {', '.join(dataset.test) or 'none'}")
 
 
-def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap]) -> None:
+def save_depths(run: Run, views: Sequence[Views], depths: Sequence[DepthMap], stems: Mapping[str, str]) -> None:
     """Saves the initial depth maps."""
     for view, depth in zip(views, depths, strict=True):
-        save_depth(run.path / "depths" / Path(view.names[0]).stem, depth.depth)
+        save_depth(run.path / "depths" / stems[view.names[0]], depth.depth)
 
 
 def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], clock: Clock) -> Training:

@@ -34,8 +34,9 @@ def find_sources(config: Config, dataset: Dataset) -> Sources:
     Raises:
         InputError, MissingPart: a source is missing; the text says what to do.
     """
-    depth = with_finer_photos(depth_source(config.depth, similarity_scale(dataset.source_from_world)), config, dataset)
-    flow = flow_source(config.flow)
+    scale, names = similarity_scale(dataset.source_from_world), dataset.whole_names
+    depth = with_finer_photos(depth_source(config.depth, scale, names), config, dataset)
+    flow = flow_source(config.flow, names)
     used = config.coherent.on and config.coherent.flow == "source"
     unused = {} if used else {"used as": "nothing; --coherent.on --coherent.flow source would use it"}
     sources = Sources(depth, flow, {**flow.about, **unused})

@@ -31,16 +31,16 @@ def without_filled(run: Run, splats: Splats) -> Splats:
     return splats if filled is None or len(filled) != len(splats) else splats.rows(~filled)
 
 
-def save_unseen(run: Run, view: Views, unfilled: Splats, config: RenderConfig) -> float:
+def save_unseen(run: Run, stem: str, view: Views, unfilled: Splats, config: RenderConfig) -> float:
     """Writes masks/<stem>_unseen.png, white where alpha is below HOLE; returns the share of such pixels."""
     with torch.no_grad():
         unseen = render(unfilled, view.cameras, config).alphas[0, ..., 0] < HOLE
-    _save_grey(run.path / "masks" / f"{Path(view.names[0]).stem}_unseen.png", unseen.float())
+    _save_grey(run.path / "masks" / f"{stem}_unseen.png", unseen.float())
     return float(unseen.float().mean())
 
 
 def save_view_counts(
-    run: Run, training: tuple[Views, ...], depths: Mapping[str, Float[Tensor, "_ _"]]
+    run: Run, training: tuple[Views, ...], depths: Mapping[str, Float[Tensor, "_ _"]], stems: Mapping[str, str]
 ) -> dict[str, float]:
     """Writes masks/<stem>_views.npy and .png: the number of training photos that see each pixel's surface.
 
@@ -49,9 +49,8 @@ def save_view_counts(
     names = [view.names[0] for view in training]
     shares = {}
     for name, count in zip(names, seeing_views(training, [depths[name] for name in names]), strict=True):
-        stem = run.path / "masks" / f"{Path(name).stem}_views"
-        _save_grey(stem.with_name(stem.name + ".png"), count / len(names))
-        _save_counts(stem.with_name(stem.name + ".npy"), count)
+        _save_grey(run.path / "masks" / f"{stems[name]}_views.png", count / len(names))
+        _save_counts(run.path / "masks" / f"{stems[name]}_views.npy", count)
         shares[name] = float((count == 1).float().mean())
     return shares
 

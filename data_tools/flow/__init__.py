@@ -1,13 +1,15 @@
 """Optical flow between photos (without weights, from a network, or from the user's files), and what is read off it."""
 
+from collections.abc import Mapping
+
 from .dis import DisFlow
 from .types import Flow, FlowConfig
 
 __all__ = ["DisFlow", "Flow", "FlowConfig", "flow_source"]
 
 
-def flow_source(config: FlowConfig = FlowConfig()) -> Flow:
-    """The source that the flags name.
+def flow_source(config: FlowConfig = FlowConfig(), names: Mapping[str, str] | None = None) -> Flow:
+    """The source that the flags name; `names` are the whole names of all photos, by those in use.
 
     Raises:
         MissingPart: weights or torchvision are absent; says how to get them.
@@ -20,7 +22,7 @@ def flow_source(config: FlowConfig = FlowConfig()) -> Flow:
     if config.source == "files":
         from .files import FileFlow
 
-        return FileFlow(config.path)
+        return FileFlow(config.path, names)
     if config.path is not None:
         from gs_reg.errors import InputError
 

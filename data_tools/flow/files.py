@@ -1,4 +1,4 @@
-"""Optical flow that the user brings: FOLDER/A__B.npy, A and B the photos' names without their endings."""
+"""Optical flow that the user brings: FOLDER/A__B.npy, A and B the photos' names (photos/names.py)."""
 
 from __future__ import annotations
 
@@ -14,30 +14,34 @@ from gs_reg.errors import InputError
 from gs_reg.types import Views
 
 from ..arrays import read_array
+from ..photos.names import PhotoFiles, without_ending
 
 LAYOUT = (
-    "expected FOLDER/A__B.npy for photos A and B (names without endings), [H, W, 2] in pixels from A towards B, or "
-    "[H, W, 3] with a third channel of 0 where there is no match"
+    "expected FOLDER/A__B.npy for photos A and B (names without endings, with folders where they need them), [H, W, 2] "
+    "in pixels from A towards B, or [H, W, 3] with a third channel of 0 where there is no match"
 )
 
 
 class FileFlow:
     """Flow from A__B.npy, at the sizes of the photos in use.
 
+    `names` are the whole names of all photos of the data set, by those in use.
+
     Raises:
         InputError: no folder; when called, a missing or unfit file.
     """
 
-    def __init__(self, folder: Path | None):
+    def __init__(self, folder: Path | None, names: Mapping[str, str] | None = None):
         if folder is None or not folder.is_dir():
             raise InputError(f"--flow.source files: {folder or 'no --flow.path'}: no folder of flow files; {LAYOUT}")
-        self._folder = folder
+        self._folder, self._files = folder, PhotoFiles(names or {})
         self.about: Mapping[str, str] = {"source": "files", "what": f"flow files in {folder}"}
 
     def __call__(self, a: Views, b: Views) -> Float[Tensor, "H W 2"]:
-        path = self._folder / f"{Path(a.names[0]).stem}__{Path(b.names[0]).stem}.npy"
-        if not path.is_file():
-            raise InputError(f"{path}: no such flow file; {LAYOUT}")
+        path = self._files.find_pair(a.names[0], b.names[0], self._folder, ".npy")
+        if path is None:
+            usual = f"{without_ending(a.names[0])}__{without_ending(b.names[0])}.npy"
+            raise InputError(f"{self._folder / usual}: no such flow file; {LAYOUT}")
         flow = read_array(path)
         size = tuple(a.photos.shape[1:3])
         if flow.dtype.kind not in "fiu" or flow.ndim != 3 or flow.shape[:2] != size or flow.shape[2] not in (2, 3):

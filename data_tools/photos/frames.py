@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,7 +21,11 @@ from ..readers.types import Source, SourceCamera, SourceFrame
 from .downscale import Downscale, full_size, oriented, photo_sizes
 from .images import read_header, read_mask, read_pixels, resize_area
 from .masks import MaskSource, dark_background, eroded
+from .strips import shrunk_in_strips
 from .undistort import Pinhole, rescaled, sampling_map, to_pinhole
+
+REACH = 4
+"""Rows around a point that cubic resampling reads, and some more."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class Frame:
     """A photo and its camera; no pixels yet."""
 
     name: str
+    """Unique in the data set: without folders where it is so, too."""
+    whole_name: str
+    """Path below the folder of photos."""
     path: Path
     source: SourceCamera
     """Intrinsics as the source gives them."""
@@ -100,7 +108,8 @@ def make_frame(
     cameras = Cameras(viewmat[None], torch.from_numpy(pinhole.K)[None], pinhole.width, pinhole.height)
     mask_sizes = (file_size, full_size(frame, sizes))
     loading = Loading(upright, camera, pinhole if moves else None, mask, mask_sizes, keep)
-    return Frame(frame.name, path, frame.camera, cameras.resized(width, height), loading), note
+    name = frame.listed or frame.name
+    return Frame(frame.name, name, path, frame.camera, cameras.resized(width, height), loading), note
 
 
 def _check_size(camera: SourceCamera, size: tuple[int, int], path: Path, described_in: Path, expected: int) -> str:
@@ -129,27 +138,24 @@ def read_frame(frame: Frame) -> tuple[Float32[ndarray, "H W 3"], Bool[ndarray, "
     pixels = read_pixels(frame.path, loading.upright, alpha=loading.mask.kind == "alpha")
     if (pixels.shape[1], pixels.shape[0]) != (loading.camera.width, loading.camera.height):
         raise InputError(f"{frame.path}: the photo has changed its size since it was first looked at: start again")
-    image = pixels[..., :3].astype(np.float32) / 255
-    mask = _file_mask(frame, image, pixels)
-    if loading.pinhole is not None:
-        image, mask = _undistorted(image, mask, loading)
-    image = resize_area(image, camera.width, camera.height).clip(0, 1)  # cubic resampling overshoots at edges
+    whole_mask = _file_mask(frame, pixels)
+    rows = partial(_stored if loading.pinhole is None else _undistorted, pixels, whole_mask, loading)
+    size = loading.pinhole or loading.camera
+    image, mask = shrunk_in_strips(rows, (size.width, size.height), (camera.width, camera.height))
+    image = image.clip(0, 1)  # cubic resampling overshoots at edges
     if mask is None:
         return image, None
-    kept = resize_area(mask, camera.width, camera.height) > 0.5
-    return image, eroded(kept, loading.mask.erode) if loading.mask.erode else kept
+    return image, eroded(mask > 0.5, loading.mask.erode) if loading.mask.erode else mask > 0.5
 
 
-def _file_mask(
-    frame: Frame, image: Float32[ndarray, "H W 3"], pixels: UInt8[ndarray, "H W C"]
-) -> Float32[ndarray, "H W"] | None:
+def _file_mask(frame: Frame, pixels: UInt8[ndarray, "H W C"]) -> Float32[ndarray, "H W"] | None:
     """The mask, 0 to 1, at the size of the file, before undistortion."""
     loading = frame.loading
     source = loading.mask
     if source.kind == "alpha":
         return pixels[..., 3].astype(np.float32) / 255
     if source.kind == "dark":
-        return dark_background(image)
+        return dark_background(_colours(pixels))
     if source.path is None:
         return None
     mask = read_mask(source.path, loading.upright)
@@ -159,20 +165,34 @@ def _file_mask(
             f"{source.path}: mask of {mask.shape[1]}x{mask.shape[0]} pixels for a photo of {width}x{height}: "
             "make it the photo's size"
         )
-    return resize_area(1 - mask if source.invert else mask, image.shape[1], image.shape[0])
+    return resize_area(1 - mask if source.invert else mask, pixels.shape[1], pixels.shape[0])
+
+
+def _colours(pixels: UInt8[ndarray, "H W C"]) -> Float32[ndarray, "H W 3"]:
+    return pixels[..., :3].astype(np.float32) / 255
+
+
+def _stored(
+    pixels: UInt8[ndarray, "H W C"], mask: Float32[ndarray, "H W"] | None, loading: Loading, start: int, stop: int
+) -> tuple[Float32[ndarray, "h W 3"], Float32[ndarray, "h W"] | None]:
+    """Rows of image and mask as they are stored."""
+    return _colours(pixels[start:stop]), None if mask is None else mask[start:stop]
 
 
 def _undistorted(
-    image: Float32[ndarray, "H W 3"], mask: Float32[ndarray, "H W"] | None, loading: Loading
+    pixels: UInt8[ndarray, "H W C"], mask: Float32[ndarray, "H W"] | None, loading: Loading, start: int, stop: int
 ) -> tuple[Float32[ndarray, "h w 3"], Float32[ndarray, "h w"] | None]:
-    """Image and mask resampled to the pinhole camera."""
+    """Rows of image and mask, resampled to the pinhole camera from those rows of the photo that they show."""
     import cv2
 
     assert loading.pinhole is not None
-    x, y, seen = sampling_map(loading.camera, loading.pinhole)
-    image = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    x, y, seen = sampling_map(loading.camera, loading.pinhole, start, stop)
+    shown = y if not loading.keep else y[seen] if seen.any() else y[:1, :1]  # what is not seen becomes 0
+    first, last = (int(np.clip(end, 0, len(pixels) - 1)) for end in (shown.min() - REACH, shown.max() + REACH))
+    y = y - np.float32(first)
+    image = cv2.remap(_colours(pixels[first : last + 1]), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     if mask is not None:
-        mask = cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.remap(mask[first : last + 1], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if loading.keep:
         image = np.where(seen[..., None], image, np.float32(0))
         mask = seen.astype(np.float32) if mask is None else mask * seen

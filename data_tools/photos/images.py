@@ -109,7 +109,9 @@ def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
     with _opened(path) as image:
         orientation = _orientation(image) if upright else 1
         try:
-            decoded = _eight_bits(image, path).convert(mode)
+            decoded = _eight_bits(image, path)
+            decoded.load()
+            decoded = decoded if decoded.mode == mode else decoded.convert(mode)  # which copies
         except InputError:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:

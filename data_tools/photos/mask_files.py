@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+
+from gs_reg.errors import InputError
 
 from ..readers.types import SourceFrame
 from .images import SUFFIXES
+from .names import PhotoFiles
 
 NAMES = ("masks", "mask")
 """Folders that are looked into unasked."""
-ENDINGS = (".png", *sorted(SUFFIXES - {".png"}))
+_LOWER = (".png", *sorted(SUFFIXES - {".png"}))
+ENDINGS = tuple(form for ending in _LOWER for form in (ending, ending.upper()))
 
 
 class MaskFiles:
@@ -19,18 +22,18 @@ class MaskFiles:
 
     def __init__(self, frames: Sequence[SourceFrame], folders: Sequence[Path]):
         self._folders = folders
-        self._shared = Counter(tail for frame in frames for tail in _tails(frame))
+        self._files = PhotoFiles({frame.name: frame.listed or frame.name for frame in frames})
 
     def find(self, frame: SourceFrame) -> Path | None:
-        """The first file that fits; one that would fit two photos alike fits neither."""
-        whole = _name(frame).with_suffix("")
-        for folder in self._folders:
-            for tail in _tails(frame):
-                if tail != whole and self._shared[tail] > 1:
-                    continue
-                for file in _files(folder / tail.parent, tail.name, _name(frame).name):
-                    return file
-        return None
+        """The first file that fits.
+
+        Raises:
+            InputError: one that would fit two photos alike.
+        """
+        try:
+            return next((f for folder in self._folders for f in self._files.find(frame.name, folder, ENDINGS)), None)
+        except InputError as error:
+            raise InputError(f"{error}; or use --masks none") from None
 
 
 def mask_folders(frames: Sequence[SourceFrame], root: Path) -> tuple[Path, ...]:
@@ -55,17 +58,3 @@ def unused_masks(frames: Sequence[SourceFrame], folders: Sequence[Path]) -> tupl
 
 def _name(frame: SourceFrame) -> PurePosixPath:
     return PurePosixPath(frame.listed or frame.name)
-
-
-def _tails(frame: SourceFrame) -> list[PurePosixPath]:
-    """The name without its ending, whole and less one folder after another."""
-    whole = _name(frame).with_suffix("")
-    return [PurePosixPath(*whole.parts[i:]) for i in range(len(whole.parts))]
-
-
-def _files(folder: Path, stem: str, name: str) -> Iterator[Path]:
-    for start in (stem, name):
-        for ending in ENDINGS:
-            for path in (folder / f"{start}{ending}", folder / f"{start}{ending.upper()}"):
-                if path.is_file():
-                    yield path

@@ -57,7 +57,8 @@ def find_masks(
     where there are mask files.
 
     Raises:
-        InputError: masks were asked for and there are none, or the source names one outside root.
+        InputError: masks were asked for and there are none, the source names one outside root, or a file would fit two
+            photos alike.
     """
     if erode < 0:
         raise InputError(f"mask_erode: expected 0 pixels or more, got {erode}")

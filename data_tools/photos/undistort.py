@@ -95,21 +95,23 @@ def to_pinhole(camera: SourceCamera, keep: bool) -> tuple[Pinhole, bool]:
 
 @lru_cache(maxsize=2)
 def sampling_map(
-    camera: SourceCamera, pinhole: Pinhole
+    camera: SourceCamera, pinhole: Pinhole, start: int = 0, stop: int | None = None
 ) -> tuple[Float32[ndarray, "H W"], Float32[ndarray, "H W"], Bool[ndarray, "H W"]]:
     """Where each pinhole pixel lies in the photo: x, y with pixel centres at whole numbers; and if it is there.
 
-    The last two maps are kept, as the photos of a data set mostly share a camera.
+    Of all rows, or of those from `start` to `stop`. The last two maps are kept, as the photos of a data set mostly
+    share a camera.
     """
     colmap = colmap_camera(camera)
     x = (np.arange(pinhole.width) + 0.5 - pinhole.cx) / pinhole.fx
     y = (np.arange(pinhole.height) + 0.5 - pinhole.cy) / pinhole.fy
-    rays = np.stack([*np.meshgrid(x, y), np.ones((pinhole.height, pinhole.width))], axis=-1).reshape(-1, 3)
+    reach = float(np.hypot(np.abs(x).max(), np.abs(y).max()))
+    y = y[start:stop]
+    shape = (len(y), len(x))
+    rays = np.stack([*np.meshgrid(x, y), np.ones(shape)], axis=-1).reshape(-1, 3)
     xy = np.asarray(colmap.img_from_cam(rays))
     inside = np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy <= (camera.width, camera.height)).all(1)
-    radius = np.hypot(rays[:, 0], rays[:, 1])
-    inside &= radius < _turning_radius(colmap, float(radius.max()))
-    shape = (pinhole.height, pinhole.width)
+    inside &= np.hypot(rays[:, 0], rays[:, 1]) < _turning_radius(colmap, reach)
     maps = (np.nan_to_num(xy) - 0.5).astype(np.float32).reshape(*shape, 2)
     return maps[..., 0], maps[..., 1], inside.reshape(shape)
 

@@ -33,12 +33,17 @@ def test_a_tree_like_that_of_the_photos(tmp_path, folder, tail):
 
 
 def test_photos_of_one_name_in_two_folders(tmp_path):
-    """Each has its own mask; a flat one, which would fit both, is neither's."""
+    """Each has its own mask; a flat one, which would fit both, is refused with their names."""
     root = in_folders(tmp_path, ["cam0/1.png", "cam1/1.png", "cam1/2.png"])
-    save_mask(root / "masks" / "1.png", 40)
     save_mask(root / "masks" / "2.png", 30)
     save_mask(root / "masks" / "cam1" / "1.png", 20)
     assert columns_kept(read_dataset(root)) == [None, 20, 30]
+    save_mask(root / "masks" / "1.png", 40)
+    with pytest.raises(InputError, match=r"masks/1\.png: of cam0/1\.png, or of cam1/1\.png\?.*--masks none"):
+        read_dataset(root)
+    assert read_dataset(root, ReadConfig(masks="none")).mask_mode == "none"
+    save_mask(root / "masks" / "cam0" / "1.png", 10)
+    assert columns_kept(read_dataset(root)) == [10, 20, 30]
 
 
 def test_masks_beside_the_photos_of_a_model_that_was_named(tmp_path):

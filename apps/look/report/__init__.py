@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_path
 
@@ -49,7 +50,8 @@ def write_report(run_dir: str | Path) -> Path:
 def _template_values(run: Path) -> dict[str, Any]:
     """The variables of the template report.html."""
     result = _read_json(run / "result.json")
-    views = result.get("views", {})
+    views, dataset = result.get("views", {}), _read_json(run / "dataset.json")
+    stems = file_stems({*(photo["name"] for photo in dataset.get("photos", [])), *views})
     folder = run.resolve()
     dated = folder.name[:8].isdigit()  # runs/<name>/<time>, else the folder that --out named
     return {
@@ -60,7 +62,7 @@ def _template_values(run: Path) -> dict[str, Any]:
         "rows": [(name, row(figures)) for name, figures in views.items()],
         "mean_row": row(result["mean"]) if result.get("mean") else None,
         "notes": notes(result),
-        "tests": comparisons(run / "renders" / "test", run / "masks", {Path(n).stem: f for n, f in views.items()}),
+        "tests": comparisons(run / "renders" / "test", run / "masks", {stems[n]: f for n, f in views.items()}),
         "trains": comparisons(run / "renders" / "train", None, {}),
         "depths": depth_pairs(run / "depths"),
         "depth_rows": depth_rows(result.get("depth")),
@@ -68,7 +70,7 @@ def _template_values(run: Path) -> dict[str, Any]:
         "charts": training_charts(_read_json_lines(run / "events.jsonl")),
         "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
         "command": _read_text(run / "command.txt"),
-        "facts": facts(result, _read_json(run / "dataset.json"), _read_json(run / "versions.json")),
+        "facts": facts(result, dataset, _read_json(run / "versions.json")),
         "config": _read_text(run / "config.yaml"),
     }
 

@@ -1,5 +1,7 @@
 """Where depth comes from: the photos alone, the user's maps or a network, behind one interface."""
 
+from collections.abc import Mapping
+
 from gs_reg.errors import InputError, MissingPart
 
 from ..aliked import Aliked
@@ -12,8 +14,13 @@ from .types import Depths, DepthSource, DepthSourceConfig
 __all__ = ["DepthSource", "DepthSourceConfig", "Depths", "depth_source"]
 
 
-def depth_source(config: DepthSourceConfig = DepthSourceConfig(), scale: float = 1.0) -> DepthSource:
-    """The source that the flags name; `scale` is the length, in the cameras' units, of a unit of the world.
+def depth_source(
+    config: DepthSourceConfig = DepthSourceConfig(), scale: float = 1.0, names: Mapping[str, str] | None = None
+) -> DepthSource:
+    """The source that the flags name.
+
+    `scale` is the length, in the cameras' units, of a unit of the world; `names` are the whole names of all photos, by
+    those in use, by which the user's maps are found.
 
     Raises:
         MissingPart: the network or its library is absent; says how to get them.
@@ -22,7 +29,7 @@ def depth_source(config: DepthSourceConfig = DepthSourceConfig(), scale: float =
     if config.aliked is not None:
         Aliked(config.aliked)  # only to find a missing or wrong file now and not after minutes
     if config.source == "files":
-        maps = FileMaps(config.path, config.kind, config.png_scale, config.holes)
+        maps = FileMaps(config.path, config.kind, config.png_scale, config.holes, names)
         if maps.kind == "metric":
             return MetricDepth(maps, scale, config.sd, config.check, config.aliked)
         return RelativeDepth(maps, config)

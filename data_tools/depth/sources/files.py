@@ -1,4 +1,4 @@
-"""Maps that the user brings: FOLDER/NAME.npy, NAME.exr or NAME.png, NAME the photo's name without its ending."""
+"""Maps that the user brings: FOLDER/NAME.npy, NAME.exr or NAME.png, NAME the photo's name (photos/names.py)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from gs_reg.errors import InputError, MissingPart
 from gs_reg.types import Views
 
 from ...arrays import read_array
+from ...photos.names import PhotoFiles
 from .types import MapKind
 
 ENDINGS = (".npy", ".exr", ".png")
-LAYOUT = "expected FOLDER/NAME.npy, NAME.exr or NAME.png (16 bits) for every photo NAME.*"
+LAYOUT = "expected FOLDER/NAME.npy, NAME.exr or NAME.png (16 bits) for every photo NAME.*, in folders as the photos"
 
 
 class FileMaps:
     """Maps of the size of the photos in use, or of their shape at another size.
+
+    `names` are the whole names of all photos of the data set, by those in use.
 
     Raises:
         InputError: no folder or no kind; when called, a missing or unfit file.
@@ -35,6 +38,7 @@ class FileMaps:
         kind: MapKind | None,
         png_scale: float | None = None,
         holes: Literal["error", "fill"] = "error",
+        names: Mapping[str, str] | None = None,
     ):
         if folder is None or not Path(folder).is_dir():
             raise InputError(f"--depth.source files: {folder or 'no --depth.path'}: no folder of maps; {LAYOUT}")
@@ -46,6 +50,7 @@ class FileMaps:
         if png_scale is not None and not 0 < png_scale < float("inf"):
             raise InputError(f"--depth.png-scale: expected a number above 0, got {png_scale:g}")
         self._folder, self._png_scale, self._holes = Path(folder), png_scale, holes
+        self._files = PhotoFiles(names or {})
         self.kind: MapKind = kind
         self.about: Mapping[str, str] = {"source": "files", "what": f"{kind} maps in {folder}"}
 
@@ -65,7 +70,7 @@ class FileMaps:
         return torch.where(known, values, torch.nan)
 
     def _find(self, name: str) -> Path:
-        found = [p for p in (self._folder / f"{Path(name).stem}{ending}" for ending in ENDINGS) if p.is_file()]
+        found = self._files.find(name, self._folder, ENDINGS)
         if not found:
             raise InputError(f"{self._folder}: no map for {name}; {LAYOUT}")
         if len(found) > 1:

@@ -33,10 +33,10 @@ def white(path) -> np.ndarray:
 def test_half_a_picture_is_unseen(view, splats, tmp_path):
     (tmp_path / "masks").mkdir()
     left = (torch.arange(48 * 64) % 64) < 32
-    share = save_unseen(Run(tmp_path), view, splats.rows(left), RenderConfig())
+    share = save_unseen(Run(tmp_path), "train_00", view, splats.rows(left), RenderConfig())
     mask = white(tmp_path / "masks" / "train_00_unseen.png")
     assert share == pytest.approx(mask.mean()) and mask[:, 34:].all() and not mask[:, :30].any()
-    assert save_unseen(Run(tmp_path), view, splats, RenderConfig()) < 0.01
+    assert save_unseen(Run(tmp_path), "train_00", view, splats, RenderConfig()) < 0.01
 
 
 def test_what_was_made_up_does_not_count_as_seen(view, splats, tmp_path):
