@@ -28,6 +28,8 @@ FLAT_SCALE = 1e-30
 RENDER_MODES = ("default", "mip", "2dgs")
 OFFSET = "SplatOffset"
 """Key of the comment with the offset: `comment SplatOffset: x y z`."""
+ROUNDED = 1e-4
+"""Rounding over the scene's size from which there is a warning: a tenth of a pixel where it fills 1000."""
 _TYPES = {
     "char": "i1",
     "uchar": "u1",
@@ -195,6 +197,7 @@ def load_ply(path: str | Path) -> Splats:
     rest = sum(name.startswith("f_rest_") for name in table.dtype.names or ())
     if rest not in (0, 9, 24, 45):
         raise InputError(f"{path}: expected 0, 9, 24 or 45 columns f_rest_*, got {rest}")
+    _warn_of_rounding(table, path)
     dc = _columns(table, [f"f_dc_{i}" for i in range(3)], path)[:, None]
     high = _columns(table, [f"f_rest_{i}" for i in range(rest)], path) if rest else dc.new_zeros(len(dc), 0)
     return finite_rows(
@@ -208,6 +211,22 @@ def load_ply(path: str | Path) -> Splats:
         ),
         path,
     )
+
+
+def _warn_of_rounding(table: np.ndarray, path: Path) -> None:
+    """Warns where positions in doubles are so far from the origin that float32 moves them by a share of their size."""
+    axes = [table[name] for name in "xyz" if name in (table.dtype.names or ()) and table.dtype[name].itemsize == 8]
+    if len(axes) < 3 or not len(table):
+        return
+    positions = np.stack(axes, 1)
+    positions = positions[np.isfinite(positions).all(1)]
+    rounding = np.abs(positions - positions.astype(np.float32)).max(initial=0)
+    size = np.median(np.abs(positions - np.median(positions, 0))) if len(positions) else 0
+    if rounding > size * ROUNDED:
+        log.warning(
+            "%s: positions are far from the origin: float32 moves them by up to %.2g; write them less an offset",
+            *(path, rounding),
+        )
 
 
 def finite_rows(splats: Splats, path: Path) -> Splats:

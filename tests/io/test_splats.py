@@ -98,6 +98,15 @@ def test_ply_keeps_every_bit(tmp_path_factory, degree, values, n):
     assert bits(load_splats(path)) == bits(s)
 
 
+@pytest.mark.parametrize(("far", "kind", "warned"), [(5411932.0, "f8", True), (40.0, "f8", False), (5e6, "f4", False)])
+def test_doubles_that_float32_does_not_hold(tmp_path, caplog, far, kind, warned):
+    table = np.random.default_rng(0).normal(size=(50, len(COLUMNS)))
+    table[:, 1] += far
+    write_ply(tmp_path / "a.ply", table.astype(f"<{kind}"), "double" if kind == "f8" else "float")
+    assert len(load_splats(tmp_path / "a.ply")) == 50
+    assert any("float32 moves them by up to 0.25" in line for line in caplog.messages) == warned
+
+
 def test_ply_layout(tmp_path):
     s = random_splats(2, degree=3)
     save_splats(tmp_path / "a.ply", s, render_mode="mip")
