@@ -19,6 +19,7 @@ from gs_reg.types import Scene, Views
 
 from . import readers
 from .checks import check_camera, check_points, check_pose
+from .overlap import overlapping, shares_of
 from .photos.downscale import Downscale, choose_downscale
 from .photos.frames import Frame, make_frame, read_frame, with_short_names
 from .photos.masks import MaskChoice, MaskMode, find_masks
@@ -35,7 +36,8 @@ class ReadConfig:
     """How photos are read and split."""
 
     views: int | None = None
-    """Number of training views, picked at even distances from the photos that are not held out; default all of them."""
+    """Number of training views, at even distances among the photos that are not held out, or others where those do not
+    overlap; default all of them."""
     train: tuple[str, ...] = ()
     """Photos to train on, by name (with or without folders and ending) or index in sorted order."""
     test: tuple[str, ...] = ()
@@ -173,12 +175,16 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     sized = tuple(dict.fromkeys(note for _, note in made if note))
     whole_names = {frame.name: frame.whole_name for frame in frames}
     asked = _present(config.train, source), _present(config.test, source)
-    train, test = split(whole_names, config.views, *asked, config.test_every, source.split)
     points = None
     if source.points is not None:
         middle, scale = source_from_world[:3, 3], source_from_world[0, 0]
         points = (torch.from_numpy(source.points) - middle) / scale
         check_points(points, str(source.described_in))
+    train, test = split(whole_names, config.views, *asked, config.test_every, source.split)
+    if config.views is not None:
+        pool, _ = split(whole_names, None, *asked, config.test_every, source.split)
+        train, note = overlapping(train, pool, lambda names: shares_of(names, frames, source.tracks, points))
+        mask_notes = (*mask_notes, *([note] if note else []))
     return Dataset(
         kind=source.kind,
         root=root,

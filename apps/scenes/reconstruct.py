@@ -13,6 +13,7 @@ import torch
 from gs_reg import densify
 from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
+from gs_reg.data_tools.depth.sparse import NoSharedPoints
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.stages import Training
@@ -50,7 +51,7 @@ def main(config: Config) -> int:
         run = open_run(config.out or runs_folder(config.name, config.data))
         check_same(run, config, dataset.summary()["photos"])
     else:
-        run = begin(config, dataset, views, sources, clock)
+        run, config, dataset, views = begin(config, dataset, views, sources, clock)
     with run.held(), run.recorded("gs-reg reconstruct --resume"):
         training = restore(run, config, dataset, [view.to(device) for view in views], clock)
         train(run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes, config.keep_every))
@@ -63,10 +64,20 @@ def main(config: Config) -> int:
     return 0
 
 
-def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock) -> Run:
-    """Measures depth, then makes the run's folder with the checkpoint of step 0; if that fails, there is no folder."""
+def begin(
+    config: Config, dataset: Dataset, views: Sequence[Views], sources: Sources, clock: Clock
+) -> tuple[Run, Config, Dataset, Sequence[Views]]:
+    """Measures depth, then makes the run's folder with the checkpoint of step 0; if that fails, there is no folder.
+
+    Photos that share nothing with the others are left out: of what is returned, too.
+    """
     check_free(config.out)
-    depths, model = initial_model(views, sources, config)
+    try:
+        depths, model = initial_model(views, sources, config)
+    except NoSharedPoints as error:
+        config, dataset = without_apart(config, dataset, error)
+        views = [view for view in views if view.names[0] in dataset.train]
+        return begin(config, dataset, views, find_sources(config, dataset), clock)
     folder = Path(config.data)
     data = str(folder.resolve()) if folder.is_dir() else config.data
     stored = replace(with_absolute_paths(config), data=data, out=None, config=None, resume=False, json=False)
@@ -80,7 +91,25 @@ def begin(config: Config, dataset: Dataset, views: Sequence[Views], sources: Sou
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
         training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)
 
-    return new_run(config.out, runs_folder(config.name, config.data), fill)
+    return new_run(config.out, runs_folder(config.name, config.data), fill), config, dataset, views
+
+
+def without_apart(config: Config, dataset: Dataset, error: NoSharedPoints) -> tuple[Config, Dataset]:
+    """The training photos less those that share nothing with the others, so in the run's own config, too.
+
+    Raises:
+        NoSharedPoints: fewer than two are left.
+    """
+    kept = tuple(name for name in dataset.train if name not in error.names)
+    if len(kept) < 2:
+        raise error
+    reason = "shares no visible surface with the other training photos"
+    for name in error.names:
+        say(f"  left out {name}: {reason}")
+    names = dataset.whole_names
+    read = replace(config.read, views=None, train=tuple(names[name] for name in kept))
+    skipped = (*dataset.skipped, *((name, reason) for name in error.names))
+    return replace(config, read=read), replace(dataset, train=kept, skipped=skipped)
 
 
 def pick_device(name: str) -> torch.device:

@@ -33,6 +33,14 @@ WORST_SD = 0.3
 """Points with a larger standard deviation, relative to the median inverse depth, say nothing of depth."""
 
 
+class NoSharedPoints(InputError):
+    """Photos that share no visible surface with any other; `names` are theirs."""
+
+    def __init__(self, message: str, names: tuple[str, ...]):
+        super().__init__(message)
+        self.names = names
+
+
 @dataclass(frozen=True)
 class Overlap:
     """What one view shares with the others."""
@@ -55,10 +63,15 @@ class _Keypoints:
 def find_overlaps(views: Sequence[Views], max_sources: int, aliked: Path | None = None) -> tuple[Overlap, ...]:
     """Matches keypoints of every pair, triangulates them under the given cameras, picks each view's partners and range.
 
-    Raises InputError, naming the pair, where a view has no triangulated points with any other.
+    Raises:
+        NoSharedPoints: views have no triangulated points with any other; the message names the first, and its best.
     """
     points = pair_points(views, aliked)
-    return tuple(_overlap(views, points, i, max_sources) for i in range(len(views)))
+    found = [_overlap(views, points, i, max_sources) for i in range(len(views))]
+    apart = [overlap for overlap in found if isinstance(overlap, NoSharedPoints)]
+    if apart:
+        raise NoSharedPoints(str(apart[0]), tuple(name for error in apart for name in error.names))
+    return tuple(overlap for overlap in found if isinstance(overlap, Overlap))
 
 
 def pair_points(views: Sequence[Views], aliked: Path | None = None) -> dict[tuple[int, int], Float[Tensor, "_ 3"]]:
@@ -148,7 +161,9 @@ def _triangulated(camera: Cameras, other: Cameras, a: _Keypoints, b: _Keypoints)
     return (rays / w[:, None])[good] @ pose[:3, :3].T + pose[:3, 3]
 
 
-def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: int, max_sources: int) -> Overlap:
+def _overlap(
+    views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: int, max_sources: int
+) -> Overlap | NoSharedPoints:
     others = [j for j in range(len(views)) if j != i]
     counts = {j: len(points[i, j]) for j in others}
     camera = views[i].cameras.to(dtype=torch.float64)
@@ -157,9 +172,10 @@ def _overlap(views: Sequence[Views], points: dict[tuple[int, int], Tensor], i: i
     inside = (z[0] > 0) & (xy[0] >= 0).all(-1) & (xy[0] < size).all(-1)
     best = max(others, key=lambda j: counts[j])
     if counts[best] == 0 and int(inside.sum()) < FEWEST:
-        raise InputError(
+        return NoSharedPoints(
             f"0 triangulated points for {_name(views, i)}: views {_name(views, i)} and {_name(views, best)} share no "
-            "visible surface; expected overlapping photos taken from different places, with cameras that fit them"
+            "visible surface; expected overlapping photos taken from different places, with cameras that fit them",
+            (_name(views, i),),
         )
     if counts[best] == 0:
         # Turned too far from every other for keypoints to match, but it looks at what they see: the nearest may help.

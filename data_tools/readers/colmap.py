@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from gs_reg.errors import InputError
@@ -121,7 +122,19 @@ def from_reconstruction(
     points = np.array([point.xyz for point in reconstruction.points3D.values()], dtype=np.float64).reshape(-1, 3)
     centers = np.array([np.linalg.inv(f.camera_from_source)[:3, 3] for f in frames]).reshape(-1, 3)
     points = _without_stray(points, centers) if len(points) and len(centers) else None
-    return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points)
+    tracks = partial(_tracks, reconstruction, described_in, anywhere)
+    return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points, tracks)
+
+
+def _tracks(reconstruction: Reconstruction, described_in: Path, anywhere: bool) -> dict[str, Int[ndarray, "_"]]:
+    """The numbers of the points that each image sees, by its name; nothing where the model has no tracks."""
+    seen = {
+        listed_name(image.name, str(described_in), anywhere): np.array(
+            [point.point3D_id for point in image.get_observation_points2D()], dtype=np.int64
+        )
+        for image in reconstruction.images.values()
+    }
+    return seen if any(len(ids) for ids in seen.values()) else {}
 
 
 def _without_stray(points: Float[ndarray, "P 3"], centers: Float[ndarray, "C 3"]) -> Float[ndarray, "Q 3"]:

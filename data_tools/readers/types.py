@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 DatasetKind = Literal[
@@ -65,6 +65,8 @@ class Source:
     """Sparse points (float64)."""
     bits: int = 64
     """Of the floats that the cameras are stored as."""
+    tracks: Callable[[], Mapping[str, Int[ndarray, "_"]]] | None = None
+    """Gives the numbers of the points that each photo sees, by the frames' names, where the source tells them."""
     units: str = "unknown"
     world_scale: float | None = None
     """World units per source unit where the format fixes it, then nothing is recentred; None = from the cameras."""
