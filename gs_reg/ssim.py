@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg import _ops
+from gs_reg.sums import ordered_mean, ordered_sum
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -84,6 +85,6 @@ def l1_and_dssim(
 def masked_mean(values: Float[Tensor, "C H W D"], mask: Bool[Tensor, "C H W"] | None) -> Float[Tensor, ""]:
     """Mean over the pixels of the mask and all channels; 0 where the mask is empty."""
     if mask is None:
-        return values.mean()
+        return ordered_mean(values)
     weights = mask[..., None].to(values)
-    return (values * weights).sum() / (weights.sum() * values.shape[-1]).clamp_min(1)
+    return ordered_sum(values * weights) / (ordered_sum(weights) * values.shape[-1]).clamp_min(1)

@@ -11,10 +11,11 @@ import torch
 from gs_reg.errors import InputError
 from gs_reg.fit import Step
 from gs_reg.stages import Training
+from gs_reg.types import Splats
 
 from .folder import Run
 from .interrupts import Interrupted, signals_handled
-from .progress import training_bar
+from .progress import log, training_bar
 
 EVENT_EVERY = 10
 """Steps between lines of events.jsonl."""
@@ -80,7 +81,7 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
     """
     steps = training.steps
     run.status("running", step=training.step, steps=steps)
-    saved, before = time.monotonic(), training.stage
+    saved, before, undrawn = time.monotonic(), training.stage, 0
     with training_bar(steps, training.step) as report, StopSignal() as stop:
         for step in training:
             done, psnr = training.step, step_psnr(step)  # `done` counts over all stages, `step.number` in its own
@@ -90,13 +91,41 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
                 run.event(step=done, stage=training.stage.name, loss=step.loss, psnr=psnr, **spent)
             signalled, due = stop.requested, time.monotonic() - saved >= 60 * times.minutes
             if done == steps or done % times.every == 0 or due or signalled is not None:
-                training.save(run.checkpoints, keep_every=times.keep_every, seconds=clock.total)
+                training.save(run.checkpoints, keep_every=times.keep_every, **details(clock))
+                undrawn = report_undrawn(step.splats, done, undrawn)
                 run.status("running", step=done, steps=steps)
                 saved = time.monotonic()
             if signalled is not None:
                 raise Interrupted(signalled)
         if training.stage is not before and training.state.step == 0:  # a last stage of no steps has begun a model
             training.save(run.checkpoints, keep_every=times.keep_every, seconds=clock.total)
+
+
+def details(clock: Clock) -> dict[str, float]:
+    """What a checkpoint of a run says beside the state: the seconds so far, and torch's number of threads."""
+    return {"seconds": clock.total, "threads": torch.get_num_threads()}
+
+
+def report_threads(before: object) -> None:
+    """Says so where a run goes on with another number of threads than its checkpoint was made with."""
+    now = torch.get_num_threads()
+    if isinstance(before, int) and before != now:
+        log.warning(
+            "resumed with %d threads, begun with %d: convolutions and matrix products of torch may round otherwise; "
+            "OMP_NUM_THREADS=%d keeps every bit",
+            *(now, before, before),
+        )
+
+
+def report_undrawn(splats: Splats, done: int, before: int) -> int:
+    """Warns where more splats than `before` have values that no picture can show; returns their number."""
+    count = int((~splats.finite).sum())
+    if count > before:
+        log.warning(
+            "step %d: %d of %d splats have values that are not finite, or far too large; they are not drawn",
+            *(done, count, len(splats)),
+        )
+    return max(count, before)
 
 
 def step_psnr(step: Step) -> float | None:

@@ -26,7 +26,7 @@ from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write
 from ..runs.interrupts import run_child
 from ..runs.progress import say
 from ..runs.resume import check_same
-from ..runs.training import Clock, SaveTimes, train
+from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .config import Config
 from .initial_model import initial_model
 from .sources import Sources, find_sources, with_absolute_paths, write_sources
@@ -89,7 +89,7 @@ def begin(
         write_scene(run, dataset, torch.zeros(3))
         save_depths(run, views, depths.maps, dataset.stems)
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
-        training.save(run.checkpoints, keep_every=config.keep_every, seconds=clock.total)
+        training.save(run.checkpoints, keep_every=config.keep_every, **details(clock))
 
     return new_run(config.out, runs_folder(config.name, config.data), fill), config, dataset, views
 
@@ -155,7 +155,7 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
     saved = checkpoint.load(newest)
     device = views[0].photos.device
     with reading(newest):
-        seconds = float(saved.state["seconds"])
+        seconds, threads = float(saved.state["seconds"]), saved.state.get("threads")
         layered = [view.to(device) for view in with_layers(views, saved.model)]
         try:
             training = Training.resume(stages_of(config, layered, dataset.mask_mode), saved, device)
@@ -164,6 +164,7 @@ def restore(run: Run, config: Config, dataset: Dataset, views: Sequence[Views], 
             raise InputError(f"{newest}: {error}{remedy}") from None
     if config.resume:
         clock.add(seconds)
+        report_threads(threads)
         run.drop_events_after(saved.step)
     return training
 

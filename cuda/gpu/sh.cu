@@ -40,18 +40,17 @@ GSR_DEVICE bool coefficients_vjp(const gsr_harmonics& a, int64_t n, int64_t c, c
   T* v_coefficients = output<T>(a.v_sh) + n * a.K * a.D;
   const bool finite = all_finite(out, a.D);
   if (a.depths) output<T>(a.v_depths)[row] = v[a.D];
-  if (c == 0)  // of degrees that are stored but not drawn
-    for (int64_t i = finite ? K * a.D : 0; i < a.K * a.D; ++i) v_coefficients[i] = 0;
-  if (!finite) return false;
   for (int64_t d = 0; d < a.D; ++d) {
-    const T g = a.clamp && out[d] <= 0 ? T(0) : v[d];
+    const T g = !finite || (a.clamp && out[d] <= 0) ? T(0) : v[d];
     for (int k = 0; k < K; ++k) {
       T& to = v_coefficients[k * a.D + d];
-      to = (c ? to : T(0)) + Y[k] * g;
+      to = (c ? to : T(0)) + (finite ? Y[k] * g : T(0));
       if (degree > 0) v_Y[k] += coefficients[k * a.D + d] * g;
     }
   }
-  return true;
+  if (c == 0)  // of degrees that are stored but not drawn
+    for (int64_t i = K * a.D; i < a.K * a.D; ++i) v_coefficients[i] = 0;
+  return finite;
 }
 
 // `v_centers` has a row of three for each block and camera, or is null.

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.sums import ordered_sum
 from gs_reg.terms import Context
 from gs_reg.types import Splats
 
@@ -37,5 +38,5 @@ class FlowConsistency:
 
     def __call__(self, context: Context) -> Tensor:
         errors, pixels = context.model.match_errors(context.splats)
-        total = torch.nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="sum")
-        return total / (pixels > 0).sum().clamp_min(1)
+        each = torch.nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="none")
+        return ordered_sum(each) / (pixels > 0).sum().clamp_min(1)

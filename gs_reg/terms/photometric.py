@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.sums import ordered_sum
 from gs_reg.terms import Context
 
 
@@ -62,8 +63,8 @@ class MultiLevelL1:
                 break
             difference, covered = _halved(difference), _halved(covered)
             # A cell at a mask's edge is the mean of its pixels inside the mask, weighted by their share of the cell.
-            values = (difference.shape[1] * covered.sum()).clamp_min(1e-12)
-            total = total + level_weight * difference.abs().sum() / values
+            values = (difference.shape[1] * ordered_sum(covered)).clamp_min(1e-12)
+            total = total + level_weight * ordered_sum(difference.abs()) / values
             level_weight /= 2
         return total
 

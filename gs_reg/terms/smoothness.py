@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gs_reg import _ops
+from gs_reg.sums import ordered_sum
 from gs_reg.terms import Context
 
 
@@ -62,7 +63,7 @@ def pair_sums_reference(
             differences = differences * torch.exp((r + g + b) / (-3 * edge))
         if layers is not None:
             masks.append(masks[0] & (layers.narrow(dim, 1, size) == layers.narrow(dim, 0, size)))
-        sums = [value for mask in masks for value in ((differences * mask).sum(), mask.sum().to(w.dtype))]
+        sums = [value for mask in masks for value in (ordered_sum(differences * mask), mask.sum().to(w.dtype))]
         rows.append(torch.stack(sums + [w.new_zeros(())] * (4 - len(sums))))
     return torch.stack(rows)
 
@@ -85,7 +86,7 @@ class DisparityTV:
         w, valid = disparity(context)
         sums = pair_sums(w, valid, guide=context.views.photos, edge=self.edge)
         total = (sums[:, 0] / sums[:, 1].clamp_min(1)).sum()
-        return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
+        return total / ordered_sum(w.detach() * valid).clamp_min(1e-12) * valid.sum()
 
 
 @dataclass(frozen=True)
@@ -112,4 +113,4 @@ class LayeredTV:
         total_all, pairs_all, total_within, pairs_within = pair_sums(w, valid, layers).unbind(1)
         tv_all, tv_within = total_all / pairs_all.clamp_min(1), total_within / pairs_within.clamp_min(1)
         total = (layer_weight * tv_within + (1 - layer_weight) * tv_all).sum()
-        return total / (w.detach() * valid).sum().clamp_min(1e-12) * valid.sum()
+        return total / ordered_sum(w.detach() * valid).clamp_min(1e-12) * valid.sum()

@@ -10,6 +10,7 @@ from gs_reg import _ops
 from gs_reg._ops import rasterizer
 from gs_reg.render import RenderConfig, render
 
+from ..render import test_needles, test_nonfinite
 from ..render.scenes import leaves, random_scene, random_warps, rebuilt
 from ..render.test_warps import identity_changes_nothing, operands, project
 
@@ -85,6 +86,20 @@ def test_nonfinite_maps_are_culled_and_counted(emulated):
     assert outputs[6].item() == 2 and not outputs[5][:, 7:9].any()
     for ours, theirs in zip(outputs, project(ins), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("bad", test_nonfinite.BAD, ids=str)
+def test_rows_that_mean_nothing_are_left_out(emulated, bad):
+    with emulated():
+        test_nonfinite.left_out(bad, dtype=torch.float32)
+        test_nonfinite.left_out(bad, features=9)
+
+
+@pytest.mark.parametrize("kind", test_needles.SPREADS)
+def test_gradients_of_needles_in_single_precision(emulated, kind):
+    with emulated():
+        test_needles.bounded(kind, False, 500)
+        test_needles.bounded(kind, True, 500)
 
 
 def needles(count=150):
