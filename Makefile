@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test trials kills lint format ablation sanitize aarch64 gpu gpu-compile emulated wheel clean
+.PHONY: help venv demo test trials kills fuzz lint format ablation sanitize aarch64 gpu gpu-compile emulated wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,9 @@ trials: $(READY) ## the slow tests: real data, minutes each
 
 kills: $(READY) ## kill a small run at KILLS random moments (200); each must come to the same splats
 	KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s -m slow --timeout=0 tests/apps/runs/kills.py $(PYTEST_ARGS)
+
+fuzz: $(READY) ## damage every kind of file that is read, FUZZ times each (1000); SEED=1: other damage
+	FUZZ=$(or $(FUZZ),1000) SEED=$(or $(SEED),0) $(BIN)/python -m pytest -s --timeout=0 tests/fuzz $(PYTEST_ARGS)
 
 # apps/ and data_tools/ are installed as gs_reg.apps and gs_reg.data_tools; import-linter and pyright find them so in this
 # view of the tree (pyright by `extraPaths` in pyproject.toml)

@@ -148,6 +148,7 @@ class Dataset:
         return None if mask is None else round(float(mask.mean()), 4)
 
 
+@np.errstate(all="ignore")  # the files may hold any numbers; checks refuse what is not finite in the end
 def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset:
     """Reads cameras and photo headers, no pixels; "motorcycle" is the built-in stereo pair.
 

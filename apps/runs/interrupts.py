@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.machinery
+import os
 import signal
 import subprocess
 import sys
@@ -77,9 +79,29 @@ def keep_handlers() -> None:
         sys.meta_path.insert(0, KeepHandlers())
 
 
+PARENT = "GS_REG_PARENT"
+"""Variable of the environment: the process with which one that it started ends."""
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2)."""
+
+
+def end_with_parent() -> None:
+    """Ends this process when the gs-reg that started it is killed, on Linux: else it would go on in the same folder."""
+    parent = os.environ.pop(PARENT, "")
+    if not parent.isdecimal() or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it was killed before
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def run_child(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a process to its end, with its output as text; an interrupt is passed on, and its end awaited."""
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+    """Runs a process to its end, with its output as text; an interrupt is passed on, and its end awaited.
+
+    Where this process is killed, a child that is gs-reg ends too.
+    """
+    pipe, environment = subprocess.PIPE, os.environ | {PARENT: str(os.getpid())}
+    child = subprocess.Popen(words, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace", env=environment)
     try:
         out, errors = child.communicate()
     except BaseException:

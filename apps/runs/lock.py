@@ -11,6 +11,8 @@ from pathlib import Path
 from gs_reg.errors import InputError
 
 NAME = ".lock"
+PATIENCE = 2.0
+"""Seconds for which a process that was just killed may take to end."""
 
 
 @contextmanager
@@ -23,9 +25,9 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path = folder / NAME
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=PATIENCE)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.05)
     except Timeout:
         raise InputError(f"{folder}: in use by {_holder(path)}; wait for its end, or stop it") from None
     try:
@@ -37,14 +39,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds the lock of a folder."""
+    """Whether some process holds the lock of a folder, and is not just ending."""
     from filelock import FileLock, Timeout
 
     if not (folder / NAME).is_file():
         return False
-    lock = FileLock(folder / NAME, timeout=0)
+    lock = FileLock(folder / NAME, timeout=PATIENCE)
     try:
-        with lock:
+        with lock.acquire(poll_interval=0.05):
             return False
     except Timeout:
         return True

@@ -98,7 +98,7 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:
             if signalled is not None:
                 raise Interrupted(signalled)
         if training.stage is not before and training.state.step == 0:  # a last stage of no steps has begun a model
-            training.save(run.checkpoints, keep_every=times.keep_every, seconds=clock.total)
+            training.save(run.checkpoints, keep_every=times.keep_every, **details(clock))
 
 
 def details(clock: Clock) -> dict[str, float]:

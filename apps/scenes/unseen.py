@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gs_reg.data_tools.depth.visibility import seeing_views
+from gs_reg.errors import InputError, reading
 from gs_reg.init.fill import HOLE
 from gs_reg.io import checkpoint
 from gs_reg.io.atomic import atomic_path
@@ -28,7 +29,12 @@ def without_filled(run: Run, splats: Splats) -> Splats:
     """The splats without those that fill unseen regions; the newest checkpoint has the flags, a PLY cannot."""
     newest = checkpoint.latest(run.checkpoints)
     filled = None if newest is None else checkpoint.load(newest).model.get("filled")
-    return splats if filled is None or len(filled) != len(splats) else splats.rows(~filled)
+    if filled is None or newest is None:
+        return splats
+    with reading(newest):
+        if filled.dtype != torch.bool or filled.ndim != 1:
+            raise InputError(f"{newest}: filled: expected flags [N], got {list(filled.shape)} {filled.dtype}")
+        return splats if len(filled) != len(splats) else splats.rows(~filled)
 
 
 def save_unseen(run: Run, stem: str, view: Views, unfilled: Splats, config: RenderConfig) -> float:

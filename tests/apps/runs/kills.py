@@ -1,49 +1,106 @@
-"""`make kills`: a small run is killed at random moments of its life, and comes to the same bits all the same."""
+"""`make kills`: a small run is killed at random moments of its life, and comes to the same bits all the same.
+
+KILLS, SEED and ONLY (a number) in the environment choose which kills are done.
+"""
 
 import os
 import random
 import signal
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
-from ..conftest import command, run_command, usual_signals
+from .forked import start
 
 KILLS = int(os.environ.get("KILLS", "200"))
+SEED = int(os.environ.get("SEED", "0"))
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """Chosen from at random: most of the kills cannot be caught."""
-FLAGS = ("--preset", "ci", "--checkpoint-every", "4")
+USUAL = ("--preset", "ci", "--checkpoint-every", "4")
+KINDS = {
+    "depth": (*USUAL, "--train.steps", "6", "--free.train.steps", "6"),
+    "random": (*USUAL, "--start", "random", "--train.steps", "0", "--free.train.steps", "12"),
+}
+
+
+class Killer:
+    """Runs commands in a folder, to their end or to a random moment."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.chance = folder, random.Random(seed)
+
+    def whole(self, name: str, words) -> tuple[int, str, float]:
+        """Exit code, what was said, and seconds, of a command that is left alone."""
+        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt")
+        process.join()
+        return process.exitcode, (self.folder / f"{name}.txt").read_text(), time.monotonic() - began
+
+    def killed(self, name: str, words, life: float) -> str:
+        """The moment and the signal in words, of a command that is killed, at times once more while it saves."""
+        how, share = self.chance.choice(SIGNALS), self.chance.choice((0.4, 1.0))
+        after, again = self.chance.uniform(0, share * life), self.chance.random() < 0.1
+        process = start(words, self.folder / f"{name}.txt")
+        process.join(after)
+        if process.is_alive():
+            os.kill(process.pid, how)
+        if again:
+            process.join(self.chance.uniform(0, 0.3))
+            process.kill()
+        process.join(60)
+        assert not process.is_alive(), f"{name}: {how.name} after {after:.2f} s: it goes on"
+        said = (self.folder / f"{name}.txt").read_text() if (self.folder / f"{name}.txt").is_file() else ""
+        case = f"{name}: {how.name} {'twice ' if again else ''}after {after:.2f} of {life:.1f} s: {process.exitcode}"
+        assert "Traceback" not in said and "stack trace" not in said, f"{case}\n{said}"
+        codes = {0, -how, 128 + how, -signal.SIGKILL}
+        assert process.exitcode in codes, f"{case}\n{said}"
+        return f"{case}, said last {(said.splitlines() or [''])[-1]!r:.60}"
 
 
 @pytest.mark.slow
-def test_every_kill_is_made_good(finished, photos, tmp_path):
-    began = time.monotonic()
-    assert run_command("reconstruct", photos, *FLAGS, "--out", tmp_path / "whole").returncode == 0
-    life, chance = time.monotonic() - began, random.Random(int(os.environ.get("SEED", "0")))
-    wanted = (finished / "splats.ply").read_bytes()
+def test_every_kill_is_made_good(photos, tmp_path):
+    killer = Killer(tmp_path, SEED)
+    wanted, lives = {}, {}
+    for kind, flags in KINDS.items():
+        killer.whole(f"{kind}_first", ("reconstruct", photos, *flags, "--out", tmp_path / f"{kind}_first"))
+        code, said, lives[kind] = killer.whole(kind, ("reconstruct", photos, *flags, "--out", tmp_path / kind))
+        assert code == 0, said
+        wanted[kind] = (tmp_path / kind / "splats.ply").read_bytes()
+        assert (tmp_path / f"{kind}_first" / "splats.ply").read_bytes() == wanted[kind]
     for number in range(KILLS):
-        run, how, after = tmp_path / f"run_{number}", chance.choice(SIGNALS), chance.uniform(0, life)
-        if chance.random() < 0.3:
+        kind = killer.chance.choice(("depth", "random", "random"))
+        run, words = tmp_path / f"run_{number}", (photos, *KINDS[kind])
+        if killer.chance.random() < 0.3:
             run.mkdir()
-        process = subprocess.Popen(
-            command("reconstruct", photos, *FLAGS, "--out", run),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            preexec_fn=usual_signals,
-        )
-        try:
-            said, _ = process.communicate(timeout=after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(how)
-            said, _ = process.communicate()
-        case = f"kill {number}: {how.name} after {after:.2f} of {life:.2f} s"
-        assert b"Traceback" not in said and b"stack trace" not in said, f"{case}\n{said.decode()}"
+        case = killer.killed(run.name, ("reconstruct", *words, "--out", run), lives[kind])
         begun = (run / "config.yaml").is_file()
-        again = ("--resume", "--out", run) if begun else (photos, *FLAGS, "--out", run)
-        done = run_command("reconstruct", *again)
-        assert done.returncode == 0, f"{case}\n{done.stderr}"
-        assert (run / "splats.ply").read_bytes() == wanted, case
+        again = ("--resume", "--out", run) if begun else (*words, "--out", run)
+        code, said, _ = killer.whole(f"{run.name}_again", ("reconstruct", *again))
+        assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
+        assert (run / "splats.ply").read_bytes() == wanted[kind], case
         left = [path for path in run.rglob(".*")] + [path for path in tmp_path.glob(f".{run.name}.*")]
         assert not left and (run / "report.html").is_file(), f"{case}: {left}"
         print(f"{case}: {'resumed' if begun else 'started again'}", flush=True)
+
+
+@pytest.mark.slow
+def test_every_kill_of_a_sweep_is_made_good(photos, tmp_path):
+    killer, plan = Killer(tmp_path, SEED), tmp_path / "plan.yaml"
+    settings = {"preset": "ci", "start": "random", "checkpoint_every": 4, "stop_after": "report"}
+    settings |= {"train": {"steps": 0}, "free": {"train": {"steps": 12}}}
+    scenes = {"tiny": {"data": str(photos)}}
+    plan.write_text(yaml.safe_dump({"scenes": scenes, "variants": {"a": settings}, "seeds": [0, 1]}))
+    code, said, life = killer.whole("whole", ("sweep", plan, "--out", tmp_path / "whole"))
+    assert code == 0, said
+    names = [f"tiny/a/seed_{seed}/splats.ply" for seed in (0, 1)]
+    wanted = [(tmp_path / "whole" / name).read_bytes() for name in names]
+    for number in range(max(1, KILLS // 10)):
+        out = tmp_path / f"sweep_{number}"
+        case = killer.killed(out.name, ("sweep", plan, "--out", out), life)
+        code, said, _ = killer.whole(f"{out.name}_again", ("sweep", plan, "--out", out))
+        assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
+        assert [(out / name).read_bytes() for name in names] == wanted, case
+        left = list(out.rglob(".*"))
+        assert not left and (out / "table.md").is_file(), f"{case}: {left}"
+        print(case, flush=True)

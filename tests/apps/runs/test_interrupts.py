@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from gs_reg.apps.runs.training import StopSignal
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import remove_leftovers
 
-from ..conftest import STEPS, command, run_command
+from ..conftest import STEPS, command, run_command, usual_signals
 from ..scenes.test_reconstruct import assert_same_bits, broken_off
 
 
@@ -117,6 +119,60 @@ def test_the_second_of_two_is_told_who_holds_the_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def wait_for(condition, process):
+    began = time.monotonic()
+    while not condition():
+        assert process.poll() is None and time.monotonic() - began < 200
+        time.sleep(0.002)
+
+
+def test_of_two_resumes_at_once_one_is_told_of_the_other(photos, finished, tmp_path):
+    run = tmp_path / "run"
+    broken_off(photos, run, signal.SIGKILL, (run / "events.jsonl").exists)
+    words = ["reconstruct", "--resume", "--out", run]
+    first = subprocess.Popen(command(*words, "--stop-after", "train"), stderr=subprocess.PIPE, text=True)
+    wait_for(
+        lambda: f"process {first.pid} on" in (run / ".lock").read_text() if (run / ".lock").is_file() else "", first
+    )
+    first.send_signal(signal.SIGSTOP)
+    second = run_command(*words)
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 2 and second.stdout == ""
+    assert second.stderr.splitlines()[-1].startswith(f"gs-reg: {run}: in use by process {first.pid} on ")
+    assert first.wait(timeout=200) == 0, first.stderr.read()
+    assert_same_bits(run, finished)
+
+
+def test_a_killed_sweep_leaves_no_run_going_and_goes_on(photos, tmp_path):
+    settings = {"preset": "ci", "start": "random", "free": {"train": {"steps": 4000}}, "train": {"steps": 0}}
+    plan = {"scenes": {"tiny": {"data": str(photos)}}, "variants": {"a": {**settings, "stop_after": "train"}}}
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+    run, words = (
+        tmp_path / "out" / "tiny" / "a" / "seed_0",
+        ["sweep", tmp_path / "plan.yaml", "--out", tmp_path / "out"],
+    )
+    sweep = subprocess.Popen(command(*words), stderr=subprocess.DEVNULL)
+    wait_for((run / "events.jsonl").exists, sweep)
+    child = int((run / ".lock").read_text().split()[1])
+    sweep.kill()
+    sweep.wait()
+    began = time.monotonic()
+    while is_running(child):
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    assert json.loads((run / "status.json").read_text())["state"] == "running"
+    again = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True, preexec_fn=usual_signals)
+    wait_for(lambda: (run / ".lock").is_file() and str(child) not in (run / ".lock").read_text(), again)
+    again.send_signal(signal.SIGTERM)
+    _, errors = again.communicate(timeout=100)
+    assert again.returncode == 143 and "interrupted" in errors and "in use" not in errors
+
+
+def is_running(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def test_checkpoints_by_time(photos, finished, tmp_path):
     words = ["reconstruct", str(photos), "--preset", "ci", "--stop-after", "train", "--keep-every", "1", "-q"]
     assert cli.main([*words, "--checkpoint-minutes", "0", "--out", str(tmp_path / "run")]) == 0
@@ -142,6 +198,37 @@ def nan(folder):
     return path.relative_to(folder), f"{name} has NaN"
 
 
+def changed(name, change):
+    """A tensor of the last checkpoint changed."""
+
+    def spoil(folder):
+        path = folder / f"checkpoints/step_{STEPS:09d}/{name}.safetensors"
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path)
+        return path.parent.relative_to(folder), ""
+
+    return spoil
+
+
+def replaced(key, change):
+    return lambda tensors: tensors.update({key: change(tensors[key]).contiguous()})
+
+
+CHANGES = [
+    changed("model", replaced("opacity_logits", lambda value: value[:-1])),
+    changed("model", replaced("quats", lambda value: value[:, :3])),
+    changed("model", replaced("log_scales", lambda value: value.double())),
+    changed("model", replaced("filled", lambda value: value[:-5])),
+    changed("model", replaced("sh_rest", lambda value: value[:, :1])),
+    changed("model", lambda tensors: tensors.pop("dc")),
+    changed("optim", replaced("groups.dc.0.exp_avg_sq", lambda value: value[:-1])),
+    changed("optim", replaced("groups.dc.0.exp_avg", lambda value: value.double())),
+    changed("optim", replaced("groups.dc.0.step", lambda value: value.expand(2))),
+    changed("optim", lambda tensors: tensors.pop("groups.dc.0.exp_avg")),
+]
+
+
 def spoiled(name, content):
     def spoil(folder):
         (folder / name).write_bytes(content)
@@ -151,7 +238,7 @@ def spoiled(name, content):
 
 
 STATE = f"checkpoints/step_{STEPS:09d}/state.json"
-SPOILS = [nan] + [
+SPOILS = [nan, *CHANGES] + [
     spoiled(name, content)
     for name in ("config.yaml", "dataset.json", STATE, f"checkpoints/step_{STEPS:09d}/optim.safetensors")
     for content in (b"", b"\xff\xfe", b"[1]", b"{}" if name != "config.yaml" else b"{1: [2]}", b"[" * 5000)
