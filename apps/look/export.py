@@ -17,7 +17,7 @@ from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
 from ..runs.folder import open_run
-from ..runs.progress import say
+from ..runs.progress import say, stage_bar
 from .scene_file import read_scene, stored_splats
 
 HTML = ".html"
@@ -47,10 +47,12 @@ def main(config: Config) -> int:
     if config.to.exists() and not config.overwrite:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
     source, splats, views = open_source(config.source, config.frame)
-    if as_page:
-        save_html(config.to, splats, views.cameras, title=_title(config.source), near=views.near)
-    else:
-        save_splats(config.to, splats, spz_version=config.spz_version)
+    with stage_bar("export") as progress:
+        progress(f"writing {config.to.name}", 0.0)
+        if as_page:
+            save_html(config.to, splats, views.cameras, title=_title(config.source), near=views.near)
+        else:
+            save_splats(config.to, splats, spz_version=config.spz_version)
     before, after = source.stat().st_size, config.to.stat().st_size
     say(f"wrote {config.to}: {len(splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,8 @@ from gs_reg.types import Splats, Views
 from ..look.pictures import save_depth, save_picture
 from ..look.scene_file import read_scene, stored_splats
 from ..runs.folder import Run, open_run
-from ..runs.progress import say
+from ..runs.progress import counted, say, stage_bar
+from ..runs.results import SEEN
 from .config import Config as ReconstructConfig
 from .depth_metrics import depth_metrics, stored_depth
 from .stages import plan_stages
@@ -46,7 +48,8 @@ def main(config: Config) -> int:
 
     run = open_run(config.run)
     remove_leftovers(run.path)
-    result = evaluate(run, config.lpips)
+    with stage_bar("evaluation") as progress:
+        result = evaluate(run, config.lpips, progress)
     run.write_json("result.json", result)
     if (run.path / "report.html").is_file():
         write_report(run.path)
@@ -56,7 +59,11 @@ def main(config: Config) -> int:
     return 0
 
 
-def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
+def evaluate(
+    run: Run,
+    lpips_paths: tuple[Path, ...] = (),
+    progress: Callable[[str, float], None] = lambda stage, share: None,
+) -> dict:
     """Renders all views from splats.ply into 8-bit PNGs, and returns the metrics of the held-out ones.
 
     Metrics are of the 8-bit images, so that anyone can compute them again from the files.
@@ -69,7 +76,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     training = load_views(dataset, dataset.train)
     lpips, reason = metrics.find_lpips(lpips_paths)
     views = {}
-    for view in load_views(dataset, dataset.test):
+    for view in counted(load_views(dataset, dataset.test), progress, "held-out photo"):
         rendered, _ = render_8bit(splats, view, background, config)
         save_render_and_photo(run.path / "renders" / "test", view, rendered)
         visible = save_visible_mask(run, view, training)
@@ -78,7 +85,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
             "unseen": save_unseen(run, view, unfilled, render_config_of(config)),
         }
     depths = {}
-    for view in training:
+    for view in counted(training, progress, "training photo"):
         name = view.names[0]
         rendered, depths[name] = render_8bit(splats, view, background, config)
         save_render_and_photo(run.path / "renders" / "train", view, rendered)
@@ -93,7 +100,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "gaussians": len(splats),
         "seed": timing["seed"],
         "lpips": reason,
-        "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
+        "seen": f"{SEEN} (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
     }
 
@@ -144,11 +151,11 @@ def save_visible_mask(run: Run, view: Views, training: tuple[Views, ...]) -> Ten
 
 
 def measure(rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips | None) -> dict[str, float | None]:
-    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("visible")."""
+    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("seen")."""
     photo, mask = view.photos, view.masks
     visible = visible if mask is None else visible & mask
     out: dict[str, float | None] = {}
-    for suffix, pixels in (("", mask), ("_visible", visible)):
+    for suffix, pixels in (("", mask), ("_seen", visible)):
         out["psnr" + suffix] = finite_or_none(metrics.psnr(rendered, photo, pixels))
         out["ssim" + suffix] = finite_or_none(metrics.ssim(rendered, photo, pixels))
     out["lpips"] = finite_or_none(lpips(rendered, photo)) if lpips else None
@@ -164,7 +171,7 @@ def finite_or_none(value: Tensor) -> float | None:
 
 def mean_metrics(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Means over views; None where no view has the value."""
-    keys = ("psnr", "ssim", "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen")
+    keys = ("psnr", "ssim", "psnr_seen", "ssim_seen", "lpips", "coverage", "unseen")
     columns = {key: [value for row in rows if (value := row.get(key)) is not None] for key in keys}
     return {key: float(np.mean(column)) if column else None for key, column in columns.items()}
 
@@ -175,6 +182,6 @@ def summary(result: dict) -> str:
     if mean["psnr"] is None:
         return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
     text = f"held-out views ({count}): PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
-    if mean["psnr_visible"] is not None:
-        text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
+    if mean["psnr_seen"] is not None:
+        text += f"; seen pixels {mean['psnr_seen']:.2f} dB, {mean['ssim_seen']:.3f}"
     return text + f"; {mean['unseen']:.1%} of pixels in no photo"

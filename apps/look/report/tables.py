@@ -20,8 +20,8 @@ class Metric:
 METRICS = (
     Metric("psnr", "PSNR", "{:.2f}", "dB"),
     Metric("ssim", "SSIM", "{:.3f}"),
-    Metric("psnr_visible", "PSNR, seen pixels", "{:.2f}", "dB"),
-    Metric("ssim_visible", "SSIM, seen pixels", "{:.3f}"),
+    Metric("psnr_seen", "PSNR, seen pixels", "{:.2f}", "dB"),
+    Metric("ssim_seen", "SSIM, seen pixels", "{:.3f}"),
     Metric("lpips", "LPIPS", "{:.3f}"),
     Metric("coverage", "seen pixels", "{:.0%}"),
     Metric("unseen", "unseen", "{:.1%}"),
@@ -38,7 +38,8 @@ def headline_figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if isinstance(mean.get(metric.key), int | float)
     ]
     if result.get("depth"):
-        cards.append((f"{100 * result['depth']['median_relative_error']:.2f}", "%", "median error of depth"))
+        before, after = (100 * d["median_relative_error"] for d in (result["depth"]["initial"], result["depth"]))
+        cards.append((f"{before:.2f}", "%", f"median error of the depth measured; {after:.2f} % as splats draw it"))
     if "gaussians" in result:
         cards.append((f"{result['gaussians']:,}", "", "Gaussians"))
     if "seconds" in result:
@@ -65,7 +66,7 @@ def row(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 def notes(result: Mapping[str, Any]) -> list[str]:
     """What result.json says about how its figures were measured."""
-    names = {"visible": "Seen", "unseen": "Unseen", "lpips": "LPIPS"}
+    names = {"seen": "Seen", "unseen": "Unseen", "lpips": "LPIPS"}
     return [f"{name}: {result[key]}" for key, name in names.items() if result.get(key)]
 
 
@@ -84,7 +85,7 @@ def facts(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of name and value; what the page shows elsewhere is left out."""
     groups = {
-        "run": _without(result, "mean", "views", "lpips", "visible", "depth"),
+        "run": _without(result, "mean", "views", "lpips", "seen", "unseen", "depth"),
         "data": _without(dataset, "photos", "source_from_world"),
         "versions": versions,
     }
