@@ -114,7 +114,7 @@ without-no-multisampling := --train.multisample 1
 
 ablation: $(ABLATION:%=runs/ablation/%/result.json) ## CoherentGS in 200 steps, whole and without each of its parts
 	@for name in $(ABLATION); do \
-	  $(BIN)/python -c 'import json, sys; m = json.load(open(sys.argv[1]))["mean"]; print(sys.argv[2], "PSNR %.2f, seen %.2f" % (m["psnr"], m["psnr_visible"]))' \
+	  $(BIN)/python -c 'import json, sys; m = json.load(open(sys.argv[1]))["mean"]; print(sys.argv[2], "PSNR %.2f, seen %.2f" % (m["psnr"], m["psnr_seen"]))' \
 	    runs/ablation/$$name/result.json $$name; done
 
 runs/ablation/%/result.json: | $(READY)

@@ -6,11 +6,13 @@ torch takes seconds to import, so everything that imports it is imported only on
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -18,6 +20,7 @@ from .streams import discard, open_standard_streams
 
 T = TypeVar("T")
 
+HELP = ("-h", "--help", "--help-all")
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_MISSING_PART = 1, 2, 3
 
 
@@ -64,6 +67,10 @@ GROUPS = {
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
+FAMILIES = {name.split()[0] for name in COMMANDS if " " in name}
+"""First words of commands that have two."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code, one of those that print_help() lists."""
     open_standard_streams()
@@ -74,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         argv[0] = "version"
     name = " ".join(argv[:2]) if " ".join(argv[:2]) in COMMANDS else argv[0]
+    if name in FAMILIES:
+        return _family(name, argv[1:])
     if name not in COMMANDS:
         return _unknown(name)
     return run(name, argv[len(name.split()) :])
@@ -115,8 +124,8 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def _run(name: str, argv: list[str]) -> int:
-    if any(word in ("-h", "--help") for word in argv):
-        return _print_help_of(name)
+    if any(word in HELP for word in argv):
+        return _print_help_of(name, argv)
     module = _module(name)
     code = module.main(_parse(name, module.Config, argv))
     sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
@@ -132,13 +141,26 @@ def _without_folder(error: BaseException) -> str | None:
     return None
 
 
-def _print_help_of(name: str) -> int:
-    """Prints the flags of a command; tyro ends the program with SystemExit once it has."""
+def _print_help_of(name: str, argv: list[str]) -> int:
+    """Prints the flags of a command, with the values of the preset or file that the other words name.
+
+    `--help` prints the flags that the Config calls usual, where it does. tyro ends the program with SystemExit once it
+    has printed a page.
+    """
     from .mock_imports import without_torch
+    from .runs.config_file import default_from
+    from .short_help import count_of, with_flags
 
     try:
         with without_torch():
-            _parse(name, _module(name).Config, ["--help"])
+            kind: Any = _module(name).Config
+            default, more = default_from(kind, argv), ""
+            if isinstance(kind, type) and hasattr(kind, "USUAL"):
+                default = (default or kind()).for_help()
+                if "--help-all" not in argv:
+                    more = f" --help-all: the other {count_of(kind) - len(kind.USUAL)} flags."
+                    default = with_flags(default, set(kind.USUAL))
+            _tyro(name, type(default) if default is not None else kind, ["--help"], default, more)
             return 0
     finally:
         sys.stdout.flush()
@@ -155,37 +177,34 @@ def _verbosity(argv: list[str]) -> tuple[list[str], int]:
     return [word for word in argv if word not in levels], asked[-1] if asked else logging.INFO
 
 
-def _parse(name: str, kind: type[T], argv: list[str]) -> T:
-    """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run.
-
-    With --help it prints the help page and raises SystemExit.
-    """
+def _tyro(name: str, kind: type[T], argv: list[str], default: T | None, more: str = "") -> T:
+    """The flags as a config; what is wrong with them is printed, as is a help page, and raises SystemExit."""
     import tyro
 
+    return tyro.cli(
+        kind,
+        args=argv,
+        prog=f"gs-reg {name}",
+        description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.{more}",
+        default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
+    )
+
+
+def _parse(name: str, kind: type[T], argv: list[str]) -> T:
+    """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run."""
     from .runs.bounds import check_numbers
     from .runs.config_file import default_from
     from .runs.resume import Resumable, stored_config
 
-    def parsed(default: T | None) -> T:
-        return tyro.cli(
-            kind,
-            args=argv,
-            prog=f"gs-reg {name}",
-            description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.",
-            default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
-        )
-
     def checked(default: T | None) -> T:
         """A value that a config refuses is one line, as our other errors are, where tyro would draw a box around it."""
-        if "--help" in argv:
-            return parsed(default)
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                return parsed(default)
+                return _tyro(name, kind, argv, default)
         except SystemExit as end:
             if (refused := _refused_by_config(end)) is not None:
                 raise refused from None
-        return parsed(default)  # a wrong flag, which tyro prints
+        return _tyro(name, kind, argv, default)  # a wrong flag, which tyro prints
 
     config = checked(default_from(kind, argv))
     config = checked(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
@@ -215,11 +234,28 @@ def _fail(text: str, code: int) -> int:
 
 
 def _unknown(name: str) -> int:
-    import difflib
-
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; `gs-reg --help` lists the commands"
     return _fail(f"no command {name!r}{hint}", EXIT_BAD_INPUT)
+
+
+def _family(word: str, argv: list[str]) -> int:
+    """Lists the commands that begin with the word, on stdout where it stands alone, else behind an error."""
+    names = [name for name in COMMANDS if name.split()[0] == word]
+    if argv and argv[0] not in HELP:
+        close = difflib.get_close_matches(f"{word} {argv[0]}", names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(names)}"
+        return _fail(f"no command {f'{word} {argv[0]}'!r}{hint}", EXIT_BAD_INPUT)
+    print(f"usage: gs-reg {word} COMMAND [flags]   (gs-reg {word} COMMAND --help for its flags)\n")
+    _print_commands({name: COMMANDS[name] for name in names})
+    sys.stdout.flush()
+    return 0
+
+
+def _print_commands(commands: Mapping[str, Command]) -> None:
+    width = max(map(len, COMMANDS))
+    for name, command in commands.items():
+        print(f"  {name:<{width}}  {command.help}")
 
 
 def print_help() -> None:
@@ -228,11 +264,9 @@ def print_help() -> None:
         "gs-reg: regularised 3D Gaussian splatting, on the CPU or a GPU.\n\n"
         "usage: gs-reg COMMAND [flags]   (gs-reg COMMAND --help for its flags)"
     )
-    width = max(map(len, COMMANDS))
     for group, commands in GROUPS.items():
         print(f"\n{group}")
-        for name, command in commands.items():
-            print(f"  {name:<{width}}  {command.help}")
+        _print_commands(commands)
     print(
         "\nexit codes: 0 done, 1 some jobs failed, 2 bad input, 3 a part is missing, 130 interrupted (state saved;\n"
         "  143 by SIGTERM, 129 by SIGHUP)"

@@ -20,7 +20,7 @@ from gs_reg.types import Scene, Views
 from . import readers
 from .checks import check_camera, check_points, check_pose
 from .overlap import overlapping, shares_of
-from .photos.downscale import Downscale, choose_downscale
+from .photos.downscale import LONGEST, Downscale, choose_downscale
 from .photos.frames import Frame, make_frame, read_frame, with_short_names
 from .photos.masks import MaskChoice, MaskMode, find_masks
 from .photos.names import file_stems
@@ -45,7 +45,9 @@ class ReadConfig:
     test_every: int | None = None
     """Hold out every n-th photo from the first on, 0 = none; default the source's split, else 8 (0 for under 10)."""
     downscale: Literal["auto"] | float = "auto"
-    """Shrink photos by this factor; auto = at most 1600 px on the long side."""
+    """Shrink photos by this factor; auto = to --long-side, or less where a folder images_N is near it."""
+    long_side: int = LONGEST
+    """Most pixels of the long side under --downscale auto."""
     masks: MaskChoice = "auto"
     """What masked pixels mean: ignore = in no loss, transparent = empty; dark = empty where the background is black;
     auto = transparent for alpha channels, ignore for mask files."""
@@ -162,7 +164,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     source = readers.read(path, kind, config.images, config.cache_dir)
     source = _checked(source)
     root = source.described_in if not Path(path).is_dir() else Path(path)
-    downscale = choose_downscale(config.downscale, source.frames)
+    downscale = choose_downscale(config.downscale, source.frames, config.long_side)
     mask_options = config.mask_dir, config.mask_invert, config.mask_erode
     mode, mask_sources, mask_notes = find_masks(source.frames, config.masks, root, *mask_options)
     source_from_world, offset = normalisation(source), far_offset(source)

@@ -15,11 +15,14 @@ from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import remove_leftovers
 
 from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
+from ..runs.flag_names import nested
 from ..runs.folder import Run
 from ..runs.interrupts import Interrupted, run_child
 from ..runs.lock import locked
 from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
+from ..scenes.no_effect import check_effect
+from ..scenes.whole_run import with_whole_run
 from .table import as_markdown, table_rows
 
 INTERRUPTED = {sign for number in (1, 2, 15) for sign in (-number, 128 + number)}
@@ -31,7 +34,8 @@ Settings = dict[str, dict[str, Any]]
 @dataclass(frozen=True)
 class Config:
     plan: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLAN")]
-    """YAML file: `scenes` and `variants`, each a map of names to settings of reconstruct, and a list of `seeds`."""
+    """YAML file: `scenes` and `variants`, each a map of names to settings of reconstruct under the names of its flags
+    (`views: 3`, `steps: 100`, `coherent.on: true`) or nested as in config.yaml, and a list of `seeds`."""
     out: Path = Path("runs/sweep")
     """Folder of the runs, <scene>/<variant>/seed_<n>, and of the table. Finished runs are not repeated."""
     only: tuple[str, ...] = ()
@@ -106,9 +110,21 @@ def _checked_plan(path: Path, plan: dict[str, Any]) -> tuple[Job, ...]:
     seeds = plan.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")
-    jobs = tuple(_jobs(path, plan["scenes"], plan["variants"], seeds))
+    scenes, variants = (
+        {
+            name: nested(ReconstructConfig, settings, f"{path}: {key}.{name}")  # before the two are merged
+            for name, settings in plan[key].items()
+        }
+        for key in ("scenes", "variants")
+    )
+    jobs = tuple(_jobs(path, scenes, variants, seeds))
     for job in jobs:
-        read_over_preset(ReconstructConfig, job.settings, f"{path}: {job.scene} x {job.variant}")
+        place = f"{path}: {job.scene} x {job.variant}"
+        config = read_over_preset(ReconstructConfig, job.settings, place)
+        try:
+            check_effect(with_whole_run(config))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
     return jobs
 
 

@@ -6,8 +6,10 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-FIGURES = "psnr", "ssim", "lpips", "psnr_visible", "ssim_visible", "coverage"
-DECIMALS = {"psnr": 2, "psnr_visible": 2, "seconds": 0}
+from ..runs.results import named_as_today
+
+FIGURES = "psnr", "ssim", "lpips", "psnr_seen", "ssim_seen", "coverage"
+DECIMALS = {"psnr": 2, "psnr_seen": 2, "seconds": 0}
 ALL = "all scenes"
 
 
@@ -19,7 +21,9 @@ def table_rows(results: Iterable[tuple[str, str, dict[str, Any] | None]]) -> lis
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for scene, variant, result in results:
         if result is not None:
-            grouped.setdefault((scene, variant), []).append(result["mean"] | {"seconds": result["seconds"]})
+            grouped.setdefault((scene, variant), []).append(
+                named_as_today(result["mean"]) | {"seconds": result["seconds"]}
+            )
     rows = [
         {"scene": scene, "variant": variant, "seeds": len(runs), **_figures(runs)}
         for (scene, variant), runs in grouped.items()

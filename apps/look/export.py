@@ -19,7 +19,7 @@ from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
 from ..runs.folder import open_run
-from ..runs.progress import say
+from ..runs.progress import say, stage_bar
 from .offset import offset_words, rounding
 from .scene_file import StoredScene, splats_frame, stored_splats
 
@@ -51,10 +51,12 @@ def main(config: Config) -> int:
     if config.to.exists() and not config.overwrite:
         raise InputError(f"{config.to}: exists; name another file or pass --overwrite")
     opened = open_source(config.source, config.frame)
-    if as_page:
-        save_html(config.to, opened.splats, opened.cameras, title=_title(config.source), near=opened.near)
-    else:
-        save_splats(config.to, opened.splats, spz_version=config.spz_version, offset=opened.offset)
+    with stage_bar("export") as progress:
+        progress(f"writing {config.to.name}", 0.0)
+        if as_page:
+            save_html(config.to, opened.splats, opened.cameras, title=_title(config.source), near=opened.near)
+        else:
+            save_splats(config.to, opened.splats, spz_version=config.spz_version, offset=opened.offset)
     before, after = opened.file.stat().st_size, config.to.stat().st_size
     say(f"wrote {config.to}: {len(opened.splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
     for line in opened.notes:

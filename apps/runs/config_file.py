@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from gs_reg.errors import InputError, reading
 
 from .bounds import check_value
+from .flag_names import nested
 
 SCHEMA = 1
 _SHORT = reprlib.Repr()
@@ -75,6 +76,10 @@ def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
 
 def _field_names(kind: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)}
+
+
+def _default(kind: Any, name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(kind) if field.name == name)
 
 
 def _left_to_flags(kind: Any, given: Mapping[str, object]) -> dict[str, Any]:
@@ -148,14 +153,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_over_preset(config: type[T], data: dict[str, Any], where: str) -> T:
-    """A config from plain values; absent keys are taken from the preset that the key `preset` names, if there is one.
+    """A config from plain values, which may have the names of their flags; absent keys are taken from the preset.
+
+    This is the one that the key `preset` names, else the usual one.
 
     Raises:
         InputError: an unknown preset or key, or a value of another type; the message begins with `where`.
     """
     presets = getattr(config, "of_preset", None)
     with reading(where):
-        base = presets(data["preset"]) if presets and "preset" in data else None
+        data = nested(config, data, where)
+        base = presets(data.get("preset", _default(config, "preset"))) if presets else None
         return from_plain(config, data, where, base)
 
 

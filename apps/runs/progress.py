@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..streams import discard
 
 log = logging.getLogger("gs_reg")
+T = TypeVar("T")
 
 LOG_INTERVAL_SECONDS = 10
 """Between two lines of progress where stderr is no terminal."""
@@ -146,17 +147,43 @@ class _StepLogger:
 
 @contextmanager
 def stage_bar(title: str) -> Iterator[Callable[[str, float], None]]:
-    """A bar for work that reports the name of its stage and the share done, from 0 to 1.
+    """A bar for work that reports the name of its stage and the share done, from 0 to 1; its clock moves by itself.
 
-    Where stderr is no terminal, these become messages of level DEBUG.
+    Where stderr is no terminal, it becomes a message every LOG_INTERVAL_SECONDS at most.
     """
     if not _live_bars():
-        yield lambda stage, share: log.debug("%s: %s, %.0f%%", title, stage, 100 * share)
+        yield _StageLogger(title)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = [TextColumn(title), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn()]
+    columns = [
+        SpinnerColumn(),
+        TextColumn(title),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=1.0, stage="")
         yield lambda stage, share: progress.update(task, completed=share, stage=stage)
+
+
+class _StageLogger:
+    """A message every LOG_INTERVAL_SECONDS at most, where stderr is a file or a pipe."""
+
+    def __init__(self, title: str):
+        self.title, self.last = title, time.monotonic()
+
+    def __call__(self, stage: str, share: float) -> None:
+        if time.monotonic() - self.last >= LOG_INTERVAL_SECONDS and share < 1:
+            self.last = time.monotonic()
+            say(f"{self.title}: {stage}, {share:.0%}")
+
+
+def counted(items: Sequence[T], progress: Callable[[str, float], None], stage: str) -> Iterator[T]:
+    """The items, each reported as it is begun."""
+    for number, item in enumerate(items):
+        progress(f"{stage} {number + 1}/{len(items)}", number / len(items))
+        yield item

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -17,7 +17,7 @@ from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.terms.scene import SceneTerms
 
 from . import presets
-from .flags import CoherentStage, FreeStage, TrainConfig
+from .flags import Backend, CoherentStage, FreeStage, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,14 @@ class Config:
     name: str | None = None
     """Name of the run below runs/; default the name of the data folder."""
     preset: presets.Name = "best"
-    """Values of the flags of depth, model, fill, terms, train and free that are not given: apps/scenes/presets.py."""
+    """Values of all flags that are not given. best: best quality from few photos; rays: Gaussians stay on their pixels'
+    rays; plain: splatting without regularisers, for comparison; paper, paper-short: CoherentGS in 13,000 or 200 steps;
+    ci: a quick test in small copies of the photos."""
+    steps: int | None = None
+    """Steps of training in all, shared out to the preset's stages in its proportions; default those of the preset."""
+    backend: Backend | None = None
+    """What draws while training, in every stage. native: our kernels; gsplat: the library (CUDA only); reference: plain
+    torch, slow; auto: what suits the device. Default auto."""
     config: Path | None = None
     """YAML file of flags, such as the config.yaml of another run; the command line wins over it."""
     resume: bool = False
@@ -61,6 +68,17 @@ class Config:
     """Read the data and print the plan, write nothing."""
     json: bool = False
     """Print result.json on stdout."""
+
+    USUAL: ClassVar[tuple[str, ...]] = (
+        *("data", "read.views", "read.train", "read.test", "read.downscale", "read.masks", "out", "preset", "steps"),
+        *("backend", "device", "seed", "depth.source", "depth.path", "config", "resume", "dry_run", "json"),
+    )
+    """What --help shows; --help-all shows the others too."""
+
+    def for_help(self) -> Config:
+        """With the values that --steps and --backend stand for, for the help page."""
+        on_rays = self.train.steps if self.start == "depth" else 0
+        return replace(self, steps=self.steps or on_rays + self.free.train.steps, backend=self.backend or "auto")
 
     @classmethod
     def of_preset(cls, name: str) -> Config:

@@ -9,6 +9,7 @@ from gs_reg.data_tools.dataset import ReadConfig
 
 from ..runs.folder import open_run, runs_folder
 from ..runs.progress import say
+from ..runs.results import DEPTH_OF_SPLATS
 from . import reconstruct
 from .config import Config as ReconstructConfig
 from .presets import BEST
@@ -36,10 +37,12 @@ def main(config: Config) -> int:
     code = reconstruct.main(reconstruct_config)
     run = open_run(config.out or runs_folder("demo", "motorcycle"))
     depth = run.read_json("result.json")["depth"]
+    before = depth["initial"]
     say(
-        f"depth against the measured disparity of the left photo: median error {depth['median_relative_error']:.2%}, "
-        f"{depth['within_5_percent']:.1%} of {depth['pixels']:,} measured pixels within 5 %"
+        f"depth of the left photo against its measured disparity: median error {before['median_relative_error']:.2%}, "
+        f"{before['within_5_percent']:.1%} of {depth['pixels']:,} measured pixels within 5 %"
     )
+    say(f"  as the trained splats draw it: {depth['median_relative_error']:.2%}; {DEPTH_OF_SPLATS}")
     for name in ("splats.ply", "report.html", "videos/path.mp4"):
         say(f"  {run.path / name}")
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ from ..look.offset import offset_figures
 from ..look.pictures import save_depth, save_picture
 from ..look.scene_file import stored_splats
 from ..runs.folder import Run, open_run
-from ..runs.progress import say
+from ..runs.progress import counted, say, stage_bar
+from ..runs.results import SEEN
 from .config import Config as ReconstructConfig
 from .depth_metrics import depth_metrics, stored_depth
 from .needles import LONG, THIN, needle_share
@@ -34,7 +36,7 @@ from .stages import plan_stages
 from .unseen import HOLE, save_unseen, save_view_counts, without_filled
 
 PICTURE_METRICS = "psnr", "ssim"
-METRICS = *PICTURE_METRICS, "psnr_visible", "ssim_visible", "lpips", "coverage", "unseen", "needles"
+METRICS = *PICTURE_METRICS, "psnr_seen", "ssim_seen", "lpips", "coverage", "unseen", "needles"
 HEADLINE = "black"
 """The colour behind the splats in the pictures that are saved, and in all metrics but those of `backgrounds`."""
 
@@ -54,7 +56,8 @@ def main(config: Config) -> int:
 
     run = open_run(config.run)
     remove_leftovers(run.path)
-    result = evaluate(run, config.lpips)
+    with stage_bar("evaluation") as progress:
+        result = evaluate(run, config.lpips, progress)
     run.write_json("result.json", result)
     if (run.path / "report.html").is_file():
         write_report(run.path)
@@ -64,7 +67,11 @@ def main(config: Config) -> int:
     return 0
 
 
-def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
+def evaluate(
+    run: Run,
+    lpips_paths: tuple[Path, ...] = (),
+    progress: Callable[[str, float], None] = lambda stage, share: None,
+) -> dict:
     """Renders all views from splats.ply into 8-bit PNGs, and returns the metrics of the held-out ones.
 
     Metrics are of the 8-bit images, so that anyone can compute them again from the files. Views are rendered over
@@ -79,7 +86,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
     over = {name: color for name, color in colors_behind(mean_color(training)).items() if name != HEADLINE}
     lpips, reason = metrics.find_lpips(lpips_paths)
     views, behind, stems = {}, {name: [] for name in over}, dataset.stems
-    for view in load_views(dataset, dataset.test):
+    for view in counted(load_views(dataset, dataset.test), progress, "held-out photo"):
         stem = stems[view.names[0]]
         rendered, _ = render_8bit(splats, view, config)
         save_render_and_photo(run.path / "renders" / "test" / stem, view, rendered)
@@ -93,7 +100,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         }
     mean = mean_metrics(list(views.values()))
     depths = {}
-    for view in training:
+    for view in counted(training, progress, "training photo"):
         name = view.names[0]
         rendered, depths[name] = render_8bit(splats, view, config)
         save_render_and_photo(run.path / "renders" / "train" / stems[name], view, rendered)
@@ -114,7 +121,7 @@ def evaluate(run: Run, lpips_paths: tuple[Path, ...] = ()) -> dict:
         "gaussians": len(splats),
         "seed": timing["seed"],
         "lpips": reason,
-        "visible": "pixels that dense flow matches in a training photo (data_tools/flow/visibility.py)",
+        "seen": f"{SEEN} (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
         "needles": f"drawn by splats whose long axis (one deviation) is over {LONG:g} px and over {THIN:g} short ones",
         **offset_figures(run),
@@ -172,11 +179,11 @@ def save_visible_mask(run: Run, stem: str, view: Views, training: tuple[Views, .
 
 
 def measure(rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips | None) -> dict[str, float | None]:
-    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("visible")."""
+    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("seen")."""
     photo, mask = view.photos, view.masks
     visible = visible if mask is None else visible & mask
     out: dict[str, float | None] = {}
-    for suffix, pixels in (("", mask), ("_visible", visible)):
+    for suffix, pixels in (("", mask), ("_seen", visible)):
         out |= {key + suffix: value for key, value in picture_metrics(rendered, photo, pixels).items()}
     out["lpips"] = finite_or_none(lpips(rendered, photo)) if lpips else None
     out["coverage"] = finite_or_none(metrics.coverage(visible))
@@ -209,6 +216,6 @@ def summary(result: dict) -> str:
     if mean["psnr"] is None:
         return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
     text = f"held-out views ({count}), over {HEADLINE}: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
-    if mean["psnr_visible"] is not None:
-        text += f"; seen pixels {mean['psnr_visible']:.2f} dB, {mean['ssim_visible']:.3f}"
+    if mean["psnr_seen"] is not None:
+        text += f"; seen pixels {mean['psnr_seen']:.2f} dB, {mean['ssim_seen']:.3f}"
     return text + f"; {mean['unseen']:.1%} of pixels in no photo"

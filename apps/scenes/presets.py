@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gs_reg.data_tools.dataset import ReadConfig
 from gs_reg.data_tools.depth.sources import DepthSourceConfig
 from gs_reg.init.fill import FillConfig
 from gs_reg.models.coherent import CoherentConfig
@@ -25,6 +26,7 @@ Start = Literal["depth", "random"]
 class Preset:
     """Everything that decides the result, except for the photos and the seed."""
 
+    read: ReadConfig = ReadConfig()
     start: Start = "depth"
     depth: DepthSourceConfig = DepthSourceConfig()
     model: PixelAlignedConfig = PixelAlignedConfig()
@@ -92,11 +94,13 @@ PAPER_SHORT = replace(
 """The same in 200 steps instead of 13,000, with small decoders, for a CPU."""
 
 CI = Preset(
+    read=ReadConfig(long_side=320),
+    depth=DepthSourceConfig(sources=2, max_planes=64, sweep_pixels=20_000),
     model=PixelAlignedConfig(max_gaussians=50_000),
     train=TrainConfig(steps=10),
     free=FreeStage(FreeConfig(opacity=0.5), train=TrainConfig(steps=20)),
 )
-"""A test of the whole pipeline, within a minute on any machine."""
+"""A test of the whole pipeline in small copies of the photos, within a minute on two cores."""
 
 Name = Literal["best", "rays", "paper", "paper-short", "plain", "ci"]
 PRESETS: dict[Name, Preset] = {

@@ -24,13 +24,16 @@ from ..look.scene_file import write_offset, write_scene
 from ..look.viewer_layout import write_viewer_layout
 from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write_settings
 from ..runs.interrupts import run_child
-from ..runs.progress import say
+from ..runs.progress import say, stage_bar
 from ..runs.resume import check_same
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .config import Config
+from .forecast import announce_plan
 from .initial_model import initial_model
+from .no_effect import check_effect
 from .sources import Sources, find_sources, with_absolute_paths, write_sources
 from .stages import check_terms, plan_stages, stages_of, with_layers
+from .whole_run import check_backends, with_whole_run
 
 __all__ = ["Config", "main"]
 
@@ -38,12 +41,17 @@ __all__ = ["Config", "main"]
 def main(config: Config) -> int:
     if not config.data:
         raise InputError("no photos named: gs-reg reconstruct DATA, a folder of photos or `motorcycle`")
+    config = with_whole_run(config)
     check_terms(config)
+    if not config.resume:  # what was new then is said by check_same
+        check_effect(config)
     clock, device = Clock(), pick_device(config.device)
     densify.check(config.free.densify, device)
+    check_backends(config, device)
     dataset = read_dataset(config.data, config.read)
     announce(dataset, config)
     sources = None if config.resume else find_sources(config, dataset)
+    announce_plan(config, dataset, device)
     if config.dry_run:
         return 0
     views = load_scene(dataset).views
@@ -190,7 +198,10 @@ def finish(run: Run, config: Config) -> None:
     from ..look.render import camera_path_video
     from ..look.report import write_report
 
-    done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)])
+    say("measuring the held-out photos ...")
+    with stage_bar("evaluation") as progress:
+        progress("photos", 0.0)
+        done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)])
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if done.returncode:
         raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")

@@ -21,7 +21,6 @@ from gs_reg.terms import check_needs, cost_of
 from gs_reg.terms.scene import SceneTerms
 from gs_reg.types import Splats, Views
 
-from . import presets
 from .config import Config
 from .flags import TrainConfig
 from .shots import Shots
@@ -77,15 +76,6 @@ def check_terms(config: Config) -> None:
             check_needs(plan.terms, plan.model, views, f"{plan.flag}terms")
         except InputError as error:
             raise InputError(f"{error}; {_remedy(plan, config)}") from None
-    if config.stop_after == "init":
-        return  # no step is made, whatever the terms
-    active = {plan.name for plan in plan_stages(config) if plan.train.steps > 0}
-    preset = presets.PRESETS[config.preset]
-    for plan, usual in zip(_plans(config), (preset.terms, preset.free.terms), strict=True):
-        if plan.name not in active and plan.terms != usual:
-            raise InputError(
-                f"--{plan.flag}terms: no effect: these settings make no steps with Gaussians of that stage"
-            )
 
 
 def _remedy(plan: StagePlan, config: Config) -> str:

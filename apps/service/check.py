@@ -17,6 +17,8 @@ class Check:
     """What to do; empty where all is well."""
     required: bool = False
     """Nothing works without it: if it fails, the exit code is 1."""
+    absent: bool = False
+    """A part that this machine does not need is not there: no fault, `ok` stays true."""
 
 
 def version_of(package: str) -> str | None:

@@ -57,18 +57,31 @@ def print_doctor() -> int:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in found:
-        mark = "[green]ok[/]" if check.ok else "[red]BAD[/]" if check.required else "[yellow]--[/]"
-        table.add_row(mark, check.name, escape(check.detail))
+        table.add_row(_mark(check), check.name, escape(check.detail))
         if check.fix:
-            table.add_row("", "", f"[dim]fix:[/] {escape(check.fix)}")
+            table.add_row("", "", f"[dim]{'to get it:' if check.absent else 'fix:'}[/] {escape(check.fix)}")
     console = Console()
     console.print(table)
     code = exit_code(found)
-    optional = sum(not check.ok for check in found)
-    console.print(
-        "[red]something required is broken[/]" if code else f"gs-reg can run here; {optional} optional parts missing"
-    )
+    console.print(escape(verdict(found)))
     return code
+
+
+def _mark(check: Check) -> str:
+    if check.absent:
+        return "[dim]-[/]"
+    return "[green]ok[/]" if check.ok else "[red]BAD[/]" if check.required else "[yellow]warn[/]"
+
+
+def verdict(found: list[Check]) -> str:
+    """One line for all checks."""
+    broken = [check.name for check in found if not check.ok]
+    if exit_code(found):
+        return f"something required is broken: {', '.join(broken)}"
+    if broken:
+        return f"gs-reg can run here, but look at: {', '.join(broken)}"
+    absent = sum(check.absent for check in found)
+    return "healthy" + (f"; {absent} optional parts are not installed" if absent else "")
 
 
 def checks() -> list[Check]:

@@ -39,5 +39,5 @@ def check_opencv() -> Check:
 def _check_optional(module: str, package: str, purpose: str, fix: str) -> Check:
     """Whether a package is installed, without importing it, as some take seconds to import."""
     if importlib.util.find_spec(module) is None:
-        return Check(module, False, f"not installed ({purpose})", fix)
+        return Check(module, True, f"not installed ({purpose})", fix, absent=True)
     return Check(module, True, version_of(package) or version_of(module) or "present")

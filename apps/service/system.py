@@ -20,12 +20,13 @@ def check_cxx() -> Check:
     name = os.environ.get("CXX") or next((n for n in ("c++", "g++", "clang++") if shutil.which(n)), None)
     line = first_line([name, "--version"]) if name else None
     fix = "" if line else "only for building from source: apt-get install g++"
-    return Check("C++ compiler", line is not None, line or "none found", fix)
+    return Check("C++ compiler", True, line or "none found", fix, absent=line is None)
 
 
 def check_nvcc() -> Check:
     line = first_line(["nvcc", "--version"], containing="release")
-    return Check("CUDA compiler", line is not None, line or "nvcc not found", "" if line else "only for GPU kernels")
+    fix = "" if line else "only for building GPU kernels"
+    return Check("CUDA compiler", True, line or "nvcc not found", fix, absent=line is None)
 
 
 def check_processor() -> Check:

@@ -12,7 +12,9 @@ from ..readers.types import SourceFrame
 from .images import Header, read_header
 
 LONGEST = 1600
-"""Long side in pixels that `auto` stays below."""
+"""Long side in pixels that `auto` stays below, where no other is asked for."""
+SHORTEST = 32
+"""The least that can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,18 @@ class Downscale:
         return f"1/{self.factor:.4g}, {how}"
 
 
-def choose_downscale(asked: Literal["auto"] | float, frames: Sequence[SourceFrame]) -> Downscale:
-    """`auto` takes the full-size photos or a folder images_N near 1600 px, else shrinks to 1600 px on the long side.
+def choose_downscale(
+    asked: Literal["auto"] | float, frames: Sequence[SourceFrame], longest: int = LONGEST
+) -> Downscale:
+    """`auto` takes the full-size photos or a folder images_N near `longest`, else shrinks to it on the long side.
 
     A folder counts as images_N only if every photo in it is 1/N of the full size, rounded up or down.
 
     Raises:
-        InputError: a factor below 1, or finer than any folder that is there.
+        InputError: a factor below 1, or finer than any folder that is there; a side below SHORTEST.
     """
+    if longest < SHORTEST:
+        raise InputError(f"long_side: expected {SHORTEST} px or more, got {longest}")
     sizes = [photo_sizes(frame) for frame in frames]
     stored = sorted(set.intersection(*(set(size) for size in sizes)))
     full = [full_size(frame, size) for frame, size in zip(frames, sizes, strict=True)]
@@ -53,7 +59,7 @@ def choose_downscale(asked: Literal["auto"] | float, frames: Sequence[SourceFram
     if not fitting:
         raise InputError(f"{frames[0].paths}: no folder of photos has them all at one size")
     if asked == "auto":
-        factor = max(1.0, max(max(size) for size in full) / LONGEST)
+        factor = max(1.0, max(max(size) for size in full) / longest)
         near = [n for n in fitting if factor <= n <= 2 * factor]
         factor = float(near[0] if near else max(factor, fitting[0]))
     else:

@@ -32,13 +32,35 @@ def test_help_is_fast_and_says_what_each_flag_does(name):
 
 
 def test_help_with_mock_modules_is_the_real_help():
-    real = "import torch; from gs_reg.apps.cli import main; main(['reconstruct', '--help'])"
+    real = "import torch; from gs_reg.apps.cli import main; main(['reconstruct', '--help-all'])"
     texts = [
         subprocess.run(words, capture_output=True, text=True, timeout=100).stdout
-        for words in ([sys.executable, "-c", real], command("reconstruct", "--help"))
+        for words in ([sys.executable, "-c", real], command("reconstruct", "--help-all"))
     ]
     assert texts[0] == texts[1] and "--terms.l1.weight" in texts[0] and "--train.render.eps2d" in texts[0]
     assert "DATA" in texts[0]
+
+
+def test_help_shows_what_people_use_with_the_values_of_the_preset():
+    seconds, text = processor_seconds(command("reconstruct", "--preset", "ci", "--help"))
+    flags = {word for word in text.replace(",", " ").replace(":", " ").split() if word.startswith("--")}
+    shown = {flag for flag in flags if not flag.startswith("--no-")}
+    assert seconds < HELP_SECONDS and 15 <= len(shown) <= 22
+    assert {"--views", "--preset", "--steps", "--backend", "--seed", "--device", "--help-all"} <= shown
+    words = " ".join(text.replace("│", " ").split())
+    assert "proportions; default those of the preset. (default: 30)" in words and "(default: ci)" in words
+    assert "--terms.l1.weight" not in text
+
+
+def test_help_all_has_the_values_of_the_preset_too():
+    seconds, text = processor_seconds(command("reconstruct", "--help-all", "--preset", "paper"))
+    words = " ".join(text.replace("│", " ").split())
+    assert seconds < HELP_SECONDS and "(default: 13000)" in words and "--coherent.on, --coherent.no-on" in words
+
+
+def test_help_of_a_preset_that_is_none(capsys):
+    assert cli.main(["reconstruct", "--preset", "bets", "--help"]) == 2
+    assert "preset: expected one of best, rays" in capsys.readouterr().err
 
 
 def test_first_page(capsys):
@@ -46,6 +68,19 @@ def test_first_page(capsys):
         assert cli.main(words) == 0
         text = capsys.readouterr().out
         assert all(f"  {name} " in text for name in cli.COMMANDS) and "130 interrupted" in text
+
+
+@pytest.mark.parametrize("word", sorted(cli.FAMILIES))
+def test_the_first_word_of_commands_lists_them(word, capsys):
+    for words in ([word], [word, "--help"], [word, "-h"]):
+        assert cli.main(words) == 0
+        out, err = capsys.readouterr()
+        names = [name for name in cli.COMMANDS if name.startswith(f"{word} ")]
+        assert all(f"  {name} " in out for name in names) and not err and "reconstruct" not in out
+    assert cli.main([word, names[0].split()[1] + "x"]) == 2
+    assert f"did you mean {names[0]!r}?" in capsys.readouterr().err
+    assert cli.main([word, "zzzzzzzzzzzz"]) == 2
+    assert names[0] in capsys.readouterr().err
 
 
 def test_unknown_command(capsys):

@@ -11,10 +11,11 @@ from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_path
 
+from ...runs.results import DEPTH_OF_SPLATS, SEEN, named_as_today
 from .charts import training_charts
 from .images import ERROR_FULL_SCALE
 from .tables import column_names, depth_rows, facts, headline_figures, notes, row
-from .views import comparisons, depth_pairs, videos
+from .views import comparisons, depth_pairs, links, videos
 
 
 def write_report(run_dir: str | Path) -> Path:
@@ -49,7 +50,7 @@ def write_report(run_dir: str | Path) -> Path:
 
 def _template_values(run: Path) -> dict[str, Any]:
     """The variables of the template report.html."""
-    result = _read_json(run / "result.json")
+    result = named_as_today(_read_json(run / "result.json"))
     views, dataset = result.get("views", {}), _read_json(run / "dataset.json")
     stems = file_stems({*(photo["name"] for photo in dataset.get("photos", [])), *views})
     folder = run.resolve()
@@ -68,6 +69,9 @@ def _template_values(run: Path) -> dict[str, Any]:
         "depth_rows": depth_rows(result.get("depth")),
         "videos": videos(run),
         "charts": training_charts(_read_json_lines(run / "events.jsonl")),
+        "seen": SEEN,
+        "depth_of_splats": DEPTH_OF_SPLATS,
+        "links": links(run),
         "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
         "command": _read_text(run / "command.txt"),
         "facts": facts(result, dataset, _read_json(run / "versions.json")),

@@ -20,8 +20,8 @@ class Metric:
 METRICS = (
     Metric("psnr", "PSNR", "{:.2f}", "dB"),
     Metric("ssim", "SSIM", "{:.3f}"),
-    Metric("psnr_visible", "PSNR, seen pixels", "{:.2f}", "dB"),
-    Metric("ssim_visible", "SSIM, seen pixels", "{:.3f}"),
+    Metric("psnr_seen", "PSNR, seen pixels", "{:.2f}", "dB"),
+    Metric("ssim_seen", "SSIM, seen pixels", "{:.3f}"),
     Metric("lpips", "LPIPS", "{:.3f}"),
     Metric("coverage", "seen pixels", "{:.0%}"),
     Metric("unseen", "unseen", "{:.1%}"),
@@ -30,7 +30,7 @@ METRICS = (
 HEADLINE = METRICS[:4]
 NOTES = {
     "background": "Behind the splats",
-    "visible": "Seen",
+    "seen": "Seen",
     "unseen": "Unseen",
     "needles": "Needles",
     "lpips": "LPIPS",
@@ -49,7 +49,8 @@ def headline_figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if isinstance(mean.get(metric.key), int | float)
     ]
     if result.get("depth"):
-        cards.append((f"{100 * result['depth']['median_relative_error']:.2f}", "%", "median error of depth"))
+        before, after = (100 * d["median_relative_error"] for d in (result["depth"]["initial"], result["depth"]))
+        cards.append((f"{before:.2f}", "%", f"median error of the depth measured; {after:.2f} % as splats draw it"))
     if "gaussians" in result:
         cards.append((f"{result['gaussians']:,}", "", "Gaussians"))
     if "seconds" in result:

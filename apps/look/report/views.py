@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from .images import error_map, file_data_uri, jpeg_data_uri, read_rgb
 
@@ -15,7 +16,7 @@ MAX_VIDEO_BYTES = 12_000_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """A render beside the photo of the same view; all pictures are data URIs."""
+    """A render beside the photo of the same view; all pictures are data URIs, and `files` the whole ones."""
 
     name: str
     ratio: float
@@ -24,6 +25,9 @@ class Comparison:
     photo: str | None
     error: str | None
     figures: tuple[str, ...]
+    render_file: str
+    """Of the whole picture, from the folder of the run."""
+    photo_file: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class DepthPair:
     name: str
     initial: str
     trained: str | None
+    initial_file: str
+    trained_file: str
 
 
 def comparisons(folder: Path, masks: Path | None, figures: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
@@ -64,6 +70,8 @@ def _comparison(path: Path, masks: Path | None, figures: Mapping[str, Any]) -> C
         photo=None if photo is None else jpeg_data_uri(photo),
         error=error,
         figures=tuple(text.format(figures[key]) for key, text in templates.items() if figures.get(key)),
+        render_file=_link(path, path.parents[2]),
+        photo_file=_link(photo_path, path.parents[2]),
     )
 
 
@@ -74,15 +82,32 @@ def depth_pairs(folder: Path) -> list[DepthPair]:
         if not path.stem.endswith("_trained"):
             trained = folder / f"{path.stem}_trained.png"
             after = file_data_uri(trained) if trained.is_file() else None
-            pairs.append(DepthPair(path.stem, file_data_uri(path), after))
+            files = _link(path, folder.parent), _link(trained, folder.parent)
+            pairs.append(DepthPair(path.stem, file_data_uri(path), after, *files))
     return pairs
 
 
-def videos(run: Path) -> list[tuple[str, str | None]]:
-    """Name and data URI; None where the file is too large for the page."""
+def _link(path: Path, run: Path) -> str:
+    """A file of the run, as a link in its report."""
+    return quote(path.relative_to(run).as_posix())
+
+
+def links(run: Path) -> list[tuple[str, str]]:
+    """Link and name of what one opens: splats, web pages, videos; those that are there."""
+    found = [run / "splats.ply", *sorted(run.glob("[!.]*.html")), *sorted((run / "exports").glob("[!.]*"))]
+    found += sorted((run / "videos").glob("[!.]*.mp4"))
+    return [
+        (_link(path, run), f"{path.relative_to(run).as_posix()} ({path.stat().st_size / 1e6:.1f} MB)")
+        for path in found
+        if path.is_file() and path.name != "report.html"
+    ]
+
+
+def videos(run: Path) -> list[tuple[str, str | None, str]]:
+    """Name, data URI (None where the file is too large for the page) and link."""
     out = []
     for path in sorted((run / "videos").glob("[!.]*.mp4")):
         small = path.stat().st_size <= MAX_VIDEO_BYTES
         uri = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode() if small else None
-        out.append((f"videos/{path.name}", uri))
+        out.append((f"videos/{path.name}", uri, _link(path, run)))
     return out

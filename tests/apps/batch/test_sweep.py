@@ -87,3 +87,33 @@ def test_dry_run_lists_the_runs(plan, tmp_path, capsys):
     listed = capsys.readouterr().err
     assert "flat/seed_0" in listed and "ci/seed_0" not in listed and not (tmp_path / "out").exists()
     assert cli.main(["sweep", str(plan), "--only", "none"]) == 2
+
+
+def test_settings_under_the_names_of_their_flags(plan):
+    settings = yaml.safe_load(plan.read_text())
+    settings["scenes"]["tiny"] |= {"views": 2, "read": {"downscale": 2}}
+    flags = {"preset": "paper-short", "views": 3, "steps": 100, "coherent.on": True, "train.render.backend": "native"}
+    flags |= {"coherent.no-align": True, "train": {"multisample": 2}, "test-every": 0}
+    settings["variants"] = {"x": flags, "y": {"preset": "ci", "train": ["train_00.png", "train_01.png"]}}
+    plan.write_text(yaml.safe_dump(settings))
+    x, y = sweep.read_plan(plan)
+    assert x.settings["read"] == {"downscale": 2, "views": 3, "test_every": 0} and x.settings["steps"] == 100
+    assert x.settings["coherent"] == {"on": True, "align": False}
+    assert x.settings["train"] == {"render": {"backend": "native"}, "multisample": 2}
+    assert y.settings["read"]["train"] == ["train_00.png", "train_01.png"] and "train" not in y.settings
+
+
+@pytest.mark.parametrize(
+    ("variant", "complaint"),
+    [
+        ({"steps": 5, "free.train.steps": 3, "free": {"train": {"steps": 4}}}, "free.train.steps: given twice"),
+        ({"coherent.onn": True}, "did you mean 'on'"),
+        ({"train.render.backend": "native"}, "--train.render.backend: no effect"),
+        ({"steps": 0}, "--steps 0: expected 1 or more"),
+    ],
+)
+def test_wrong_settings_under_flag_names(plan, variant, complaint):
+    settings = yaml.safe_load(plan.read_text()) | {"variants": {"x": variant}}
+    plan.write_text(yaml.safe_dump(settings))
+    with pytest.raises(InputError, match=complaint):
+        sweep.read_plan(plan)

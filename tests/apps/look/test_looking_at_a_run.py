@@ -55,6 +55,26 @@ def test_eval_of_an_unfinished_run(run, capsys):
     assert f"finish the run: gs-reg reconstruct --resume --out {run}" in capsys.readouterr().err
 
 
+def test_render_replaces_nothing_unasked(run, tmp_path, capsys):
+    words = ["render", str(run), "--frames", "2", "--path", "interpolate", "--scale", "0.5"]
+    first, second = run / "videos" / "path.mp4", run / "videos" / "path-2.mp4"
+    before = first.read_bytes()
+    assert cli.main(words) == 0 and "path-2.mp4" in capsys.readouterr().err
+    assert first.read_bytes() == before and second.stat().st_size > 100
+    assert cli.main([*words, "--to", str(second)]) == 2
+    assert f"{second}: exists" in capsys.readouterr().err
+    second.write_bytes(b"")
+    assert cli.main([*words, "--to", str(second), "--overwrite"]) == 0 and second.stat().st_size > 100
+    second.unlink()
+    drawn = (run / "renders" / "test" / "test_00.png").read_bytes()
+    pictures = ["render", str(run), "--what", "test", "--scale", "0.5"]
+    assert cli.main(pictures) == 0
+    assert (run / "renders" / "test-2" / "test_00.png").is_file()
+    assert (run / "renders" / "test" / "test_00.png").read_bytes() == drawn
+    shutil.rmtree(run / "renders" / "test-2")
+    assert cli.main([*pictures, "--to", str(run / "renders" / "test")]) == 2
+
+
 def test_render_views_and_path(run, tmp_path, capsys):
     assert cli.main(["render", str(run), "--what", "test", "--scale", "2", "--to", str(tmp_path / "views")]) == 0
     picture = Image.open(tmp_path / "views" / "test_00.png")

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gs_reg.apps.look.report import write_report
 from gs_reg.apps.look.report.charts import Series, line_chart, nice_ticks
 from gs_reg.apps.look.report.images import error_map
 from gs_reg.apps.look.video import write_video
+from gs_reg.apps.runs.results import DEPTH_OF_SPLATS, SEEN, named_as_today
 from gs_reg.errors import InputError
 
 
@@ -33,8 +35,8 @@ def run(tmp_path):
     figures = {
         "psnr": 22.812,
         "ssim": 0.7712,
-        "psnr_visible": 24.5,
-        "ssim_visible": 0.81,
+        "psnr_seen": 24.5,
+        "ssim_seen": 0.81,
         "lpips": None,
         "coverage": 0.87,
     }
@@ -99,14 +101,29 @@ def test_the_page_holds_everything(run):
 
 
 def test_the_page_asks_for_nothing_from_outside(run):
+    (run / "splats.ply").write_bytes(b"ply")
+    (run / "look.html").write_text("a page")
     page = write_report(run).read_text()
     bare = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert (
         "http:" not in bare and "https:" not in bare and "url(" not in bare and "//" not in bare.replace("// The", "")
     )
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', bare)) <= {"data:image/jpeg;", "data:video/mp4;"}
+    links = set(re.findall(r'href="([^"]*)"', bare))
+    assert all((run / unquote(link)).is_file() for link in links)
+    assert links >= {"splats.ply", "look.html", "videos/path.mp4", "renders/test/%3Cb%3Ebold%26_photo.png"}
+    assert "report.html" not in links
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', bare)) - links == {"data:image/jpeg;", "data:video/mp4;"}
     assert not re.search(r"<(form|input|textarea|select|button|link|iframe|script src)", bare)
     assert "<b>bold" not in page and "&lt;b&gt;bold&amp;" in page
+
+
+def test_seen_is_one_word_and_older_results_are_read(run):
+    page = write_report(run).read_text()
+    assert "24.50" in page and SEEN in page and "grey is not seen" in page
+    old = (run / "result.json").read_text().replace("_seen", "_visible")
+    (run / "result.json").write_text(old)
+    assert write_report(run).read_text() == page
+    assert named_as_today({"psnr_visible": 1, "x": 2}) == {"psnr_seen": 1, "x": 2}
 
 
 def test_pictures_are_the_right_ones(run):
@@ -129,8 +146,9 @@ def test_depth_before_and_after_training(run):
     assert page.count("data:image/jpeg") == 3 * 2 + 2 + 2
     assert re.search(r"before training</td><td>0\.20%</td><td>95\.7%</td><td>343,274</td>", page)
     assert re.search(r"after training</td><td>0\.34%</td><td>94\.5%</td><td>343,274</td>", page)
-    assert "IMG_2, before" in page and "IMG_2, after" in page and "IMG_2_trained" not in page
-    assert "<b>0.34</b><small>%</small><span>median error of depth</span>" in page
+    assert "IMG_2, before" in page and "IMG_2, after" in page and "IMG_2_trained, " not in page
+    assert "<b>0.20</b><small>%</small><span>median error of the depth measured; 0.34 % as splats draw it" in page
+    assert DEPTH_OF_SPLATS in page
 
 
 def test_error_colours():

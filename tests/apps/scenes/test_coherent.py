@@ -152,7 +152,7 @@ def test_terms_without_their_layers_or_matches_are_refused(photos, capsys):
         assert errors[-1].startswith(f"gs-reg: --{term}.weight: not available") and reason in errors[-1]
     for preset in ("best", "plain"):  # their steps are those of free Gaussians alone
         assert cli.main([*words, "--preset", preset, "--terms.l1.weight", "0.1"]) == 2
-        assert "--terms: no effect" in capsys.readouterr().err
+        assert "--terms.l1.weight: no effect" in capsys.readouterr().err
     assert cli.main([*words, "--preset", "paper"]) == 0
     assert cli.main([*words, "--preset", "paper", "--start", "random"]) == 2
     assert "starts from depth" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_run_folder(finished, photos):
 def test_result(finished):
     result = read(finished / "result.json")
     assert read(finished.parents[2] / "stdout.json") == result
-    assert result["mean"].keys() >= {"psnr", "ssim", "psnr_visible", "ssim_visible", "lpips"}
+    assert result["mean"].keys() >= {"psnr", "ssim", "psnr_seen", "ssim_seen", "lpips"}
     assert result["views"].keys() == {"test_00.png"} and result["views"]["test_00.png"] == result["mean"]
     assert result["mean"]["psnr"] > 22 and result["mean"]["ssim"] > 0.8
     assert result["mean"]["lpips"] is None and "no vgg" in result["lpips"]
@@ -195,7 +195,10 @@ def test_a_run_can_be_repeated_from_its_config(finished, tmp_path, monkeypatch):
 def test_dry_run_writes_nothing(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["reconstruct", str(photos), "--dry-run"]) == 0
-    assert "train_00.png" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+    text = capsys.readouterr().err
+    assert "train_00.png" in text and list(tmp_path.iterdir()) == []
+    assert "plan: preset best, about 2,300 Gaussians, 800 steps free of the rays; on" in text
+    assert "GB of memory; into runs/" in text
 
 
 def test_plain_starts_at_random_and_learns(photos, tmp_path):
