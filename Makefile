@@ -62,6 +62,7 @@ format: $(READY) ## what lint would ask for, where a tool can do it
 # auditwheel reads from the libraries which glibc they need, names the wheel after it, and refuses what is not portable
 wheel: $(READY) ## dist/*.whl, for every Python from 3.11 and every torch from 2.6; installing it needs no compiler
 	@rm -rf build/wheel
+	@find build -path 'build/lib*' -type f ! -name '*.so' -delete 2>/dev/null || true  # what the tree no longer has
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-input --no-deps $(WHEEL_ARGS) --wheel-dir build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --wheel-dir dist build/wheel/gs_reg-*.whl
 

@@ -28,6 +28,16 @@ def run(name: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def test_the_readme_s_lines_of_python(tmp_path):
+    text = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8").split("## From Python\n")[1]
+    code = "".join(line[4:] for line in text.splitlines(keepends=True) if line.startswith("    "))
+    code = code.split(".venv/bin/python")[0] + "print(image.colors.shape, float(image.alphas.max()) > 0.8)\n"
+    assert "gs_reg.render(splats, camera)" in code
+    run("render_and_gradient.py", tmp_path, "splats.ply")
+    (tmp_path / "code.py").write_text(code)
+    assert run(str(tmp_path / "code.py"), tmp_path) == "torch.Size([1, 480, 640, 3]) True\n"
+
+
 def numbers(text: str) -> list[float]:
     return [float(n) for n in re.findall(r"-?\d+\.\d+", text)]
 

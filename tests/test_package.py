@@ -69,3 +69,19 @@ def test_every_package_is_installed(tracked):
     folders = {file.parent for file in tracked if file.suffix == ".py"} - {ROOT}
     inside = {f for f in folders if f.relative_to(ROOT).parts[0] in ("gs_reg", "apps", "data_tools")}
     assert [str(f.relative_to(ROOT)) for f in sorted(inside) if not (f / "__init__.py").is_file()] == []
+
+
+def test_links_between_pages_lead_somewhere(tracked):
+    pages = [file for file in tracked if file.suffix == ".md"]
+    assert ROOT / "README.md" in pages
+    dead = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            path, _, part = link.partition("#")
+            if path.startswith(("http://", "https://")):
+                continue
+            target = page.parent / path if path else page
+            titles = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.MULTILINE) if part else []
+            if not target.exists() or (part and part not in [t.lower().replace(" ", "-") for t in titles]):
+                dead.append(f"{page.relative_to(ROOT)}: {link}")
+    assert dead == []
