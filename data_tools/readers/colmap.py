@@ -123,7 +123,7 @@ def from_reconstruction(
     centers = np.array([np.linalg.inv(f.camera_from_source)[:3, 3] for f in frames]).reshape(-1, 3)
     points = _without_stray(points, centers) if len(points) and len(centers) else None
     tracks = partial(_tracks, reconstruction, described_in, anywhere)
-    return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points, tracks)
+    return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points, tracks=tracks)
 
 
 def _tracks(reconstruction: Reconstruction, described_in: Path, anywhere: bool) -> dict[str, Int[ndarray, "_"]]:
