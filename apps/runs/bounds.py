@@ -15,13 +15,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_gaussians", "sources", "max_planes", "sweep_pixels", "threads"), (1, INF)),
     "sh_degree": (0, 3),
     "seed": (0, 1e12),
-    "finer": (1, INF),
+    **dict.fromkeys(("finer", "max_aspect"), (1, INF)),
     **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
+    "random_background": (0, 1),
 }
 """Least and largest value of fields by their name; all others are at least 0."""
 ABOVE_0 = {"final_rate", "fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
 BETWEEN_0_AND_1 = {"opacity"}
-UNBOUNDED = {"checkpoint_minutes", "far"}
+UNBOUNDED = {"checkpoint_minutes", "far", "max_aspect"}
 """Infinity is a value of theirs."""
 
 

@@ -54,8 +54,9 @@ def _idle(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
     active = {plan.name for plan in plan_stages(config) if plan.train.steps > 0}
     if "rays" not in active:
         why = "these settings make no steps with Gaussians on the rays"
-        for prefix in ON_RAYS:
-            yield prefix, () if at_random else ("train.steps",), why
+        # 0 steps that were asked for are an effect, or what is so anyway
+        asked = ("train.steps",) if not at_random or config.train.steps == 0 else ()
+        yield from ((prefix, asked, why) for prefix in ON_RAYS)
     if "free" not in active:
         yield "free.", ("free.train.steps",), "these settings make no steps with free Gaussians"
     if at_random:

@@ -98,7 +98,7 @@ CI = Preset(
     depth=DepthSourceConfig(sources=2, max_planes=64, sweep_pixels=20_000),
     model=PixelAlignedConfig(max_gaussians=50_000),
     train=TrainConfig(steps=10),
-    free=FreeStage(FreeConfig(opacity=0.5), train=TrainConfig(steps=20)),
+    free=FreeStage(FreeConfig(opacity=0.9), train=TrainConfig(steps=20)),
 )
 """A test of the whole pipeline in small copies of the photos, within a minute on two cores."""
 

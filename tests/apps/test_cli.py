@@ -144,4 +144,7 @@ def test_a_closed_pipe_is_no_traceback(words, photos):
 
 def test_doctor_as_a_process():
     done = run_command("doctor", "--json")
-    assert done.returncode == 0 and {"name", "ok", "detail", "fix", "required"} == json.loads(done.stdout)[0].keys()
+    assert (
+        done.returncode == 0
+        and {"name", "ok", "detail", "fix", "required", "absent"} == json.loads(done.stdout)[0].keys()
+    )

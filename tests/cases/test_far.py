@@ -76,7 +76,7 @@ def test_the_offset_is_kept_and_said(pair):
     means = load_splats(pair.utm / "splats.ply").means.double() + torch.tensor(scene["offset"], dtype=torch.float64)
     local = load_splats(pair.local / "splats.ply").means.double()
     step = torch.tensor(UTM, dtype=torch.float64) - torch.tensor(LOCAL, dtype=torch.float64)
-    assert ((means - local) - step).norm(dim=1).median() < 2e-3  # the cards are 1 large
+    assert ((means - local) - step).norm(dim=1).median() < 5e-3  # the cards are 1 large
     assert result(pair.utm)["offset"] == scene["offset"] and "offset" not in result(pair.local)
     assert "offset" not in json.loads((pair.local / "scene.json").read_text())
 

@@ -29,6 +29,7 @@ from gs_reg.data_tools.dataset import load_scene, read_dataset
 from gs_reg.data_tools.depth.sources.files import FileMaps
 from gs_reg.data_tools.flow.files import FileFlow
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels
+from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_json
 from gs_reg.io import load_splats, save_splats
 from gs_reg.types import Views
@@ -146,8 +147,9 @@ def run_folder(root: Path) -> None:
         camera.resized(camera.width, camera.height).centers  # noqa: B018
     read_timing(run)
     stored_splats(run)
+    stems = file_stems(stored.cameras)
     for name in stored.train:
-        stored_depth(run, name)
+        stored_depth(run, stems[name])
     run.drop_events_after(2)
     write_report(run.path)
 

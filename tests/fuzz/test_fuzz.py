@@ -68,7 +68,11 @@ def _worker(kinds: list[str], begin: int, count: int, folder) -> tuple[tuple[str
 
 
 @pytest.mark.timeout(0)  # it watches its workers itself
-@pytest.mark.parametrize("kinds", [[kind] for kind in KINDS] if "FUZZ" in os.environ else [list(KINDS)], ids=",".join)
+@pytest.mark.parametrize(
+    "kinds",
+    [[kind] for kind in KINDS] if "FUZZ" in os.environ else [list(KINDS)],
+    ids=lambda kinds: kinds[0] if len(kinds) == 1 else "all",
+)
 def test_damaged_files(kinds, tmp_path):
     faults = faults_of(kinds, FUZZ, tmp_path)
     print(f"{', '.join(kinds)}: {FUZZ} damages each, seed {SEED}: {len(faults)} faults")

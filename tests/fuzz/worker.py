@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.worker FOLDER SEED BEGIN END KIND...`: damages files and reads them; one JSON line for each.
 
 A line says the kind and the number of the damage, and what went wrong, if anything did. One damage alone is done again
-by `python -m tests.fuzz.worker /tmp/some_folder SEED NUMBER NUMBER+1 KIND`.
+by `python -m tests.fuzz.worker FOLDER SEED NUMBER NUMBER+1 KIND`.
 """
 
 import json
