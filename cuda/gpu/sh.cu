@@ -38,18 +38,18 @@ GSR_DEVICE bool coefficients_vjp(const gsr_harmonics& a, int64_t n, int64_t c, c
   const T *v = input<T>(a.v_out) + row * pitch, *out = input<T>(a.out) + row * pitch;
   const T* coefficients = input<T>(a.sh) + n * a.K * a.D;
   T* v_coefficients = output<T>(a.v_sh) + n * a.K * a.D;
-  const bool finite = all_finite(out, a.D);
   if (a.depths) output<T>(a.v_depths)[row] = v[a.D];
-  for (int64_t d = 0; d < a.D; ++d) {
-    const T g = !finite || (a.clamp && out[d] <= 0) ? T(0) : v[d];
+  const bool finite = all_finite(out, a.D);
+  for (int64_t d = 0; d < (finite ? a.D : 0); ++d) {
+    const T g = a.clamp && out[d] <= 0 ? T(0) : v[d];
     for (int k = 0; k < K; ++k) {
       T& to = v_coefficients[k * a.D + d];
-      to = (c ? to : T(0)) + (finite ? Y[k] * g : T(0));
+      to = (c ? to : T(0)) + Y[k] * g;
       if (degree > 0) v_Y[k] += coefficients[k * a.D + d] * g;
     }
   }
-  if (c == 0)  // of degrees that are stored but not drawn
-    for (int64_t i = K * a.D; i < a.K * a.D; ++i) v_coefficients[i] = 0;
+  if (c == 0)  // of degrees that are stored but not drawn, and of what is not drawn
+    for (int64_t i = finite ? K * a.D : 0; i < a.K * a.D; ++i) v_coefficients[i] = 0;
   return finite;
 }
 
