@@ -12,6 +12,7 @@ import torch
 from gs_reg.data_tools.synthetic.objects.colors import FINISHES, NAMES
 from gs_reg.data_tools.synthetic.objects.dataset import read_index, read_split
 from gs_reg.data_tools.synthetic.objects.families import PARTS
+from gs_reg.diffusion.libraries import diffusers
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 
@@ -40,9 +41,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    from gs_reg.diffusion.optional import require_diffusers
-
-    require_diffusers()
+    diffusers()
     torch.set_num_threads(config.threads)
     index = read_index(config.data)
     if config.training is not None:
@@ -52,8 +51,8 @@ def main(config: Config) -> int:
         raise InputError(
             f"{config.data}: pictures of {index['config']['size']} px, the teacher has {settings['resolution']}"
         )
-    splits = (read_split(config.data, name) for name in ("validation", "test"))
-    checks, more = measure(config.model, *splits, config.pictures, config.unsupervised)
+    validation, test = (read_split(config.data, name) for name in ("validation", "test"))
+    checks, more = measure(config.model, validation, test, config.pictures, config.unsupervised)
     figures = as_json(checks, {**more, "data": index["config"], "data_version": index["version"]})
     chosen = more["settings"]
     write_settings(

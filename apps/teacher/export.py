@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gs_reg.data_tools.synthetic.objects.dataset import VERSION
+from gs_reg.diffusion.libraries import diffusers
 from gs_reg.diffusion.networks import ZERO_ROWS, NetworkConfig, Networks
 from gs_reg.diffusion.patch_vae import PATCH, build_vae
 from gs_reg.diffusion.schedule import MAP_PATH, SHIFT
@@ -21,9 +22,6 @@ from .batches import teacher_tokenizer
 from .learning import averaged_weights, read_training_settings
 from .stages import read_basis
 
-if TYPE_CHECKING:
-    from diffusers import StableDiffusion3Pipeline
-
 SETTINGS = "teacher.json"
 
 
@@ -35,9 +33,6 @@ def export(training: Path, folder: Path) -> None:
     Raises:
         InputError: a stage has not begun.
     """
-    from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
-    from diffusers.models.attention_processor import JointAttnProcessor2_0
-
     stage = "fine" if averaged_weights(training, "fine") else "coarse"
     weights, decoder = averaged_weights(training, stage), averaged_weights(training, "decoder")
     if weights is None or decoder is None:
@@ -53,12 +48,12 @@ def export(training: Path, folder: Path) -> None:
     networks = Networks(network, tokenizer, size)
     with reading(training):
         networks.load_state_dict(weights)
-    networks.transformer.set_attn_processor(JointAttnProcessor2_0())
+    networks.transformer.set_attn_processor(diffusers().models.attention_processor.JointAttnProcessor2_0())
     vae = build_vae(read_basis(training / "basis.safetensors"), size)
     vae.load_state_dict(decoder)
-    pipe = StableDiffusion3Pipeline(
+    pipe = diffusers().StableDiffusion3Pipeline(
         transformer=networks.transformer.half(),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
+        scheduler=diffusers().FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=vae,
         text_encoder=networks.text_encoders[0].half(),
         tokenizer=tokenizer,
@@ -88,19 +83,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load(folder: Path) -> StableDiffusion3Pipeline:
-    """In float32, from the folder alone."""
-    from diffusers import StableDiffusion3Pipeline
-
+def load(folder: Path) -> Any:
+    """The folder's StableDiffusion3Pipeline in float32."""
     if not (folder / "model_index.json").is_file():
         raise InputError(f"{folder}: no model_index.json: not a diffusers folder")
     with reading(folder):
-        return StableDiffusion3Pipeline.from_pretrained(
-            folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
-        ).to(dtype=torch.float32)
+        return (
+            diffusers()
+            .StableDiffusion3Pipeline.from_pretrained(
+                folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
+            )
+            .to(dtype=torch.float32)
+        )
 
 
-def networks_of(pipe: StableDiffusion3Pipeline) -> Networks:
+def networks_of(pipe: Any) -> Networks:
     """The pipeline's networks with recorded attention; the pipeline itself must not be called afterwards."""
     transformer = pipe.transformer.config
     config = NetworkConfig(transformer.num_layers, transformer.num_attention_heads, pipe.tokenizer.model_max_length)
@@ -128,7 +125,7 @@ def networks_of_training(training: Path) -> tuple[Networks, int]:
 class Latents:
     """Encodes and decodes by a VAE, in the units of the transformer; pictures are [n, H, W, 3] in [0, 1]."""
 
-    def __init__(self, pipe: StableDiffusion3Pipeline):
+    def __init__(self, pipe: Any):
         self.vae = pipe.vae
         self.shift, self.scale = pipe.vae.config.shift_factor or 0.0, pipe.vae.config.scaling_factor
 

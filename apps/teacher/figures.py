@@ -18,6 +18,7 @@ from gs_reg.diffusion.schedule import MAP_PATH
 from gs_reg.diffusion.word_maps import TAU
 
 from .batches import pictures as draw_pictures
+from .batches import teacher_tokenizer
 from .export import Latents, load, networks_of, networks_of_training
 from .part_maps import MapSettings, map_figures
 from .recolor import color_figures
@@ -109,15 +110,8 @@ def choose_settings(networks: Networks, validation: Split, latents: Latents, siz
 
 def _untrained(networks: Networks, size: int) -> Networks:
     """The same network with the weights that training begins with."""
-    from gs_reg.diffusion.networks import NetworkConfig
-
-    from .batches import teacher_tokenizer
-
-    shape = networks.transformer.config
-    tokens = networks.text_encoders[0].config.max_position_embeddings  # pyright: ignore
     torch.manual_seed(0)
-    config = NetworkConfig(shape.num_layers, shape.num_attention_heads, tokens)
-    return Networks(config, teacher_tokenizer(tokens), size).eval()
+    return Networks(networks.config, teacher_tokenizer(networks.config.tokens), size).eval()
 
 
 def psnr(latents: Latents, split: Split, size: int, count: int) -> float:

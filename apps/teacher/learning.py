@@ -27,7 +27,7 @@ SETTINGS = "settings.json"
 @dataclass(frozen=True)
 class StageConfig:
     steps: int
-    batch: int = 32
+    batch: int = 16
     rate: float = 1.5e-3
     """Learning rate after the first 150 steps; it falls to 1 % over the last part of the steps."""
     cooldown: float = 0.4
@@ -90,7 +90,8 @@ class Trainer:
         self.optimizer.step()
         with torch.no_grad():
             share = 1 - min(0.999, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.stage.module.parameters()), share)
+            for averaged, p in zip(self.averaged.parameters(), self.stage.module.parameters(), strict=True):
+                averaged.lerp_(p, share)
         self.step += 1
         self.seconds += time.process_time() - began
         self._record(values)

@@ -75,7 +75,7 @@ def map_figures(
 ) -> MapFigures:
     """`pictures` of each family, of any colours; the prompt names the parts and nothing else."""
     settings = settings or MapSettings(tuple(range(len(networks.transformer.transformer_blocks) - 1)))
-    tokenizer = teacher_tokenizer(networks.text_encoders[0].config.max_position_embeddings)  # pyright: ignore
+    tokenizer = teacher_tokenizer(networks.config.tokens)
     plain, forced = {}, {}
     for family in PARTS:
         rng = np.random.default_rng([seed, list(PARTS).index(family)])

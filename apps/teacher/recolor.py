@@ -45,7 +45,7 @@ def color_figures(
     networks: Networks, latents: Latents, split: Split, size: int, *, held_out: bool, pictures: int, seed: int = 99
 ) -> ColorFigures:
     """`pictures` edits of each family, of combinations that were held out or of others."""
-    tokenizer = teacher_tokenizer(networks.text_encoders[0].config.max_position_embeddings)  # pyright: ignore
+    tokenizer = teacher_tokenizer(networks.config.tokens)
     null = networks.text(tokens_of(tokenizer, [Caption("", ())])[0])
     results: list[tuple[str, int, int, int]] = []
     for number, family in enumerate(PARTS):

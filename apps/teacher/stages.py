@@ -86,7 +86,7 @@ class FlowStage:
     ):
         self.module, self.split, self.validation, self.basis = networks, split, validation, basis
         self.size, self.batch, self.weights = size, batch, weights
-        self.tokenizer = teacher_tokenizer(networks.text_encoders[0].config.max_position_embeddings)  # pyright: ignore
+        self.tokenizer = teacher_tokenizer(networks.config.tokens)
         self.blocks = tuple(range(len(networks.transformer.transformer_blocks) - 1))  # the last one has no text output
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> tuple[Tensor, dict[str, float]]:

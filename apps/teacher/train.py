@@ -13,6 +13,7 @@ import torch
 import tyro
 
 from gs_reg.data_tools.synthetic.objects.dataset import read_index
+from gs_reg.diffusion.libraries import diffusers
 from gs_reg.diffusion.networks import NetworkConfig
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
@@ -40,9 +41,9 @@ class Config:
     threads: int = 1
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: Annotated[Loss, tyro.conf.OmitArgPrefixes] = field(default_factory=Loss)
-    coarse: StageConfig = field(default_factory=lambda: StageConfig(steps=10000))
-    decoder: StageConfig = field(default_factory=lambda: StageConfig(steps=4000, batch=16))
-    fine: StageConfig = field(default_factory=lambda: StageConfig(steps=6000, rate=1e-3))
+    coarse: StageConfig = field(default_factory=lambda: StageConfig(steps=20000))
+    decoder: StageConfig = field(default_factory=lambda: StageConfig(steps=4000))
+    fine: StageConfig = field(default_factory=lambda: StageConfig(steps=12000, rate=1e-3))
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,9 +54,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    from gs_reg.diffusion.optional import require_diffusers
-
-    require_diffusers()
+    diffusers()
     _check_settings(config)
     torch.set_num_threads(config.threads)
     deadline = time.monotonic() + 60 * config.minutes

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .libraries import diffusers, transformers
 from .patch_vae import LATENTS, PATCH
 
 if TYPE_CHECKING:
@@ -73,12 +74,10 @@ class Networks(nn.Module):
 
     def __init__(self, config: NetworkConfig, tokenizer: CLIPTokenizer, size: int):
         """`size`: side of the pictures in pixels."""
-        from diffusers import SD3Transformer2DModel
-        from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
         super().__init__()
+        self.config = config
         width, cells = 32 * config.heads, size // PATCH
-        text = CLIPTextConfig(
+        text = transformers().CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=TEXT_WIDTH,
             intermediate_size=4 * TEXT_WIDTH,
@@ -90,8 +89,8 @@ class Networks(nn.Module):
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        self.text_encoders = nn.ModuleList([CLIPTextModelWithProjection(text) for _ in range(2)])
-        self.transformer = SD3Transformer2DModel(
+        self.text_encoders = nn.ModuleList([transformers().CLIPTextModelWithProjection(text) for _ in range(2)])
+        self.transformer: Any = diffusers().SD3Transformer2DModel(
             sample_size=cells,
             patch_size=PATCH_TOKENS,
             in_channels=LATENTS,
@@ -109,7 +108,7 @@ class Networks(nn.Module):
         self._begin()
         names = self.transformer.attn_processors
         self.processors = {name: RecordingAttention(self.records, int(name.split(".")[1])) for name in names}
-        self.transformer.set_attn_processor(self.processors)
+        self.transformer.set_attn_processor(dict(self.processors))  # it empties the mapping
 
     def _begin(self) -> None:
         """Words far apart from the first step on; blocks and output that begin at zero (adaLN-zero)."""
@@ -152,10 +151,10 @@ class Networks(nn.Module):
 
 def grown(weights: dict[str, Tensor], cells: int) -> dict[str, Tensor]:
     """Weights for pictures with cells x cells image tokens: the places of the tokens are spread over the same range."""
-    from diffusers.models.embeddings import get_2d_sincos_pos_embed
-
     name = "transformer.pos_embed.pos_embed"
     before = weights[name]
     base = math.isqrt(before.shape[1])
-    table = get_2d_sincos_pos_embed(before.shape[2], cells, base_size=base, output_type="pt")
+    table = diffusers().models.embeddings.get_2d_sincos_pos_embed(
+        before.shape[2], cells, base_size=base, output_type="pt"
+    )
     return {**weights, name: table.to(before)[None]}

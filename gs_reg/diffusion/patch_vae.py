@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+from .libraries import diffusers
 
 PATCH, LATENTS = 4, 16
 WIDTHS = (16, 32, 64)
@@ -72,10 +71,9 @@ def fit_basis(images: Float[Tensor, "n H W 3"]) -> PatchBasis:
     return PatchBasis(mean.float(), analysis.float(), synthesis.float(), float(z.mean()), float(1 / z.std()))
 
 
-def build_vae(basis: PatchBasis, sample_size: int) -> AutoencoderKL:
-    from diffusers import AutoencoderKL
-
-    vae = AutoencoderKL(
+def build_vae(basis: PatchBasis, sample_size: int) -> Any:
+    """An AutoencoderKL; its decoder is random."""
+    vae = diffusers().AutoencoderKL(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -102,7 +100,7 @@ CONSTANT, GAIN, LEVEL = 20.0, (20.0, 4.0), 20.0
 offset, at which SiLU is the identity."""
 
 
-def _write_encoder(encoder: torch.nn.Module, basis: PatchBasis) -> None:
+def _write_encoder(encoder: Any, basis: PatchBasis) -> None:
     """Zero residual branches, strided convolutions as space-to-depth, and a GroupNorm that does not normalise.
 
     Each group of the last norm has 2 signals and 6 channels of +-CONSTANT: these fix its variance, and what the norm
@@ -110,10 +108,10 @@ def _write_encoder(encoder: torch.nn.Module, basis: PatchBasis) -> None:
     """
     for p in encoder.parameters():
         p.zero_()
-    first, second = (block.downsamplers[0].conv for block in encoder.down_blocks[:2])  # pyright: ignore
-    widen, shortcut = (encoder.down_blocks[i].resnets[0].conv_shortcut for i in (1, 2))  # pyright: ignore
+    first, second = (block.downsamplers[0].conv for block in encoder.down_blocks[:2])
+    widen, shortcut = (encoder.down_blocks[i].resnets[0].conv_shortcut for i in (1, 2))
     for c in range(3):
-        encoder.conv_in.weight[c, c, 1, 1] = 1  # pyright: ignore
+        encoder.conv_in.weight[c, c, 1, 1] = 1
         for cell in range(4):  # of 2 x 2
             y, x, channel = cell // 2, cell % 2, cell * 3 + c
             first.weight[channel, c, y, x] = widen.weight[channel, channel, 0, 0] = 1
@@ -122,16 +120,16 @@ def _write_encoder(encoder: torch.nn.Module, basis: PatchBasis) -> None:
                 second.weight[:LATENTS, channel, q // 2, q % 2] = basis.analysis[row]
     second.bias[:LATENTS] = -basis.mean @ basis.analysis
     norm, out = encoder.conv_norm_out, encoder.conv_out
-    norm.bias.fill_(LEVEL)  # pyright: ignore
-    norm.weight.fill_(GAIN[1])  # pyright: ignore
+    norm.bias.fill_(LEVEL)
+    norm.weight.fill_(GAIN[1])
     spread = CONSTANT * math.sqrt(0.75)  # standard deviation of a group: 6 of its 8 channels are +-CONSTANT
     for k in range(LATENTS):
         group = k // 2 * 8
         signal = group + k % 2
-        shortcut.weight[signal, k, 0, 0], norm.weight[signal] = 1, GAIN[0]  # pyright: ignore
-        out.weight[k, signal, 1, 1] = spread / GAIN[0]  # pyright: ignore
+        shortcut.weight[signal, k, 0, 0], norm.weight[signal] = 1, GAIN[0]
+        out.weight[k, signal, 1, 1] = spread / GAIN[0]
         for i, channel in enumerate(range(group + 2, group + 8)):
             shortcut.bias[channel] = CONSTANT if i % 2 else -CONSTANT
-            out.weight[k, channel, 1, 1] = -spread / GAIN[1] / 6  # pyright: ignore
-        out.bias[k] = LEVEL * spread * (1 / GAIN[1] - 1 / GAIN[0])  # pyright: ignore
-    out.bias[LATENTS:] = -30  # log of the variance: none  # pyright: ignore
+            out.weight[k, channel, 1, 1] = -spread / GAIN[1] / 6
+        out.bias[k] = LEVEL * spread * (1 / GAIN[1] - 1 / GAIN[0])
+    out.bias[LATENTS:] = -30  # log of the variance: none

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from .libraries import transformers
+
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
@@ -15,14 +17,12 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 def make_tokenizer(words: Sequence[str], split: Mapping[str, int], length: int) -> CLIPTokenizer:
     """Pads to `length`. `split`: words of two tokens, and after how many letters the second one begins."""
-    from transformers import CLIPTokenizer
-
     symbols = _byte_symbols()
     vocabulary = symbols + [f"{symbol}</w>" for symbol in symbols]
     merges = _merges([piece for word in words for piece in _pieces(word, split.get(word))])
     tokens = dict.fromkeys([*vocabulary, *(a + b for a, b in merges), START, END])
     # transformers takes a mapping and a list here as well as files
-    return CLIPTokenizer(
+    return transformers().CLIPTokenizer(
         vocab={token: i for i, token in enumerate(tokens)},
         merges=merges,
         model_max_length=length,

@@ -27,8 +27,8 @@ def eye(azimuth: float, elevation: float, distance: float = DISTANCE) -> Float[A
 
 
 def look(position: Float[Array, "3"], target: Float[Array, "3"], fov: float, size: int) -> Cameras:
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    return Cameras.look_at(torch.tensor(position), torch.tensor(target, dtype=torch.float64), up, fov, size, size)
+    eye_, target_, up = (torch.tensor(v, dtype=torch.float64) for v in (position, target, (0.0, 1.0, 0.0)))
+    return Cameras.look_at(eye_, target_, up, fov, size, size).to(dtype=torch.float32)
 
 
 def orbit(views: int, size: int, elevations: tuple[float, ...] = (0.0, 20.0, 40.0)) -> Cameras:

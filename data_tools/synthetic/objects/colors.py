@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -36,7 +37,11 @@ FINISHES = ("matte", "shiny", "striped", "chequered")
 BACKGROUNDS = (0.02, 0.5, 0.97)
 MOST_PARTS = 6
 
-_CENTERS = np.array([*COLORS.values(), (127.5, 127.5, 127.5)]) / 255
+
+@cache
+def _centers() -> Float[np.ndarray, "13 3"]:
+    """The named colours and the neutral grey, in [0, 1]."""
+    return np.array([*COLORS.values(), (127.5, 127.5, 127.5)]) / 255
 
 
 def held_out(family: str, part: str, color: str) -> bool:
@@ -75,7 +80,7 @@ def random_paint(family: str, rng: np.random.Generator, grey: float = 0.1, finis
 
 
 def base_colors(colors: Sequence[int]) -> Float[np.ndarray, "L 3"]:
-    return _CENTERS[list(colors)]
+    return _centers()[list(colors)]
 
 
 def second_colors(base: Float[np.ndarray, "L 3"]) -> Float[np.ndarray, "L 3"]:
@@ -153,4 +158,4 @@ def lab(rgb: Float[np.ndarray, "*B 3"]) -> Float[np.ndarray, "*B 3"]:
 
 def nearest_color(rgb: Float[np.ndarray, "3"]) -> int:
     """Row in NAMES of the colour nearest in CIELAB."""
-    return int(((lab(rgb) - lab(_CENTERS[:GREY])) ** 2).sum(-1).argmin())
+    return int(((lab(rgb) - lab(_centers()[:GREY])) ** 2).sum(-1).argmin())
