@@ -28,7 +28,8 @@ SETTINGS = "teacher.json"
 def export(training: Path, folder: Path) -> None:
     """Writes the newest weights of a training: fine, else coarse; and the decoder.
 
-    The VAE stays in float32, as the constants in its encoder would be rounded too much; all else is float16.
+    All in float32, some 12 MB: float16 would round the constants in the VAE's encoder too much, and a pipeline of both
+    cannot be loaded without arguments, as transformers keeps the type of the file and diffusers does not.
 
     Raises:
         InputError: a stage has not begun.
@@ -52,12 +53,12 @@ def export(training: Path, folder: Path) -> None:
     vae = build_vae(read_basis(training / "basis.safetensors"), size)
     vae.load_state_dict(decoder)
     pipe = diffusers().StableDiffusion3Pipeline(
-        transformer=networks.transformer.half(),
+        transformer=networks.transformer,
         scheduler=diffusers().FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=vae,
-        text_encoder=networks.text_encoders[0].half(),
+        text_encoder=networks.text_encoders[0],
         tokenizer=tokenizer,
-        text_encoder_2=networks.text_encoders[1].half(),
+        text_encoder_2=networks.text_encoders[1],
         tokenizer_2=tokenizer,
         text_encoder_3=None,
         tokenizer_3=None,

@@ -99,7 +99,7 @@ def measure(
 def choose_settings(networks: Networks, validation: Split, latents: Latents, size: int, pictures: int) -> MapSettings:
     """The blocks, path and tau of the best mean IoU on the validation split."""
     blocks = tuple(range(len(networks.transformer.transformer_blocks) - 1))
-    some = [blocks, blocks[1:], blocks[len(blocks) // 2 :]]
+    some = [b for b in (blocks, blocks[1:], blocks[len(blocks) // 2 :]) if b]
     candidates = [MapSettings(b, p, t) for b in some for p in (MAP_PATH, (0.26,)) for t in (TAU, 0.3, 0.5)]
     scores = [
         map_figures(networks, validation, latents, size, pictures=pictures, settings=c, seed=55).mean

@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ class Loss:
     """How much more the object counts in the flow loss than the background."""
 
 
+@runtime_checkable
 class Stage(Protocol):
     """What is trained. All randomness of a step comes from its generators, so that a resumed run is the same run."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ LEAST_PIXELS = 8
 """A part of fewer pixels at 64 px is not counted; in proportion at other sizes."""
 
 
+@runtime_checkable
 class Encoder(Protocol):
     def encode(self, images: Float[Tensor, "n H W 3"], /) -> Float[Tensor, "n 16 h w"]: ...
 

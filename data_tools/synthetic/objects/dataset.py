@@ -72,13 +72,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.families)
 
-    def family(self, row: int) -> str:
+    def family(self, row: int | np.integer) -> str:
         return tuple(PARTS)[int(self.families[row])]
 
-    def object(self, row: int) -> Object:
+    def object(self, row: int | np.integer) -> Object:
         return make_object(self.family(row), int(self.seeds[row]))
 
-    def cameras(self, row: int, size: int) -> Cameras:
+    def cameras(self, row: int | np.integer, size: int) -> Cameras:
         """The camera of a picture of `size` pixels."""
         stored = self.buffers.codes.shape[-1]
         viewmat, K = (torch.tensor(values[row : row + 1]) for values in (self.viewmats, self.Ks))

@@ -132,5 +132,5 @@ def test_mistakes_are_one_line(data, training, tmp_path, capsys):
     assert "--force" in failure(capsys, "data", "--out", str(data), "--size", "64")
     assert "none of coarse" in failure(capsys, "train", "--data", str(data), "--stage", "fien")
     assert "more than 0" in failure(capsys, "train", "--data", str(data), "--minutes", "0")
-    assert "settings.json" in failure(capsys, "check", "--data", str(data), "--training", nowhere)
+    assert "no checkpoint of coarse" in failure(capsys, "check", "--data", str(data), "--training", nowhere)
     assert "teacher.json" in failure(capsys, "check", "--data", str(data), "--model", str(tmp_path))
