@@ -57,6 +57,13 @@ GROUPS = {
     "data": {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
     },
+    "edits": {
+        "teacher data": Command("teacher.data", "Pictures of procedural objects with named parts, for the teacher."),
+        "teacher train": Command(
+            "teacher.train", "Train the small SD3-class teacher in slices; goes on where it ended."
+        ),
+        "teacher check": Command("teacher.check", "Figures of a teacher on shapes that it never saw, and its card."),
+    },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),

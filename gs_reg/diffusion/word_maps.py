@@ -1,0 +1,86 @@
+"""Where a word looks in the picture: maps of part names from the recorded attention, and losses that teach them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from .networks import Networks
+from .schedule import MAP_PATH, sigma_of
+
+TAU = 0.2
+SUPERVISED_BELOW = 0.85
+"""Noise level above which maps are not supervised: there is nothing to see."""
+
+
+def raw_maps(networks: Networks, spans: Float[Tensor, "n L T"], blocks: Sequence[int]) -> Float[Tensor, "n L N"]:
+    """Query of the words times key of the image, mean over heads and over the tokens of a part, sum over blocks."""
+    words = F.pad(spans, (0, 1))  # the row of zeros belongs to no part
+    records = [networks.records[block] for block in blocks]
+    return sum(((words @ r.text_q) @ r.image_k.mT for r in records), torch.zeros(())) / networks.scale
+
+
+def exclusive(maps: Float[Tensor, "n L N"], named: Float[Tensor, "n L"], tau: float) -> Float[Tensor, "n L+1 N"]:
+    """Shares of background (first) and parts that sum to 1: min-max, sharpened at temperature tau, then squared."""
+    low, high = maps.amin(-1, keepdim=True), maps.amax(-1, keepdim=True)
+    a = torch.expm1((maps - low) / (high - low).clamp(min=1e-6) / tau) / math.expm1(1 / tau) * named[..., None]
+    shares = torch.cat([(1 - a.amax(1, keepdim=True)) ** 2, a**2], 1)
+    return shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def map_loss(
+    maps: Float[Tensor, "n L N"],
+    spans: Float[Tensor, "n L T"],
+    cover: Float[Tensor, "n L N"],
+    sigmas: Float[Tensor, "n"],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the exclusive maps with the share of each part in each token, small parts weighted up, and of
+    each raw map over the tokens. Parts that are not named or not seen count as background."""
+    named = ((spans.sum(-1) > 0) & (cover.sum(-1) > 0.5)).to(maps)
+    cover = cover * named[..., None]
+    target = torch.cat([1 - cover.sum(1, keepdim=True), cover], 1)
+    weights = target / target.sum(-1, keepdim=True).clamp(min=1).sqrt()
+    shares = -(weights * torch.log(exclusive(maps, named, TAU) + 1e-3)).sum((1, 2)) / weights.sum((1, 2))
+    over_tokens = -(cover / cover.sum(-1, keepdim=True).clamp(min=1e-6) * F.log_softmax(maps, -1)).sum(-1)
+    over_tokens = (over_tokens * named).sum(1) / named.sum(1).clamp(min=1)
+    counts = ((sigmas < SUPERVISED_BELOW) & (named.sum(1) > 0)).to(maps)
+    return ((shares + 0.2 * over_tokens) * counts).sum() / counts.sum().clamp(min=1)
+
+
+def binding_loss(
+    networks: Networks, phrases: Float[Tensor, "n L T"], cover: Float[Tensor, "n L N"], blocks: Sequence[int]
+) -> Float[Tensor, ""]:
+    """Cross-entropy of where image tokens look among the words: at the words about their part, colours included."""
+    target = (cover * (phrases.sum(-1, keepdim=True) > 0)).mT @ phrases
+    total = torch.zeros(())
+    for block in blocks:
+        r = networks.records[block]
+        total = total - (target * F.log_softmax(r.image_q @ r.text_k[:, :-1].mT / networks.scale, -1)).sum()
+    return total / target.sum().clamp(min=1) / len(blocks)
+
+
+@torch.no_grad()
+def walk(
+    networks: Networks,
+    latents: Float[Tensor, "n 16 h w"],
+    text: tuple[Tensor, Tensor],
+    path: Sequence[float] = MAP_PATH,
+    gamma: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Calls the network along the noise path from clean latents; `records` are those of the last call.
+
+    Half of the velocity leads to one noise that all pictures share (RF inversion), so that views agree.
+    """
+    noise = torch.randn(1, *latents.shape[1:], generator=torch.Generator().manual_seed(seed)).to(latents)
+    sigmas = [sigma_of(u) for u in path]
+    z = (1 - sigmas[0]) * latents + sigmas[0] * noise
+    for i, sigma in enumerate(sigmas):
+        v = networks(z, z.new_full((len(z),), sigma), text)
+        if i + 1 < len(sigmas):
+            z = z + (v + gamma * ((noise - z) / (1 - sigma) - v)) * (sigmas[i + 1] - sigma)

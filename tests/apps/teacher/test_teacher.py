@@ -1,0 +1,136 @@
+"""`gs-reg teacher`: data, training in slices, the exported folder, its check; the mistakes of users."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers", reason="the extra edit is not installed")
+
+from gs_reg.apps import cli
+from gs_reg.apps.teacher.figures import Check, accepted
+from gs_reg.io import checkpoint
+
+from ..conftest import command
+
+TINY = ["--network.blocks", "2", "--network.heads", "2", "--coarse.steps", "6", "--coarse.batch", "4"]
+TINY += ["--decoder.steps", "2", "--decoder.batch", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher") / "data"
+    flags = ["--size", "32", "--shapes", "12", "--held-out", "24", "--views", "2"]
+    assert cli.main(["teacher", "data", "--out", str(folder), *flags]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def training(data) -> Path:
+    out = data.parent / "training"
+    assert cli.main(["teacher", "train", "--data", str(data), "--out", str(out), *TINY]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(data, training) -> Path:
+    folder = data.parent / "model"
+    words = ["--model", str(folder), "--training", str(training), "--data", str(data), "--pictures", "1"]
+    assert cli.main(["teacher", "check", *words]) == 1  # six steps teach nothing: it must not be accepted
+    return folder
+
+
+def weights(training: Path, stage: str = "coarse") -> dict[str, torch.Tensor]:
+    newest = checkpoint.latest(training / stage)
+    assert newest is not None
+    return checkpoint.load(newest).model["averaged"]
+
+
+def test_slices_come_to_the_same_weights_as_one_run(data, training, tmp_path):
+    words = ["teacher", "train", "--data", str(data), "--out", str(tmp_path / "slices"), *TINY, "--stage", "coarse"]
+    calls = 0
+    while calls < 20 and (calls == 0 or checkpoint.latest(tmp_path / "slices" / "coarse").name != "step_000000006"):
+        assert cli.main([*words, "--minutes", "1e-9"]) == 0  # one step a call
+        calls += 1
+    assert calls == 6
+    whole, sliced = weights(training), weights(tmp_path / "slices")
+    assert whole.keys() == sliced.keys() and all(torch.equal(whole[name], sliced[name]) for name in whole)
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(data, tmp_path):
+    out = tmp_path / "stopped"
+    words = [*TINY, "--coarse.steps", "100000", "--stage", "coarse"]
+    process = subprocess.Popen(
+        command("teacher", "train", "--data", str(data), "--out", str(out), *words), stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(2400):
+        if (out / "events.jsonl").is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    newest = checkpoint.latest(out / "coarse")
+    assert newest is not None and checkpoint.load(newest).step >= 50
+
+
+def test_another_loss_or_network_is_not_mixed_in(data, training, capsys):
+    words = ["teacher", "train", "--data", str(data), "--out", str(training), *TINY]
+    assert cli.main([*words, "--maps", "0"]) == 2
+    assert "loss was" in capsys.readouterr().err
+    assert cli.main([*words, "--network.heads", "3"]) == 2
+    assert "network was" in capsys.readouterr().err
+
+
+def test_the_folder_loads_and_draws_with_diffusers_alone(model):
+    from diffusers import StableDiffusion3Pipeline
+
+    pipe = StableDiffusion3Pipeline.from_pretrained(model, text_encoder_3=None, tokenizer_3=None)
+    generator = torch.Generator().manual_seed(0)
+    prompt = "a photo of a mug with a red handle"
+    images = pipe(prompt, num_inference_steps=2, height=32, width=32, generator=generator, output_type="np").images
+    assert images.shape == (1, 32, 32, 3) and images.std() > 0
+    size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    assert size < 30e6
+
+
+def test_the_check_writes_figures_settings_and_card(model):
+    figures = json.loads((model / "figures.json").read_text())
+    assert figures["accepted"] is False
+    by_name = {check["name"]: check for check in figures["checks"]}
+    assert by_name["VAE, PSNR of pictures (dB)"]["value"] > 0
+    unmeasured = [check for check in figures["checks"] if check["value"] is None]
+    assert unmeasured and all(check["reason"] for check in unmeasured)
+    settings = json.loads((model / "teacher.json").read_text())
+    assert settings["resolution"] == 32 and settings["zero_rows"] == 16 and settings["blocks"] == [0]
+    card = (model / "README.md").read_text()
+    assert "Not accepted" in card and "What it is not for" in card and "supervised" in card
+
+
+def test_checks_are_accepted_by_what_was_measured():
+    reached = [Check("a", 0.9, least=0.9), Check("b", 0.1, most=0.15), Check("c", None, least=1, reason="later")]
+    assert accepted(reached)
+    assert not accepted([*reached, Check("d", 0.2, most=0.15)])
+    assert not accepted([*reached, Check("e", 0.2, least=0.3)])
+
+
+def failure(capsys, *words: str) -> str:
+    assert cli.main(["teacher", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    return error
+
+
+def test_mistakes_are_one_line(data, training, tmp_path, capsys):
+    capsys.readouterr()
+    nowhere = str(tmp_path / "nowhere")
+    assert "teacher data" in failure(capsys, "train", "--data", nowhere, "--out", str(tmp_path / "t"))
+    assert "--force" in failure(capsys, "data", "--out", str(data), "--size", "64")
+    assert "none of coarse" in failure(capsys, "train", "--data", str(data), "--stage", "fien")
+    assert "more than 0" in failure(capsys, "train", "--data", str(data), "--minutes", "0")
+    assert "no checkpoint of coarse" in failure(capsys, "check", "--data", str(data), "--training", nowhere)
+    assert "teacher.json" in failure(capsys, "check", "--data", str(data), "--model", str(tmp_path))
