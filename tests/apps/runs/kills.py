@@ -5,6 +5,7 @@ KILLS, SEED and ONLY (a number) in the environment choose which kills are done.
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -37,13 +38,17 @@ class Killer:
         process.join()
         return process.exitcode, (self.folder / f"{name}.txt").read_text(), time.monotonic() - began
 
-    def killed(self, name: str, words, life: float) -> str:
-        """The moment and the signal in words, of a command that is killed, at times once more while it saves."""
+    def killed(self, name: str, words, life: float) -> tuple[str, float | None]:
+        """The moment and the signal in words, of a command that is killed, at times once more while it saves.
+
+        Also its seconds if it had ended before: then nothing was killed.
+        """
         how, share = self.chance.choice(SIGNALS), self.chance.choice((0.4, 1.0))
         after, again = self.chance.uniform(0, share * life), self.chance.random() < 0.1
-        process = start(words, self.folder / f"{name}.txt")
+        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt")
         process.join(after)
-        if process.is_alive():
+        ended = None if process.is_alive() else time.monotonic() - began
+        if ended is None:
             os.kill(process.pid, how)
         if again:
             process.join(self.chance.uniform(0, 0.3))
@@ -55,7 +60,7 @@ class Killer:
         assert "Traceback" not in said and "stack trace" not in said, f"{case}\n{said}"
         codes = {0, -how, 128 + how, -signal.SIGKILL}
         assert process.exitcode in codes, f"{case}\n{said}"
-        return f"{case}, said last {(said.splitlines() or [''])[-1]!r:.60}"
+        return f"{case}, said last {(said.splitlines() or [''])[-1]!r:.60}", ended
 
 
 @pytest.mark.slow
@@ -68,20 +73,27 @@ def test_every_kill_is_made_good(photos, tmp_path):
         assert code == 0, said
         wanted[kind] = (tmp_path / kind / "splats.ply").read_bytes()
         assert (tmp_path / f"{kind}_first" / "splats.ply").read_bytes() == wanted[kind]
-    for number in range(KILLS):
+    number = done = 0
+    while done < KILLS:
+        number += 1
         kind = killer.chance.choice(("depth", "random", "random"))
         run, words = tmp_path / f"run_{number}", (photos, *KINDS[kind])
         if killer.chance.random() < 0.3:
             run.mkdir()
-        case = killer.killed(run.name, ("reconstruct", *words, "--out", run), lives[kind])
+        case, ended = killer.killed(run.name, ("reconstruct", *words, "--out", run), lives[kind])
         begun = (run / "config.yaml").is_file()
         again = ("--resume", "--out", run) if begun else (*words, "--out", run)
-        code, said, _ = killer.whole(f"{run.name}_again", ("reconstruct", *again))
+        code, said, seconds = killer.whole(f"{run.name}_again", ("reconstruct", *again))
         assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
         assert (run / "splats.ply").read_bytes() == wanted[kind], case
         left = [path for path in run.rglob(".*")] + [path for path in tmp_path.glob(f".{run.name}.*")]
         assert not left and (run / "report.html").is_file(), f"{case}: {left}"
-        print(f"{case}: {'resumed' if begun else 'started again'}", flush=True)
+        done += ended is None
+        # the machine may have become faster or slower
+        lives[kind] = lives[kind] if ended is None and begun else ended or seconds
+        words = "ended before" if ended else "resumed" if begun else "started again"
+        print(f"{done} of {KILLS}: {case}: {words}", flush=True)
+        shutil.rmtree(run)
 
 
 @pytest.mark.slow
@@ -95,12 +107,16 @@ def test_every_kill_of_a_sweep_is_made_good(photos, tmp_path):
     assert code == 0, said
     names = [f"tiny/a/seed_{seed}/splats.ply" for seed in (0, 1)]
     wanted = [(tmp_path / "whole" / name).read_bytes() for name in names]
-    for number in range(max(1, KILLS // 10)):
+    number = done = 0
+    while done < max(1, KILLS // 10):
+        number += 1
         out = tmp_path / f"sweep_{number}"
-        case = killer.killed(out.name, ("sweep", plan, "--out", out), life)
+        case, ended = killer.killed(out.name, ("sweep", plan, "--out", out), life)
         code, said, _ = killer.whole(f"{out.name}_again", ("sweep", plan, "--out", out))
         assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
         assert [(out / name).read_bytes() for name in names] == wanted, case
         left = list(out.rglob(".*"))
         assert not left and (out / "table.md").is_file(), f"{case}: {left}"
-        print(case, flush=True)
+        done, life = done + (ended is None), ended or life
+        print(f"{done}: {case}", flush=True)
+        shutil.rmtree(out)
