@@ -23,7 +23,7 @@ from ..runs.progress import counted, say, stage_bar
 from .paths import PathKind, camera_path, with_one_size
 from .pictures import save_depth, save_picture
 from .scene_file import StoredScene, read_scene, stored_splats
-from .video import write_video
+from .video import check_name, write_video
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config:
     scale: float = 1.0
     """Size of the pictures relative to the training photos."""
     to: Path | None = None
-    """File or folder to write; default below the run's folder, under the next name that is free."""
+    """Video (.mp4, .mov, .mkv) or folder of pictures to write; default below the run's folder, under the next free name."""
     overwrite: bool = False
     """Replace files that are already there."""
     render: RenderConfig = field(default_factory=RenderConfig)
@@ -57,11 +57,12 @@ def main(config: Config) -> int:
 def camera_path_video(run: Run, config: Config | None = None) -> Path:
     """Writes videos/path.mp4 (or what config names) and returns its path."""
     config = config or Config(run.path, overwrite=True)  # as a part of the run, which may have been killed behind it
+    target = _target(config, run.path / "videos" / "path.mp4")
+    check_name(target)
     scene, splats = read_scene(run), stored_splats(run)
     train = with_one_size([scene.cameras[name] for name in scene.train])
     train = train.resized(round(train.width * config.scale), round(train.height * config.scale))
     cameras = camera_path(config.path, train, config.frames, focus_depth=median_depth(splats, train))
-    target = _target(config, run.path / "videos" / "path.mp4")
     with stage_bar("video") as progress:
         write_video(target, render_frames(splats, cameras, scene, config.render, progress), config.fps)
     return target

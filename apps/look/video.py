@@ -13,6 +13,9 @@ from jaxtyping import UInt8
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 
+SUFFIXES = ".mp4", ".mov", ".mkv"
+"""Endings of files that hold H.264."""
+
 
 def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: float = 30, crf: int = 18) -> int:
     """Writes frames of one size as H.264 and returns how many.
@@ -21,10 +24,11 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], 
     lossless, 28 gives a small file.
 
     Raises:
-        InputError: no frames, or a frame of another size or type.
+        InputError: no frames, a frame of another size or type, or a name with another ending.
     """
     import imageio_ffmpeg
 
+    check_name(path)
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -55,3 +59,13 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], 
         finally:
             writer.close()
     return count
+
+
+def check_name(path: str | Path) -> None:
+    """Checks that the ending is that of a video.
+
+    Raises:
+        InputError: it is not.
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: expected a name of a video, ending in {', '.join(SUFFIXES)}")

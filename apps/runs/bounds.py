@@ -22,7 +22,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """Least and largest value of fields by their name; all others are at least 0."""
 ABOVE_0 = {"final_rate", "fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
 BETWEEN_0_AND_1 = {"opacity"}
-UNBOUNDED = {"checkpoint_minutes", "far", "max_aspect"}
+UNBOUNDED = {"checkpoint_minutes", "far", "max_aspect", "minutes"}
 """Infinity is a value of theirs."""
 
 

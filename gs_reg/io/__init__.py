@@ -10,7 +10,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 from gs_reg.io.frames import transform_splats
 from gs_reg.io.packed import SpzFrame, load_compressed_ply, load_spz, save_compressed_ply, save_spz
 from gs_reg.io.ply import load_ply, read_header, save_ply
@@ -61,10 +61,13 @@ def read_offset(path: str | Path) -> tuple[float, float, float] | None:
     Add it, in double precision, for the positions of the source. None where the file does not say.
 
     Raises:
-        InputError: a broken PLY.
+        InputError: a broken PLY, or such a comment without three numbers.
     """
     path = Path(path)
-    return read_header(path).offset if path.name.lower().endswith(".ply") and path.is_file() else None
+    if not path.name.lower().endswith(".ply") or not path.is_file():
+        return None
+    with reading(path):
+        return read_header(path).offset
 
 
 def save_splats(

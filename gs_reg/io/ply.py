@@ -68,14 +68,19 @@ class PlyHeader:
 
     @property
     def offset(self) -> tuple[float, float, float] | None:
-        """What was subtracted from the positions, where a comment says so: add it for those of the source."""
+        """What was subtracted from the positions, where a comment says so: add it for those of the source.
+
+        Raises:
+            ValueError: the comment has no three finite numbers. Passed over, it would lose where the splats are.
+        """
         for comment in self.comments:
-            key, *values = comment.replace(":", " ").split()[:4] or [""]
-            if key == OFFSET and len(values) == 3:
+            key, *values = comment.replace(":", " ").split() or [""]
+            if key == OFFSET:
                 with contextlib.suppress(ValueError):
                     x, y, z = map(float, values)
                     if math.isfinite(x + y + z):
                         return x, y, z
+                raise ValueError(f"comment {comment!r}: expected three finite numbers; mend the line or remove it")
         return None
 
     @property

@@ -149,9 +149,6 @@ def test_a_run_from_before_offsets_is_brought_up_to_date(near, photos):
     [
         ("SplatOffset: 448251.3 -5411932 1e3", (448251.3, -5411932.0, 1000.0)),
         ("SplatOffset 1 2 3", (1.0, 2.0, 3.0)),
-        ("SplatOffset: 1 2", None),
-        ("SplatOffset: 1 2 nan", None),
-        ("SplatOffset: a b c", None),
         ("", None),
     ],
 )
@@ -160,3 +157,13 @@ def test_the_comment(near, comment, offset):
     (near / "splats.ply").write_bytes(raw.replace(b"element", f"comment {comment}\nelement".encode(), 1))
     assert read_offset(near / "splats.ply") == offset
     assert read_offset(near / "none.ply") is None and read_offset(near / "a.spz") is None
+
+
+@pytest.mark.parametrize("comment", ["1 2", "1 2 nan", "a b c", "", "1 2 3 4"])
+def test_a_comment_that_loses_the_place_is_refused(near, comment, tmp_path, capsys):
+    raw = (near / "splats.ply").read_bytes()
+    bad = tmp_path / "bad.ply"
+    bad.write_bytes(raw.replace(b"element", f"comment SplatOffset: {comment}\nelement".encode(), 1))
+    assert cli.main(["export", str(bad), "--to", str(tmp_path / "out.ply")]) == 2
+    error = capsys.readouterr().err
+    assert "bad.ply" in error and "three finite numbers" in error and not (tmp_path / "out.ply").exists()

@@ -63,6 +63,9 @@ def test_render_replaces_nothing_unasked(run, tmp_path, capsys):
     assert first.read_bytes() == before and second.stat().st_size > 100
     assert cli.main([*words, "--to", str(second)]) == 2
     assert f"{second}: exists" in capsys.readouterr().err
+    for name in ("film", "film.txt"):
+        assert cli.main([*words, "--to", str(run / name)]) == 2
+        assert "ending in .mp4, .mov, .mkv" in capsys.readouterr().err and not (run / name).exists()
     second.write_bytes(b"")
     assert cli.main([*words, "--to", str(second), "--overwrite"]) == 0 and second.stat().st_size > 100
     second.unlink()
