@@ -41,7 +41,7 @@ class Config:
     scale: float = 1.0
     """Size of the pictures relative to the training photos."""
     to: Path | None = None
-    """Video (.mp4, .mov, .mkv) or folder of pictures to write; default below the run's folder, under the next free name."""
+    """Video (.mp4, .mov, .mkv) or folder of pictures; default below the run's folder, under the next free name."""
     overwrite: bool = False
     """Replace files that are already there."""
     render: RenderConfig = field(default_factory=RenderConfig)
