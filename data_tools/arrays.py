@@ -44,7 +44,11 @@ def read_arrays(path: Path, prefix: str = "") -> dict[str, ndarray]:
             for member in archive.zip.infolist():
                 if member.file_size > LARGEST:
                     raise InputError(f"{path}: {member.filename} has {member.file_size} bytes: expected small tables")
-            return {key: archive[key] for key in archive.files if key.startswith(prefix)}
+            arrays = {key: archive[key] for key in archive.files if key.startswith(prefix)}
+        for key, value in arrays.items():
+            if not isinstance(value, ndarray):  # numpy hands out the bytes of a member that does not begin as arrays do
+                raise InputError(f"{path}: {key} is no array: save it with numpy.savez, or copy it again")
+        return arrays
     except InputError:
         raise
     except Exception as error:  # as above, and zlib.error

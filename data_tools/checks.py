@@ -26,6 +26,9 @@ def check_camera(camera: SourceCamera, place: str) -> None:
     """Here rather than in every reader, so that no later step divides by a focal length of 0."""
     if not (camera.width > 0 and camera.height > 0 and np.isfinite(camera.params).all()):
         raise InputError(f"{place}: intrinsics {camera.params} for {camera.width}x{camera.height} pixels: mend them")
+    side = max(camera.width, camera.height)
+    if side > LONGEST_SIDE:  # COLMAP's cameras have no room for some of these
+        raise InputError(f"{place}: {camera.width:g}x{camera.height:g} pixels: no camera has that")
     try:
         K = colmap_camera(camera).calibration_matrix()
     except InputError as error:
@@ -33,8 +36,7 @@ def check_camera(camera: SourceCamera, place: str) -> None:
     focal = K.diagonal()[:2]
     if not (focal > 0).all():
         raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g}: expected > 0")
-    side = max(camera.width, camera.height)
-    if side > LONGEST_SIDE or not ((focal > FOCALS[0] * side) & (focal < FOCALS[1] * side)).all():
+    if not ((focal > FOCALS[0] * side) & (focal < FOCALS[1] * side)).all():
         size = f"{camera.width:g}x{camera.height:g}"
         raise InputError(f"{place}: focal length {focal[0]:g}, {focal[1]:g} for {size} pixels: no camera has that")
     if np.abs(K[:2, 2]).max() > OFF_CENTER * side:

@@ -120,7 +120,8 @@ def from_reconstruction(
         if path.stem not in known:
             skipped.append((path.name, "not registered by COLMAP"))
     points = np.array([point.xyz for point in reconstruction.points3D.values()], dtype=np.float64).reshape(-1, 3)
-    centers = np.array([np.linalg.inv(f.camera_from_source)[:3, 3] for f in frames]).reshape(-1, 3)
+    # without an inverse: poses are checked later, and some have none
+    centers = np.array([-p[:3, :3].T @ p[:3, 3] for p in (f.camera_from_source for f in frames)]).reshape(-1, 3)
     points = _without_stray(points, centers) if len(points) and len(centers) else None
     tracks = partial(_tracks, reconstruction, described_in, anywhere)
     return Source("colmap", described_in, tuple(frames), tuple(sorted(skipped)), points, tracks=tracks)

@@ -17,6 +17,8 @@ from .types import Source, SourceCamera, SourceFrame
 
 NEAREST = 0.75
 """The nearest depth of all photos becomes 1 / 0.75 world units."""
+SMALLEST = 1e-12
+"""Of near depths; the largest is 1 / SMALLEST."""
 
 
 def read(root: Path, images: Path | None) -> Source:
@@ -49,8 +51,8 @@ def read(root: Path, images: Path | None) -> Source:
         paths = {factor: files[i] for factor, files in photos.items()}
         frames.append(SourceFrame(name, paths, camera, camera_from_llff(row)))
     near = float(rows[:, 15].min())
-    if not (np.isfinite(near) and near > 0):
-        raise InputError(f"{table}: smallest near depth {near:g}: expected a number > 0")
+    if not SMALLEST < near < 1 / SMALLEST:  # float32 holds the squares of no others
+        raise InputError(f"{table}: smallest near depth {near:g}: expected a number > {SMALLEST:g}, < {1 / SMALLEST:g}")
     bits = 8 * read_array(table).dtype.itemsize
     return Source("llff", table, tuple(frames), bits=bits, world_scale=1 / (NEAREST * near))
 

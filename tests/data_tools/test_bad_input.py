@@ -230,7 +230,9 @@ def test_tables_of_llff(tmp_path):
         r"row 1 .*nan": with_(1, 4, np.nan),
         r"shot_02\.png: the pose has values that are not finite": with_(2, 3, np.inf),
         r"shot_00\.png: the pose has no rotation": with_(0, 0, 5.0),
-        r"smallest near depth -1: expected a number > 0": with_(0, 15, -1),
+        r"shot_01\.png: 48x1e\+30 pixels: no camera has that": with_(1, 4, 1e30),
+        r"smallest near depth -1: expected a number > 1e-12": with_(0, 15, -1),
+        r"smallest near depth 1e\+308: .*< 1e\+12": with_(slice(None), 15, 1e308),
         r"smallest near depth nan": with_(0, 15, np.nan),
     }
     for message, rows in faults.items():
@@ -338,7 +340,11 @@ def test_models_of_colmap_that_do_not_hold_together(tmp_path):
     path = root / "sparse" / "0" / "cameras.txt"
     path.write_text(path.read_text().replace("7 SIMPLE", "8 SIMPLE"))
     refused(r"sparse.0: broken COLMAP model", lambda: load(root))
-    root = photosets.write_new_colmap(tmp_path / "b", shoot(3))
+    root = photosets.write_old_colmap(tmp_path / "b", shoot(3), text=True)
+    path = root / "sparse" / "0" / "images.txt"
+    path.write_text(re.sub(r"^1 \S+", "1 1e30", path.read_text(), count=1, flags=re.M))  # not of length 1
+    refused(r"sparse.0: shot_00\.png: the pose has no rotation", lambda: load(root))
+    root = photosets.write_new_colmap(tmp_path / "c", shoot(3))
     for photo in (root / "images").iterdir():
         photo.unlink()
     refused(r"sparse.0: no usable photo .*missing in .*images", lambda: load(root))

@@ -98,7 +98,10 @@ def broken_files() -> list[bytes]:
         file.writestr("world_mat_0.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (4, 4000000000), }\n"))
     objects = io.BytesIO()
     np.savez(objects, world_mat_0=np.array([{}], dtype=object))
+    with zipfile.ZipFile(other := io.BytesIO(), "w") as archive_of_text:
+        archive_of_text.writestr("world_mat_0.npy", b"no array")
     return [
+        other.getvalue(),
         b"",
         b"text",
         b"PK\3\4",
