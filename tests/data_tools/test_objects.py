@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gs_reg.data_tools.synthetic.objects.buffers import CHEQUER, SHADE_SCALE, STRIPE, Buffers, cast, draw
-from gs_reg.data_tools.synthetic.objects.cameras import orbit, random_cameras, view_word
+from gs_reg.data_tools.synthetic.objects.cameras import orbit, random_cameras
 from gs_reg.data_tools.synthetic.objects.captions import WORDS, compose, random_caption, words_of
 from gs_reg.data_tools.synthetic.objects.colors import (
     COLORS,
