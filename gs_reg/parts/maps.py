@@ -1,4 +1,4 @@
-"""From what a network says of parts to maps from 0 to 1 of the picture's size: sharpened, and refined on the picture."""
+"""Maps of parts from 0 to 1 from what a network says of them: up-sampled, sharpened, and refined on the picture."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def guided(
         covariance[i, i] = covariance[i, i] + eps
     inverse = _inverse(covariance)
     with_map = torch.stack([_box(guide[i] * maps, radius) - mean[i] * mean_map for i in range(3)])
-    slope = torch.stack([sum(inverse[min(i, j), max(i, j)] * with_map[j] for j in range(3)) for i in range(3)])
+    slope = (inverse[:, :, None] * with_map).sum(1)
     offset = mean_map - (slope * mean[:, None]).sum(0)
     slopes = torch.stack([_box(slope[i], radius) for i in range(3)])
     return (slopes * guide[:, None]).sum(0) + _box(offset, radius)
@@ -57,7 +57,7 @@ def _box(planes: Float[Tensor, "n H W"], radius: int) -> Float[Tensor, "n H W"]:
     return F.avg_pool2d(rows, (1, side), 1, (0, radius), count_include_pad=False)[0]
 
 
-def _inverse(m: dict[tuple[int, int], Tensor]) -> dict[tuple[int, int], Tensor]:
+def _inverse(m: dict[tuple[int, int], Tensor]) -> Float[Tensor, "3 3 H W"]:
     """Of symmetric 3 x 3 matrices, given by their upper triangle: adjugate over determinant."""
     adjugate = {
         (0, 0): m[1, 1] * m[2, 2] - m[1, 2] ** 2,
@@ -68,4 +68,5 @@ def _inverse(m: dict[tuple[int, int], Tensor]) -> dict[tuple[int, int], Tensor]:
         (2, 2): m[0, 0] * m[1, 1] - m[0, 1] ** 2,
     }
     determinant = m[0, 0] * adjugate[0, 0] + m[0, 1] * adjugate[0, 1] + m[0, 2] * adjugate[0, 2]
-    return {pair: value / determinant for pair, value in adjugate.items()}
+    rows = [torch.stack([adjugate[min(i, j), max(i, j)] for j in range(3)]) for i in range(3)]
+    return torch.stack(rows) / determinant

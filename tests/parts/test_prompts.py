@@ -7,7 +7,7 @@ pytest.importorskip("transformers", reason="the extra edit is not installed")
 
 from gs_reg.diffusion.tokenizer import make_tokenizer
 from gs_reg.errors import InputError
-from gs_reg.parts.prompts import PartPrompt, composed, passes, passes_for
+from gs_reg.parts.prompts import PartPrompt, composed, passes, passes_for, view_word
 
 WORDS = ["a", "photo", "of", "dispenser", "with", "and", "pump", "head", "headlights", "view", "front", ",", "mug", "-"]
 
@@ -82,6 +82,11 @@ def test_the_side_is_named_where_the_front_is_known():
     assert turned[0] == "overhead" and turned[3] == "front"
     with pytest.raises(InputError, match="up or down"):
         PartPrompt("x", ("a",), front=(0, -2, 0)).view_words(centers, middle)
+
+
+def test_views_in_words():
+    assert [view_word(a, 0) for a in (0, 29, -31, 180, 350)] == ["front", "front", "side", "back", "front"]
+    assert view_word(0, 61) == "overhead"
 
 
 def test_tau_of_each_part():
