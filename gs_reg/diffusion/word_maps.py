@@ -11,9 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .networks import Networks
-from .schedule import MAP_PATH, sigma_of
+from .schedule import MAP_PATH, climb, sigma_of
 
 TAU = 0.2
+LARGEST_EXPONENT = 80.0
+"""Of sharpening: e to it still fits into a float32."""
 SUPERVISED_BELOW = 0.85
 """Noise level above which maps are not supervised: there is nothing to see."""
 
@@ -22,13 +24,36 @@ def raw_maps(networks: Networks, spans: Float[Tensor, "n L T"], blocks: Sequence
     """Query of the words times key of the image, mean over heads and over the tokens of a part, sum over blocks."""
     words = F.pad(spans, (0, 1))  # the row of zeros belongs to no part
     records = [networks.records[block] for block in blocks]
-    return sum(((words @ r.text_q) @ r.image_k.mT for r in records), torch.zeros(())) / networks.scale
+    heads = networks.config.heads
+    return sum((word_products(words, r.text_q, r.image_k, heads) for r in records), torch.zeros(()))
+
+
+def word_products(
+    words: Float[Tensor, "n L T"], text_q: Float[Tensor, "n T C"], image_k: Float[Tensor, "n N C"], heads: int
+) -> Float[Tensor, "n L N"]:
+    """Attention before softmax: mean over heads, and over the tokens of each part as `words` weighs them."""
+    # the sum over the heads' channels is the sum over heads; no matrix of all tokens and keys is made
+    return (words @ text_q) @ image_k.mT / (heads * math.sqrt(text_q.shape[-1] // heads))
+
+
+def min_max(maps: Float[Tensor, "*B N"]) -> Float[Tensor, "*B N"]:
+    """From 0 to 1 over the last axis; a constant map is 0."""
+    low, high = maps.amin(-1, keepdim=True), maps.amax(-1, keepdim=True)
+    return (maps - low) / (high - low).clamp(min=1e-6)
+
+
+def sharpened(maps: Float[Tensor, "*B N"], tau: float | Float[Tensor, "*#B 1"]) -> Float[Tensor, "*B N"]:
+    """(e^(a / tau) - 1) / (e^(1 / tau) - 1) of maps a from 0 to 1; the smaller tau, the tighter.
+
+    It equals the softmax over all pixels at temperature tau, and then min-max.
+    """
+    rate = (1 / torch.as_tensor(tau, dtype=maps.dtype, device=maps.device)).clamp(max=LARGEST_EXPONENT)
+    return torch.expm1(maps * rate) / torch.expm1(rate)
 
 
 def exclusive(maps: Float[Tensor, "n L N"], named: Float[Tensor, "n L"], tau: float) -> Float[Tensor, "n L+1 N"]:
     """Shares of background (first) and parts that sum to 1: min-max, sharpened at temperature tau, then squared."""
-    low, high = maps.amin(-1, keepdim=True), maps.amax(-1, keepdim=True)
-    a = torch.expm1((maps - low) / (high - low).clamp(min=1e-6) / tau) / math.expm1(1 / tau) * named[..., None]
+    a = sharpened(min_max(maps), tau) * named[..., None]
     shares = torch.cat([(1 - a.amax(1, keepdim=True)) ** 2, a**2], 1)
     return shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
 
@@ -77,10 +102,12 @@ def walk(
 
     Half of the velocity leads to one noise that all pictures share (RF inversion), so that views agree.
     """
-    noise = torch.randn(1, *latents.shape[1:], generator=torch.Generator().manual_seed(seed)).to(latents)
+    noise = shared_noise(latents, seed)
     sigmas = [sigma_of(u) for u in path]
-    z = (1 - sigmas[0]) * latents + sigmas[0] * noise
-    for i, sigma in enumerate(sigmas):
-        v = networks(z, z.new_full((len(z),), sigma), text)
-        if i + 1 < len(sigmas):
-            z = z + (v + gamma * ((noise - z) / (1 - sigma) - v)) * (sigmas[i + 1] - sigma)
+    z = climb(lambda z, sigma: networks(z, z.new_full((len(z),), sigma), text), latents, noise, sigmas, gamma)
+    networks(z, z.new_full((len(z),), sigmas[-1]), text)
+
+
+def shared_noise(latents: Float[Tensor, "n c h w"], seed: int) -> Float[Tensor, "1 c h w"]:
+    """The noise that belongs to a seed, the same for all pictures of one size."""
+    return torch.randn(1, *latents.shape[1:], generator=torch.Generator().manual_seed(seed)).to(latents)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -198,23 +199,28 @@ def load_ply(path: str | Path) -> Splats:
         InputError: the file is broken, too short, or no Gaussian PLY.
     """
     path = Path(path)
-    table = read_element(path, read_header(path), "vertex")
+    return finite_rows(splats_of(read_element(path, read_header(path), "vertex"), path), path)
+
+
+def splats_of(table: np.ndarray, path: Path) -> Splats:
+    """The columns of a Gaussian PLY's vertices as splats, with what is not finite; `path` is for messages.
+
+    Raises:
+        InputError: a column is missing.
+    """
     rest = sum(name.startswith("f_rest_") for name in table.dtype.names or ())
     if rest not in (0, 9, 24, 45):
         raise InputError(f"{path}: expected 0, 9, 24 or 45 columns f_rest_*, got {rest}")
     _warn_of_rounding(table, path)
     dc = _columns(table, [f"f_dc_{i}" for i in range(3)], path)[:, None]
     high = _columns(table, [f"f_rest_{i}" for i in range(rest)], path) if rest else dc.new_zeros(len(dc), 0)
-    return finite_rows(
-        Splats(
-            means=_columns(table, ["x", "y", "z"], path),
-            quats=_columns(table, [f"rot_{i}" for i in range(4)], path),
-            log_scales=_columns(table, [f"scale_{i}" for i in range(3)], path),
-            opacity_logits=_columns(table, ["opacity"], path)[:, 0],
-            # f_rest_* is channel-major: all coefficients of red, then green, then blue
-            sh=torch.cat([dc, high.reshape(len(dc), 3, rest // 3).transpose(1, 2)], dim=1).contiguous(),
-        ),
-        path,
+    return Splats(
+        means=_columns(table, ["x", "y", "z"], path),
+        quats=_columns(table, [f"rot_{i}" for i in range(4)], path),
+        log_scales=_columns(table, [f"scale_{i}" for i in range(3)], path),
+        opacity_logits=_columns(table, ["opacity"], path)[:, 0],
+        # f_rest_* is channel-major: all coefficients of red, then green, then blue
+        sh=torch.cat([dc, high.reshape(len(dc), 3, rest // 3).transpose(1, 2)], dim=1).contiguous(),
     )
 
 
@@ -240,17 +246,22 @@ def finite_rows(splats: Splats, path: Path) -> Splats:
     An infinite logit (an opacity of 1 or 0) and a log-scale of minus infinity (a size of 0) have a meaning: they become
     the finite numbers that draw the same. Other rows with NaN or infinity are dropped, and their number is logged.
     """
+    splats, good = with_meaning(splats)
+    if good.all():
+        return splats
+    log.warning("%s: dropped %d of %d splats with values that are not finite", path, int((~good).sum()), len(splats))
+    return splats.rows(good)
+
+
+def with_meaning(splats: Splats) -> tuple[Splats, Bool[Tensor, "N"]]:
+    """The splats with finite numbers for infinite ones that have a meaning, and which rows are finite then."""
     logits, log_scales = splats.opacity_logits, splats.log_scales
     # only infinite values are touched: other values beyond these keep their bits
     logits = torch.where(logits.isinf(), logits.clamp(-OPAQUE_LOGIT, OPAQUE_LOGIT), logits)
     log_scales = torch.where(log_scales == -torch.inf, log_scales.new_tensor(FLAT_SCALE).log(), log_scales)
     splats = replace(splats, opacity_logits=logits, log_scales=log_scales)
     columns = [splats.means, splats.quats, log_scales, logits[:, None], splats.sh.flatten(1)]
-    good = torch.stack([torch.isfinite(x).all(dim=1) for x in columns]).all(dim=0)
-    if good.all():
-        return splats
-    log.warning("%s: dropped %d of %d splats with values that are not finite", path, int((~good).sum()), len(splats))
-    return splats.rows(good)
+    return splats, torch.stack([torch.isfinite(x).all(dim=1) for x in columns]).all(dim=0)
 
 
 def offset_comment(offset: Sequence[float]) -> str:

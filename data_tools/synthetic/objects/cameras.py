@@ -58,11 +58,3 @@ def random_cameras(item: Object, views: int, size: int, crops: float, rng: np.ra
             fov = min(fov, 2 * math.atan(reach * rng.uniform(1.2, 2.5) / np.linalg.norm(position - target)))
         cameras.append(look(position, target, fov, size))
     return Cameras.joined(cameras)
-
-
-def view_word(azimuth: float, elevation: float) -> str:
-    """front, side, back or overhead, with the limits of 30 degrees that the part prompts have."""
-    if elevation > 60:
-        return "overhead"
-    turned = abs((azimuth + 180) % 360 - 180)
-    return "front" if turned <= 30 else "back" if turned >= 150 else "side"

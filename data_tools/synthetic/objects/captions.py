@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cameras import view_word
+from gs_reg.parts.prompts import view_word
+
 from .colors import FINISHES, GREY, NAMES, Paint
 from .families import PARTS
 
