@@ -31,7 +31,7 @@ class DiffusionModel:
     """A pipeline's networks, frozen.
 
     Levels of noise: of flow models the share sigma of the noise in z = (1 - sigma) latents + sigma noise; of the others
-    the share of the timesteps, 0..1. `level_of` gives either from the raw fraction u, and `shares` what a level means.
+    the share of the timesteps, 0..1. `sigma` gives either from the raw fraction u; `shares` says what a level means.
     """
 
     def __init__(self, pipe: Any, device: torch.device | str, settings: TeacherSettings | None = None):
@@ -192,12 +192,24 @@ class DiffusionModel:
         return sigma_of(u, mu if config.get("time_shift_type") == "linear" else math.exp(mu))
 
     def shares(self, level: Float[Tensor, "B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
-        """Of latents and noise in z at a level."""
+        """Of latents and noise in z at a level; 1 and 0 at level 0."""
         level = level[:, None, None, None]
         if self.kind == "flow":
             return 1 - level, level
-        kept = self.pipe.scheduler.alphas_cumprod.to(level)[self._index(level)]
+        table = self.pipe.scheduler.alphas_cumprod.to(level)
+        kept = torch.where(level > 0, table[self._index(level)], 1.0)
         return kept.sqrt(), (1 - kept).sqrt()
+
+    def split(
+        self, z: Float[Tensor, "B c h w"], level: Float[Tensor, "B"], prediction: Float[Tensor, "B c h w"]
+    ) -> tuple[Float[Tensor, "B c h w"], Float[Tensor, "B c h w"]]:
+        """The clean latents and the noise that a prediction at z means: z is their sum in the level's shares."""
+        kept, noise = self.shares(level)
+        if self.kind == "flow":
+            return z - noise * prediction, z + kept * prediction
+        if self.kind == "v":
+            return kept * z - noise * prediction, noise * z + kept * prediction
+        return (z - noise * prediction) / kept, prediction
 
     def _index(self, level: Float[Tensor, "*s"]) -> Tensor:
         """Timesteps 0..T-1 of levels in 0..1."""
