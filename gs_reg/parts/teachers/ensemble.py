@@ -35,9 +35,7 @@ class Ensemble:
 
     def maps(self, pictures: Float[Tensor, "C H W 3"], alphas: Float[Tensor, "C H W"], cameras: Cameras) -> PartMaps:
         said = [member.maps(pictures, alphas, cameras) for member in self.members.values()]
-        agreement = [
-            sum(iou(one, other) for other in said if other is not one) / (len(said) - 1) for one in said
-        ]
+        agreement = [sum(iou(one, other) for other in said if other is not one) / (len(said) - 1) for one in said]
         by_name = dict(zip(self.members, agreement, strict=True))
         self.notes = {"iou": {name: round(value, 4) for name, value in by_name.items()}}
         self.notes["members"] = {name: member.notes for name, member in self.members.items() if member.notes}

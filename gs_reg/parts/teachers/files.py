@@ -46,7 +46,7 @@ class MaskFiles:
     def maps(self, pictures: Float[Tensor, "C H W 3"], alphas: Float[Tensor, "C H W"], cameras: Cameras) -> PartMaps:
         prompt, views = prepared(self.prompt), named_views(self.setting, len(pictures))
         height, width = pictures.shape[1:3]
-        maps, weights = torch.zeros(len(views), len(prompt.parts), height, width), torch.zeros(len(views), 0)
+        maps = torch.zeros(len(views), len(prompt.parts), height, width)
         weights = torch.zeros(len(views), len(prompt.parts))
         for c, view in enumerate(views):
             files = _files(self.folder / view)
