@@ -33,7 +33,9 @@ class TwoParts:
 def two_parts(views: int = 4) -> TwoParts:
     torch.manual_seed(0)
     ball = torch.nn.functional.normalize(torch.randn(1500, 3), dim=1) * 0.35 + torch.tensor([0.0, 0.4, 0.0])
-    slab = (torch.rand(2500, 3) - 0.5) * torch.tensor([1.0, 0.5, 1.0]) + torch.tensor([0.0, -0.25, 0.0])
+    slab = 2 * torch.rand(2500, 3) - 1
+    slab = slab / slab.abs().amax(1, keepdim=True)  # on the sides of a cube
+    slab = slab * torch.tensor([0.5, 0.25, 0.5]) + torch.tensor([0.0, -0.25, 0.0])
     means = torch.cat([ball, slab])
     of_ball = torch.arange(len(means)) < len(ball)
     colors = torch.where(of_ball[:, None], torch.tensor([0.8, 0.2, 0.2]), torch.tensor([0.2, 0.3, 0.8]))
@@ -47,7 +49,7 @@ def two_parts(views: int = 4) -> TwoParts:
         torch.full((len(means),), 2.0),
         rgb_to_sh(colors)[:, None],
     )
-    cameras = Cameras.joined([_camera(2 * math.pi * c / views) for c in range(views)])
+    cameras = Cameras.joined([_camera(2 * math.pi * c / views, 0.8 if c % 2 == 0 else -0.8) for c in range(views)])
     parts = torch.stack([of_ball, ~of_ball], 1)
     drawn = render(splats, cameras, features=parts.float())
     assert drawn.features is not None
@@ -57,6 +59,6 @@ def two_parts(views: int = 4) -> TwoParts:
     return TwoParts(splats, parts, cameras, drawn.colors, alphas, truth)
 
 
-def _camera(turn: float) -> Cameras:
-    eye = torch.tensor([2.5 * math.sin(turn), 0.8, 2.5 * math.cos(turn)])
+def _camera(turn: float, height: float) -> Cameras:
+    eye = torch.tensor([2.5 * math.sin(turn), height, 2.5 * math.cos(turn)])
     return Cameras.look_at(eye, torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]), math.radians(40), SIZE, SIZE)

@@ -19,7 +19,18 @@ from gs_reg.parts.teachers.parse import make_teacher
 from .scene import PARTS, VIEWS, TwoParts
 
 CLICKS = tuple(parse_mark(text) for text in ("head=000:24,15", "body=000:24,33"))
-FLAGS = ["sd3", "clipseg", "sam2", "sam2:clicks", "sam3", "grounded", "masks:DIR", "gt:DIR", "clicks", "ensemble:gt:DIR+clicks"]
+FLAGS = [
+    "sd3",
+    "clipseg",
+    "sam2",
+    "sam2:clicks",
+    "sam3",
+    "grounded",
+    "masks:DIR",
+    "gt:DIR",
+    "clicks",
+    "ensemble:gt:DIR+clicks",
+]
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +102,7 @@ def test_a_view_in_which_nothing_is_found_says_nothing(name, scene: TwoParts, se
 )
 def test_wrong_flags_are_named(flag, words):
     with pytest.raises(InputError, match=words):
-        make_teacher(flag, TeacherSetting(folders=()) if "sam2" not in flag else TeacherSetting())
+        make_teacher(flag, TeacherSetting())
 
 
 @pytest.mark.parametrize("flag", ["sd3", "clipseg", "sam2", "sam3", "grounded", "ensemble:clicks+clipseg"])
