@@ -70,8 +70,8 @@ def test_every_teacher_keeps_the_contract(flag, scene: TwoParts, setting, files,
     made = teacher.maps(scene.pictures, scene.alphas, scene.cameras)
     assert made.names == PARTS and made.maps.shape == (4, 2, 48, 48) and made.weights.shape == (4, 2)
     assert made.maps.dtype == made.weights.dtype == torch.float32
-    assert 0 <= made.maps.min() and made.maps.max() <= 1 and made.maps.isfinite().all()
-    assert 0 <= made.weights.min() and made.weights.max() <= 1 and made.weights.max() > 0
+    assert made.maps.min() >= 0 and made.maps.max() <= 1 and made.maps.isfinite().all()
+    assert made.weights.min() >= 0 and made.weights.max() <= 1 and made.weights.max() > 0
     assert (made.maps.flatten(2).std(-1) > 0).any()
     again = teacher.maps(scene.pictures, scene.alphas, scene.cameras)
     assert torch.equal(again.maps, made.maps) and torch.equal(again.weights, made.weights)

@@ -65,7 +65,7 @@ def test_masks_are_read_at_the_size_of_the_views(tmp_path):
 def test_mask_folders_without_what_is_needed_are_named(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         MaskFiles(tmp_path / "nowhere", SETTING).prepare(PROMPT)
-    with pytest.raises(InputError, match="for example front/pump head.png"):
+    with pytest.raises(InputError, match=r"for example front/pump head\.png"):
         MaskFiles(tmp_path, SETTING).prepare(PROMPT)
     save(tmp_path / "front" / "pump_head.png", np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match=r"no view has body.png; there are pump_head"):
