@@ -42,8 +42,8 @@ class Contents:
         found: set[str] = set()
         for name in self.classes:
             files = [f.name for f in (self.folder / name).glob("*") if f.suffix in WEIGHTS]
-            if files and all(_variant_of(f) for f in files):
-                found.update(filter(None, map(_variant_of, files)))
+            if files and all(variant_of(f) for f in files):
+                found.update(filter(None, map(variant_of, files)))
         return found.pop() if len(found) == 1 else None
 
 
@@ -142,7 +142,7 @@ def read_pipeline(contents: Contents, opener: Any, dtype: Any, unused: Collectio
     return pipe
 
 
-def _variant_of(file: str) -> str | None:
+def variant_of(file: str) -> str | None:
     """`model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors` are fp16."""
     parts = file.split(".")
     return parts[1].split("-")[0] if len(parts) > 2 else None

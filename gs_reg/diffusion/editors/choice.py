@@ -10,6 +10,7 @@ import torch
 from gs_reg.errors import InputError
 
 from ..loading import folder_of, look_into
+from ..memory import choose_for_editor
 from ..model import DiffusionModel
 from ..slamp import SlampConfig
 from .base import PartEditor
@@ -56,9 +57,10 @@ def open_editor(
     slamp: SlampConfig = SlampConfig(),
     inpaint: InpaintConfig = InpaintConfig(),
     device: torch.device | str = "cpu",
+    vram_gb: float | None = None,
     allow_download: bool = False,
 ) -> PartEditor:
-    """`model`: the teacher's, for editors that need it. `device`: of a pipeline of the editor's own.
+    """`model`: the teacher's, for editors that need it. `device` and `vram_gb`: for a pipeline of the editor's own.
 
     Raises:
         InputError: a folder that is none of its kind; no model for an editor that runs on it.
@@ -68,8 +70,9 @@ def open_editor(
         return FolderEditor(choice.path or "")
     if choice.kind == "diffusers":
         contents = look_into(folder_of(choice.path or "", allow_download))
-        half = torch.device(device).type != "cpu"
-        return InpaintEditor.of_folder(contents, device, torch.float16 if half else torch.float32, inpaint)
+        dtype = torch.float32 if torch.device(device).type == "cpu" else torch.float16
+        mode = choose_for_editor(contents, dtype, torch.device(device), vram_gb)
+        return InpaintEditor.of_folder(contents, device, dtype, inpaint, swapped=mode == "swapped")
     if model is None:
         raise InputError(f"--editor {choice.kind} runs on the model: --model FOLDER; or folder:DIR, diffusers:FOLDER")
     return SlampEditor(model, slamp) if choice.kind == "slamp" else InpaintEditor.of_model(model, inpaint)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, MissingPart
 
 from ..libraries import diffusers, quiet
 from ..loading import Contents, read_pipeline
@@ -65,18 +65,35 @@ class InpaintEditor:
 
     @classmethod
     def of_folder(
-        cls, contents: Contents, device: torch.device | str, dtype: torch.dtype, config: InpaintConfig = InpaintConfig()
+        cls,
+        contents: Contents,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        config: InpaintConfig = InpaintConfig(),
+        swapped: bool = False,
     ) -> InpaintEditor:
         """Any folder whose pipeline, or the one that AutoPipelineForInpainting finds for it, fills masks.
 
+        `swapped`: its parts come to the device in turn.
+
         Raises:
             InputError: there is none.
+            MissingPart: accelerate, which swaps.
         """
         own = getattr(diffusers(), contents.pipeline, None)
         masks = own is not None and "mask_image" in inspect.signature(own.__call__).parameters
         opener = own if masks else diffusers().AutoPipelineForInpainting
         pipe = read_pipeline(contents, opener, dtype, ("safety_checker",))
-        return cls(pipe.to(device), device, config, settings=read_settings(contents.folder))
+        if swapped:
+            try:
+                pipe.enable_model_cpu_offload(device=device)
+            except ImportError as error:
+                raise MissingPart(
+                    f"{contents.folder}: within --vram-gb only by turns: pip install accelerate"
+                ) from error
+        else:
+            pipe.to(device)
+        return cls(pipe, device, config, settings=read_settings(contents.folder))
 
     @classmethod
     def of_model(cls, model: DiffusionModel, config: InpaintConfig = InpaintConfig()) -> InpaintEditor:
