@@ -1,17 +1,20 @@
 """Clicks and boxes: the regions that they mean in 3D, what other views see of them, and mistakes."""
 
+import math
+
 import pytest
 import torch
 
 from gs_reg.errors import InputError
 from gs_reg.geometry import project
+from gs_reg.io import load_splats
 from gs_reg.parts.prompts import PartPrompt
 from gs_reg.parts.teachers.base import TeacherSetting
-from gs_reg.parts.teachers.clicks import Clicks, regions
+from gs_reg.parts.teachers.clicks import Clicks, drawn, regions
 from gs_reg.parts.teachers.lifting import Scenery
 from gs_reg.parts.teachers.marks import parse_mark
 from gs_reg.sh import rgb_to_sh
-from gs_reg.types import Splats
+from gs_reg.types import Cameras, Splats
 
 from .scene import PARTS, VIEWS, TwoParts
 
@@ -58,6 +61,14 @@ def test_what_does_not_belong_takes_its_own_colour_away(scene: TwoParts):
     assert iou(loose, alike.parts[:, 0]) < 0.6 < 0.95 < iou(kept, alike.parts[:, 0])
 
 
+def test_of_one_colour_the_shorter_way_decides(scene: TwoParts):
+    """Both parts in the body's colour: each gets what is nearer to its click."""
+    grey = Splats(**{**scene.splats.fields(), "sh": torch.zeros_like(scene.splats.sh)})
+    alike = TwoParts(grey, scene.parts, scene.cameras, scene.pictures, scene.alphas, scene.maps)
+    found = chosen(alike, HEAD, BODY, "body=002:24,33", "body=001:24,24", "body=003:24,24")
+    assert min(iou(found[:, row], scene.parts[:, row]) for row in (0, 1)) > 0.75
+
+
 def test_a_box_in_a_view_ends_at_its_sides(scene: TwoParts):
     found = chosen(scene, "body=000:10,22,24,46", parts=("body",))[:, 0]
     x = project(scene.cameras[0], scene.splats.means)[0][0, :, 0]
@@ -90,6 +101,20 @@ def test_other_views_are_asked_where_they_see_the_point(scene: TwoParts):
     assert asked[2] == [None, None]  # from behind
     given = head.inputs()
     assert given["input_labels"] == [[[1, 0]]] and "input_boxes" not in given
+
+
+def test_one_leaf_and_the_pot_of_a_real_plant(real_data):
+    """Captured splats: a box around the top leaf, two clicks on the pot and one on the soil."""
+    splats = load_splats(real_data / "gaussians" / "plant.splat")
+    middle, up = torch.tensor([0.0074, 0.0331, -0.0037]), torch.tensor([0.0, -1, 0])
+    eyes = [middle + torch.tensor([1.275 * math.sin(a), -0.1115, 1.275 * math.cos(a)]) for a in (0, 2.0944)]
+    cameras = Cameras.joined([Cameras.look_at(eye, middle, up, math.radians(50), 320, 320) for eye in eyes])
+    marks = ("leaf=0:148,8,178,56", "pot=0:147,240", "pot=1:172,245", "!pot=0:157,199")
+    found = regions(Scenery(splats, cameras, ("0", "1")), [parse_mark(m) for m in marks], ("leaf", "pot"))
+    leaf, pot = drawn(splats, cameras[0], found)[0]
+    assert leaf[12:50, 158:168].mean() > 0.9 and leaf[60:].max() < 0.1 and leaf[:, :140].max() < 0.1
+    assert pot[215:275, 112:185].mean() > 0.9 and pot[:170].max() < 0.1
+    assert leaf.sum() > 500
 
 
 @pytest.mark.parametrize(
