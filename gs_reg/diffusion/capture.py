@@ -40,7 +40,8 @@ def captured_words(transformer: Any, blocks: Sequence[int], words: Float[Tensor,
     Raises:
         InputError: no transformer of SD3's shape, or a block that it has not; the last one has no text to read.
     """
-    attentions = _attentions(transformer, blocks)
+    chosen = readable_blocks(transformer, blocks)
+    attentions = {f"transformer_blocks.{i}.attn": transformer.transformer_blocks[i].attn for i in chosen}
     capture = WordCapture(words)
     before = {name: attention.processor for name, attention in attentions.items()}
     try:
@@ -52,15 +53,20 @@ def captured_words(transformer: Any, blocks: Sequence[int], words: Float[Tensor,
             attention.processor = before[name]
 
 
-def _attentions(transformer: Any, blocks: Sequence[int]) -> dict[str, Any]:
+def readable_blocks(transformer: Any, blocks: Sequence[int] | None) -> tuple[int, ...]:
+    """The blocks, all that can be read for None: the last one has no text output.
+
+    Raises:
+        InputError: no transformer of SD3's shape, or blocks that it has not.
+    """
     own = getattr(transformer, "transformer_blocks", None)
-    if own is None or not all(hasattr(getattr(block, "attn", None), "add_q_proj") for block in own):
-        raise InputError(f"teacher sd3: {type(transformer).__name__} has no joint attention as SD3 has")
+    if own is None or not all(hasattr(block, "context_pre_only") for block in own):
+        raise InputError(f"teacher sd3: {type(transformer).__name__} has no joint attention as SD3's transformer has")
     last = len(own) - 2
-    wrong = [block for block in blocks if not 0 <= block <= last]
-    if wrong or not blocks:
-        raise InputError(f"teacher sd3: blocks {list(blocks)}: expected some of 0 to {last} of this transformer")
-    return {f"transformer_blocks.{block}.attn": own[block].attn for block in blocks}
+    chosen = tuple(range(last + 1)) if blocks is None else tuple(blocks)
+    if not chosen or not all(0 <= block <= last for block in chosen):
+        raise InputError(f"teacher sd3: blocks {list(chosen)}: expected some of 0 to {last} of this transformer")
+    return chosen
 
 
 class _Reading:

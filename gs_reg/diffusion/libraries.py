@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gs_reg.errors import MissingPart
@@ -23,3 +25,19 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPart(f"{name} is needed: pip install 'gs-reg[edit]' ({error})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars and advice."""
+    logs = [module.utils.logging for module in (diffusers(), transformers())]
+    levels = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)
+            log.enable_progress_bar()

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.diffusion.spans import tokenize
 from gs_reg.diffusion.word_maps import TAU
 from gs_reg.errors import InputError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 TEXT_LIMIT = 77
 """Tokens of CLIP's text, with its first and last one."""
@@ -51,8 +46,9 @@ class PartPrompt:
         if self.tau and (len(self.tau) != len(names) or not all(0 < t < math.inf for t in self.tau)):
             raise InputError(f"tau: expected {len(names)} values above 0, one for each part, got {list(self.tau)}")
 
-    def taus(self, default: float = TAU) -> Float[Tensor, "L"]:
-        return torch.tensor(self.tau or (default,) * len(self.parts))
+    def taus(self, default: float = TAU, by_name: Mapping[str, float] | None = None) -> Float[Tensor, "L"]:
+        """Those that the user gave; else those of a teacher by the part's name, else its default."""
+        return torch.tensor(self.tau or [(by_name or {}).get(part, default) for part in self.parts])
 
     def view_words(self, centers: Float[Tensor, "C 3"], middle: Float[Tensor, "3"]) -> list[str]:
         """What each camera sees of an object in the middle: front, side, back, overhead; "" without a front."""
@@ -75,10 +71,6 @@ class Pass:
     text: str
     rows: tuple[int, ...]
     ranges: tuple[tuple[int, int], ...]
-
-    def words(self, tokenizer: PreTrainedTokenizerBase) -> Float[Tensor, "L T"]:
-        """The mean over the tokens of each of its parts."""
-        return tokenize(tokenizer, [self.text], [dict(enumerate(self.ranges))], len(self.rows))[1][0]
 
 
 def composed(object_prompt: str, parts: tuple[str, ...], rows: tuple[int, ...], view: str = "") -> Pass:
@@ -109,15 +101,6 @@ def passes(prompt: PartPrompt, length: Callable[[str], int], limit: int, view: s
             raise InputError(f"part {part!r}: with the object's prompt longer than the {limit} tokens of the model")
         rows = longer.rows
     return [*done, composed(prompt.object, prompt.parts, rows, view)]
-
-
-def passes_for(tokenizer: PreTrainedTokenizerBase, prompt: PartPrompt, view: str = "") -> list[Pass]:
-    """passes() by a tokenizer's count and its limit."""
-
-    def length(text: str) -> int:
-        return len(tokenizer(text)["input_ids"])
-
-    return passes(prompt, length, min(TEXT_LIMIT, tokenizer.model_max_length), view)
 
 
 def view_word(azimuth: float, elevation: float) -> str:

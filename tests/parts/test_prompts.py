@@ -5,9 +5,10 @@ import torch
 
 pytest.importorskip("transformers", reason="the extra edit is not installed")
 
+from gs_reg.diffusion.spans import tokenize
 from gs_reg.diffusion.tokenizer import make_tokenizer
 from gs_reg.errors import InputError
-from gs_reg.parts.prompts import PartPrompt, composed, passes, passes_for, view_word
+from gs_reg.parts.prompts import TEXT_LIMIT, PartPrompt, composed, passes, view_word
 
 WORDS = ["a", "photo", "of", "dispenser", "with", "and", "pump", "head", "headlights", "view", "front", ",", "mug", "-"]
 
@@ -17,10 +18,18 @@ def tokenizer():
     return make_tokenizer(WORDS, {"headlights": 4}, 77)
 
 
+def passes_for(tokenizer, prompt: PartPrompt) -> list:
+    return passes(prompt, lambda text: len(tokenizer(text)["input_ids"]), min(TEXT_LIMIT, tokenizer.model_max_length))
+
+
+def words_of(tokenizer, one) -> torch.Tensor:
+    return tokenize(tokenizer, [one.text], [dict(enumerate(one.ranges))], len(one.rows))[1][0]
+
+
 def decoded(tokenizer, one_pass) -> list[str]:
     """The text of each part's tokens."""
     ids = torch.tensor(tokenizer(one_pass.text, padding="max_length")["input_ids"])
-    return [tokenizer.decode(ids[row > 0]).strip() for row in one_pass.words(tokenizer)]
+    return [tokenizer.decode(ids[row > 0]).strip() for row in words_of(tokenizer, one_pass)]
 
 
 def test_the_form_is_that_of_romap_s_release():
@@ -43,7 +52,7 @@ def test_spans_decode_back_to_the_parts(tokenizer, parts):
     [one] = passes_for(tokenizer, PartPrompt("a photo of a dispenser", parts))
     plain = [tokenizer.decode(tokenizer(part)["input_ids"], skip_special_tokens=True).strip() for part in parts]
     assert decoded(tokenizer, one) == plain
-    assert torch.allclose(one.words(tokenizer).sum(1), torch.ones(len(parts)))
+    assert torch.allclose(words_of(tokenizer, one).sum(1), torch.ones(len(parts)))
 
 
 def test_many_parts_take_several_passes(tokenizer):
@@ -91,7 +100,8 @@ def test_views_in_words():
 
 def test_tau_of_each_part():
     assert PartPrompt("x", ("a", "b")).taus(0.3).tolist() == pytest.approx([0.3, 0.3])
-    assert PartPrompt("x", ("a", "b"), (0.1, 0.7)).taus().tolist() == pytest.approx([0.1, 0.7])
+    assert PartPrompt("x", ("a", "b"), (0.1, 0.7)).taus(0.3, {"a": 1.0}).tolist() == pytest.approx([0.1, 0.7])
+    assert PartPrompt("x", ("a", "b")).taus(0.3, {"b": 0.5}).tolist() == pytest.approx([0.3, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gs_reg.parts.lab import lab
+
 from .buffers import CHEQUER, PART, SHADE_SCALE, STRIPE, Buffers
 from .families import PARTS
 
@@ -144,16 +146,6 @@ def coverage(ids: Int[Tensor, "n H W"], cells: int) -> Float[Tensor, "n L K"]:
     """Share of each of cells x cells cells that each of MOST_PARTS parts covers, K = cells^2."""
     one_hot = F.one_hot(ids, MOST_PARTS + 1)[..., 1:].permute(0, 3, 1, 2).float()
     return F.avg_pool2d(one_hot, ids.shape[-1] // cells).flatten(2)
-
-
-def lab(rgb: Float[np.ndarray, "*B 3"]) -> Float[np.ndarray, "*B 3"]:
-    """CIELAB (D65) of sRGB in [0, 1]."""
-    c = np.clip(rgb, 0, 1)
-    c = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
-    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = c @ matrix.T / np.array([0.9505, 1.0, 1.089])
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
 def nearest_color(rgb: Float[np.ndarray, "3"]) -> int:
