@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-Axis = Literal["gaussians", "frames"]
-"""What the rows of a parameter stand for."""
+Axis = Literal["gaussians", "part", "frames"]
+"""What the rows of a parameter stand for; "part": those Gaussians that an edit of a part may change, and new ones."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from gs_reg.errors import InputError, reading
@@ -51,12 +51,20 @@ class RowEdit:
 
     def applied_to(self, splats: Splats) -> Splats:
         """The splats after the edit in the order of the file: rows in their places, then the new ones."""
-        source = replace(splats, extra={})
-        places = self.places(len(source))
+        places = self.places(len(splats))
         # one gather over both: the frozen rows, then those of the edit
-        order = torch.where(places >= 0, places + len(source), torch.arange(len(source)))[places != -2]
-        new = (self.origin < 0).nonzero()[:, 0] + len(source)
-        return Splats.joined([source, replace(self.splats, extra={})]).rows(torch.cat([order, new]))
+        order = torch.where(places >= 0, places + len(splats), torch.arange(len(splats)))[places != -2]
+        new = (self.origin < 0).nonzero()[:, 0] + len(splats)
+        both = Splats.joined([replace(splats, extra={}), replace(self.splats, extra={})])
+        extra = {name: self.column_after(column) for name, column in splats.extra.items()}
+        return replace(both.rows(torch.cat([order, new])), extra=extra)
+
+    def column_after(self, column: Shaped[Tensor, "count *S"]) -> Shaped[Tensor, "after *S"]:
+        """A column of other data (labels) after the edit, in the order of the file; new rows have their parent's."""
+        parents = self.parent[self.origin < 0]
+        new = column[parents.clamp_min(0)]
+        new[parents < 0] = 0
+        return torch.cat([column[self.places(len(column)) != -2], new])
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,6 +89,12 @@ def test_frozen_rows_keep_their_bytes_and_undo_gives_the_file_back(tmp_path, dia
     assert (tmp_path / "back.ply").read_bytes() == path.read_bytes()
 
 
+def test_labels_follow_their_rows():
+    splats = Splats(*(torch.randn(N, *shape) for shape in ((3,), (4,), (3,), (), (4, 3))), {"label": torch.arange(N)})
+    after = some_edit(splats).applied_to(splats)
+    assert after.extra["label"].tolist() == [i for i in range(N) if i != 6] + [7, 0] and len(after) == N + 1
+
+
 def test_rows_that_are_not_finite_stay_where_they_are(tmp_path):
     path = ply(tmp_path / "scene.ply")
     table = read_rows(path, path).table

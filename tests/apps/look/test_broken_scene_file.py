@@ -74,6 +74,6 @@ def test_depth_maps_that_are_none(tmp_path, values):
 def test_a_state_of_density_control_that_is_none():
     control = density_control(DensifyConfig(method="mcmc"), 0)
     control.load({"scale": torch.tensor(2.0)})
-    for wrong in ([], torch.zeros(2)):
+    for wrong in (torch.zeros(0), torch.zeros(2)):
         with pytest.raises(InputError, match="density control: scale: expected a tensor"):
             control.load({"scale": wrong})
