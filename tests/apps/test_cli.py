@@ -209,5 +209,5 @@ def test_doctor_as_a_process():
     done = run_command("doctor", "--json")
     assert (
         done.returncode == 0
-        and {"name", "ok", "detail", "fix", "required", "absent"} == json.loads(done.stdout)[0].keys()
+        and {"name", "ok", "detail", "fix", "required", "absent", "machine"} == json.loads(done.stdout)[0].keys()
     )
