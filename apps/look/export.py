@@ -59,9 +59,16 @@ def main(config: Config) -> int:
             save_splats(config.to, opened.splats, spz_version=config.spz_version, offset=opened.offset)
     before, after = opened.file.stat().st_size, config.to.stat().st_size
     say(f"wrote {config.to}: {len(opened.splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
-    for line in opened.notes:
+    for line in (*opened.notes, *_lost(config.to, opened.offset)):
         say(f"  {line}")
     return 0
+
+
+def _lost(to: Path, offset: Sequence[float] | None) -> tuple[str, ...]:
+    """What a file of a format without a place for the offset does not tell."""
+    if offset is None or not any(offset) or to.name.lower().endswith((".ply", HTML)):
+        return ()
+    return (f"{to.suffix} has no place for the offset: note it, or export a .ply, whose header tells it",)
 
 
 @dataclass(frozen=True)

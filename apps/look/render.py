@@ -48,6 +48,9 @@ class Config:
 
 
 def main(config: Config) -> int:
+    for flag in ("path", "frames", "fps"):
+        if config.what != "path" and getattr(config, flag) != getattr(Config, flag):
+            raise InputError(f"--{flag}: no effect: --what {config.what} writes pictures, not a video")
     run = open_run(config.run)
     written = camera_path_video(run, config) if config.what == "path" else render_split(run, config)
     say(f"wrote {written}")

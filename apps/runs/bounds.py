@@ -8,6 +8,8 @@ from typing import Any
 
 from gs_reg.errors import InputError
 
+from .flag_names import flag_of
+
 INF = math.inf
 BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("checkpoint_every", "keep_every", "every", "reset_every", "cap_max", "frames"), (1, INF)),
@@ -26,18 +28,23 @@ UNBOUNDED = {"checkpoint_minutes", "far", "max_aspect", "minutes"}
 """Infinity is a value of theirs."""
 
 
-def check_numbers(config: Any, where: str = "--") -> None:
-    """Checks all numbers of a config and of those in it; `where` begins the names.
+def check_numbers(config: Any) -> None:
+    """Checks all numbers of a config and of those in it.
 
     Raises:
         InputError: names the flag, what it may be and what it is.
     """
+    _check_all(config, type(config), ())
+
+
+def _check_all(config: Any, whole: type, fields: tuple[str, ...]) -> None:
+    """Checks the numbers of a config that is so many fields down in the whole one."""
     for field in dataclasses.fields(config):
-        value, place = getattr(config, field.name, None), where + field.name.replace("_", "-")
+        value, below = getattr(config, field.name, None), (*fields, field.name)
         if dataclasses.is_dataclass(value):
-            check_numbers(value, f"{place}.")
+            _check_all(value, whole, below)
         else:
-            check_value(field.name, value, place)
+            check_value(field.name, value, flag_of(whole, below))
 
 
 def check_value(name: str, value: Any, place: str) -> None:

@@ -40,7 +40,8 @@ def test_every_number_of_reconstruct(way):
     for bad in (-1, -0.25, float("nan"), float("-inf"), *([] if way[-1] in UNBOUNDED else [float("inf")])):
         with pytest.raises(InputError) as caught:
             check_numbers(with_value(Config(data="x"), way, bad))
-        assert str(caught.value).startswith(f"--{'.'.join(way).replace('_', '-')}: expected a ")
+        flag = ".".join(way).removeprefix("read.").replace("_", "-")  # as it is typed
+        assert str(caught.value).startswith(f"--{flag}: expected a ")
 
 
 def test_the_other_commands_have_no_number_without_bounds():
