@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -201,6 +201,7 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
     """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run."""
     from .runs.bounds import check_numbers
     from .runs.config_file import default_from
+    from .runs.flag_names import without_prefix
     from .runs.resume import Resumable, stored_config
 
     def checked(default: T | None) -> T:
@@ -209,7 +210,7 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
             with contextlib.redirect_stderr(io.StringIO()):
                 return _tyro(name, kind, argv, default)
         except SystemExit as end:
-            if (refused := _refused_by_config(end)) is not None:
+            if (refused := _refused_by_config(end, without_prefix(kind))) is not None:
                 raise refused from None
         return _tyro(name, kind, argv, default)  # a wrong flag, which tyro prints
 
@@ -219,14 +220,21 @@ def _parse(name: str, kind: type[T], argv: list[str]) -> T:
     return config
 
 
-def _refused_by_config(end: BaseException) -> BaseException | None:
-    """The InputError of a config's own check that made tyro end the program."""
+def _refused_by_config(end: BaseException, plain: Sequence[str]) -> BaseException | None:
+    """The InputError of a config's own check that made tyro end the program, under the name of the flag.
+
+    Flags of the fields in `plain` do without the field's name.
+    """
     from gs_reg.errors import InputError
 
-    error: BaseException | None = end
+    error, group = end.__context__, ""
     while error is not None and not isinstance(error, InputError):
-        error = error.__context__
-    return error
+        error, group = error.__context__, getattr(error, "arg", group)
+    if error is None:
+        return None
+    field, colon, complaint = str(error).partition(":")
+    flag = field if group in ("", *plain) else f"{group}.{field}"
+    return InputError(f"--{flag.replace('_', '-')}:{complaint}") if colon and field.isidentifier() else error
 
 
 def _fail(text: str, code: int) -> int:

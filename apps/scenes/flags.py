@@ -7,6 +7,7 @@ from typing import Literal
 
 from gs_reg.densify import DensifyConfig
 from gs_reg.dropout import Dropout
+from gs_reg.errors import InputError
 from gs_reg.fit import FitConfig
 from gs_reg.models.coherent import CoherentConfig
 from gs_reg.models.free import FreeConfig
@@ -38,7 +39,7 @@ class TrainConfig(FitConfig):
         super().__post_init__()
         Dropout(self.dropout)  # raises where the share is out of range
         if not 0 <= self.random_background <= 1:
-            raise ValueError(f"random_background: expected a share from 0 to 1, got {self.random_background}")
+            raise InputError(f"random_background: expected a share from 0 to 1, got {self.random_background}")
 
 
 @dataclass(frozen=True)
