@@ -14,9 +14,6 @@ from gs_reg.models.free import FreeConfig
 from gs_reg.render import RenderConfig
 from gs_reg.terms.scene import SceneTerms
 
-Backend = Literal["auto", "native", "gsplat", "reference"]
-"""As RenderConfig has it."""
-
 
 @dataclass(frozen=True)
 class TrainConfig(FitConfig):
