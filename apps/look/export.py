@@ -104,7 +104,7 @@ def open_source(source: Path, frame: Frame) -> Opened:
     names = [*scene.train, *(name for name in scene.cameras if name not in scene.train)]
     cameras, near = {name: scene.cameras[name] for name in names}, RenderConfig().near
     if frame == "normalised":
-        return Opened(run.splats, stored_splats(run), cameras=cameras, near=near)
+        return Opened(run.splats, stored_splats(run, scene), cameras=cameras, near=near)
     opened = _of_file(run.splats, frame, scene)
     matrix = scene.source_from_world if frame == "input" else scene.file_from_world
     cameras = {name: transform_cameras(matrix, camera.to(dtype=matrix.dtype)) for name, camera in cameras.items()}

@@ -107,9 +107,10 @@ def _numbers(value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return tensor
 
 
-def stored_splats(run: Run) -> Splats:
-    """splats.ply, transformed back to the normalised frame."""
-    return transform_splats(torch.linalg.inv(splats_frame(run).file_from_world), load_splats(run.splats))
+def stored_splats(run: Run, scene: StoredScene | None = None) -> Splats:
+    """splats.ply, transformed back to the normalised frame; `scene` is that of `splats_frame`, if already read."""
+    scene = scene or splats_frame(run)
+    return transform_splats(torch.linalg.inv(scene.file_from_world), load_splats(run.splats))
 
 
 def splats_frame(run: Run) -> StoredScene:

@@ -72,7 +72,7 @@ def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
         raise InputError(f"{where}: unknown key {key!r:.80}" + (f"; did you mean {close[0]!r}?" if close else ""))
     given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
     for key, inner in given.items():
-        check_value(key, inner, f"{where}.{key}")
+        check_value(key, inner, f"{where}.{key}", _default(kind, key))
     try:
         return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
     except ValueError as error:  # its own check, which begins with the name of a field

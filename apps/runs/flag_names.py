@@ -35,7 +35,7 @@ def flag_of(kind: Any, fields: Sequence[str]) -> str:
     *places, last = fields
     words = []
     for name in places:
-        words += [] if name in _without_prefix(kind) else [name]
+        words += [] if name in without_prefix(kind) else [name]
         kind = _dataclass_of(kind, name)
     return f"--{'.'.join([*words, last])}".replace("_", "-")
 
@@ -59,7 +59,7 @@ def _fields(kind: type, key: str, value: Any) -> tuple[list[str], Any]:
     if last != parts[-1] and isinstance(value, bool) and not _has(kind, parts) and _has(kind, [*parts[:-1], last]):
         parts, value = [*parts[:-1], last], not value
     if len(parts) == 1 and not (_has(kind, parts) and (isinstance(value, dict) or not _dataclass_of(kind, parts[0]))):
-        for prefix in _without_prefix(kind):
+        for prefix in without_prefix(kind):
             inner = _dataclass_of(kind, prefix)
             if inner and _has(inner, parts):
                 return [prefix, *parts], value
@@ -89,7 +89,7 @@ def _dataclass_of(kind: type, name: str) -> type | None:
     return hint if dataclasses.is_dataclass(hint) else None  # pyright: ignore[reportReturnType]
 
 
-def _without_prefix(kind: type) -> list[str]:
+def without_prefix(kind: type) -> list[str]:
     """Fields whose flags do without their name: --views is read.views."""
     import tyro
 

@@ -14,10 +14,11 @@ from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError
 from gs_reg.init.fill import FillConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.render import Backend
 from gs_reg.terms.scene import SceneTerms
 
 from . import presets
-from .flags import Backend, CoherentStage, FreeStage, TrainConfig
+from .flags import CoherentStage, FreeStage, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 
 from gs_reg.errors import InputError, MissingPart
+from gs_reg.render import Backend
 
 from .config import Config
-from .flags import Backend, TrainConfig
+from .flags import TrainConfig
 from .stages import plan_stages
 
 
