@@ -16,6 +16,7 @@ from gs_reg.init.fill import FillConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.terms.scene import SceneTerms
 
+from ..runs.folder import runs_folder
 from . import presets
 from .flags import Backend, CoherentStage, FreeStage, TrainConfig
 
@@ -79,6 +80,11 @@ class Config:
         """With the values that --steps and --backend stand for, for the help page."""
         on_rays = self.train.steps if self.start == "depth" else 0
         return replace(self, steps=self.steps or on_rays + self.free.train.steps, backend=self.backend or "auto")
+
+    @property
+    def home(self) -> Path:
+        """Parent folder of runs without --out."""
+        return runs_folder(self.name, self.data)
 
     @classmethod
     def of_preset(cls, name: str) -> Config:

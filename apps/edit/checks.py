@@ -1,0 +1,65 @@
+"""What a user's words are checked for before anything long starts."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+from gs_reg.errors import InputError
+
+from .config import Config, PartsConfig
+
+
+def check_parts(config: PartsConfig) -> None:
+    """Raises InputError where the scene, the object or the parts are not said, or cannot be."""
+    if not config.data:
+        raise InputError("no scene named: expected the folder of a run or a splat file")
+    if not config.object.strip():
+        raise InputError('--object: expected what the scene shows, such as "a photo of a mug"')
+    names = [name.strip() for name in config.part_names]
+    if not names or not all(names):
+        raise InputError("--parts: expected names with commas between them, such as handle,rim,body")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--parts: {', '.join(twice)}: named twice")
+    _ = config.part_taus
+    if not 0 < config.threshold < 1:
+        raise InputError(f"--threshold: expected a probability between 0 and 1, got {config.threshold:g}")
+    if config.views < 1:
+        raise InputError(f"--views: expected at least 1, got {config.views}")
+    if config.size is not None and not 16 <= config.size <= 4096:
+        raise InputError(f"--size: expected 16 to 4096 pixels, got {config.size}")
+
+
+def check_edit(config: Config) -> None:
+    """Raises InputError where the part is none of the parts, or what it shall be is not said."""
+    check_parts(config)
+    names = config.part_names
+    if not config.part.strip():
+        raise InputError(f"--part: expected one of {', '.join(names)}")
+    if config.part.strip() not in names:
+        near = difflib.get_close_matches(config.part, names, n=1)
+        offer = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"--part {config.part!r}: {offer}--parts has {', '.join(names)}")
+    if config.remove and config.edit.strip():
+        raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
+    if config.remove and config.shape:
+        raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if not config.remove and not config.edit.strip():
+        raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
+
+
+def with_absolute_paths(config: PartsConfig) -> PartsConfig:
+    """The config as a run stores it: it can be continued from any folder."""
+    changes = {
+        name: value.resolve() for name in ("cameras", "labels") if isinstance(value := getattr(config, name), Path)
+    }
+    changes["teacher_model"] = tuple(path.resolve() for path in config.teacher_model)
+    for name in ("teacher", "editor"):
+        kind, colon, place = str(getattr(config, name, "")).partition(":")
+        if colon and Path(place).is_dir():
+            changes[name] = f"{kind}:{Path(place).resolve()}"
+    if config.model is not None and Path(config.model).is_dir():
+        changes["model"] = str(Path(config.model).resolve())
+    data = str(Path(config.data).resolve())
+    return replace(config, data=data, out=None, config=None, resume=False, json=False, **changes)
