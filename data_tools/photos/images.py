@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,7 +159,9 @@ def _opened(path: Path) -> PillowImage:
 
         pillow_heif.register_heif_opener()
     try:
-        return Image.open(path)
+        with warnings.catch_warnings():  # of large pictures, which are usual; MOST_PIXELS still holds
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(path)
     except FileNotFoundError:
         raise InputError(f"{path}: the file is missing: put it back, or leave the photo out") from None
     except Image.DecompressionBombError:

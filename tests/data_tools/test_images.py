@@ -86,6 +86,12 @@ def test_modes(tmp_path, mode):
     assert read_header(path).alpha == (mode in ("LA", "RGBA"))
 
 
+def test_more_pixels_than_pillow_warns_of(tmp_path, recwarn):
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "wide.png")
+    header = read_header(tmp_path / "wide.png")
+    assert (header.width, header.height) == (10_000, 9_000) and not recwarn.list
+
+
 def test_heic(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     picture = np.full((48, 64, 3), (200, 60, 90), np.uint8)

@@ -52,7 +52,7 @@ class WordAttention:
             for side in dict.fromkeys(sides):
                 rows = [c for c, own in enumerate(sides) if own == side]
                 for chunk in _chunks(rows, self.batch):
-                    raw.update(zip(chunk, self._raw(pictures[chunk], side).to(pictures), strict=True))
+                    raw.update(zip(chunk, self.raw(pictures[chunk], side).to(pictures), strict=True))
         # a view at a time: maps of the pictures' size are many times larger than what they come from
         one = [part_maps(raw[c][None], tau, pictures[c : c + 1]) for c in range(len(pictures))]
         maps = torch.cat(one) if one else pictures.new_zeros(0, len(prompt.parts), *pictures.shape[1:3])
@@ -67,7 +67,7 @@ class WordAttention:
         return passes(prompt, lambda text: self.model.tokens(text, {}, 0)[1], limit, side)
 
     @torch.no_grad()
-    def _raw(self, pictures: Float[Tensor, "B H W 3"], side: str) -> Float[Tensor, "B L h w"]:
+    def raw(self, pictures: Float[Tensor, "B H W 3"], side: str = "") -> Float[Tensor, "B L h w"]:
         """Sums over blocks of the words' products with the image keys, on the grid of image tokens."""
         model, prompt = self.model, prepared(self.prompt)
         patch = model.network.config.patch_size

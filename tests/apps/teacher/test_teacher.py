@@ -134,3 +134,27 @@ def test_mistakes_are_one_line(data, training, tmp_path, capsys):
     assert "more than 0" in failure(capsys, "train", "--data", str(data), "--minutes", "0")
     assert "no checkpoint of coarse" in failure(capsys, "check", "--data", str(data), "--training", nowhere)
     assert "teacher.json" in failure(capsys, "check", "--data", str(data), "--model", str(tmp_path))
+
+
+def test_the_folder_s_maps_are_those_of_training(model):
+    """The library's teacher reads from the stock pipeline what training recorded in its own networks."""
+    from gs_reg.apps.teacher.batches import teacher_tokenizer, tokens_of
+    from gs_reg.apps.teacher.export import networks_of
+    from gs_reg.data_tools.synthetic.objects.captions import part_prompt
+    from gs_reg.diffusion.model import DiffusionModel
+    from gs_reg.diffusion.word_maps import raw_maps, walk
+    from gs_reg.parts.prompts import PartPrompt
+    from gs_reg.parts.teachers.attention import WordAttention
+
+    diffusion = DiffusionModel.load(model, device="cpu")
+    images = torch.rand(2, 32, 32, 3)
+    teacher = WordAttention(diffusion, seed=4)
+    teacher.prepare(PartPrompt("a photo of a mug", ("rim", "handle", "body")))
+    ours = teacher.raw(images)
+    networks = networks_of(diffusion.pipe)
+    tokens, names, _ = tokens_of(teacher_tokenizer(networks.config.tokens), [part_prompt("mug")] * 2)
+    with torch.no_grad():
+        walk(networks, diffusion.encode(images), networks.text(tokens), seed=4)
+        theirs = raw_maps(networks, names[:, :3], (0,))
+    assert ours.shape == (2, 3, 4, 4) and theirs.std() > 0
+    assert torch.allclose(ours.flatten(2), theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
