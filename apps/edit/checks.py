@@ -6,9 +6,11 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
+from gs_reg.diffusion.editors import open_editor, parse_editor
 from gs_reg.errors import InputError
 
 from .config import Config, PartsConfig
+from .presets import step_counts
 
 
 def check_parts(config: PartsConfig) -> None:
@@ -33,6 +35,26 @@ def check_parts(config: PartsConfig) -> None:
 
 def check_edit(config: Config) -> None:
     """Raises InputError where the part is none of the parts, or what it shall be is not said."""
+    check_view_export(config)
+    if config.remove and config.edit.strip():
+        raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
+    if config.remove and config.shape:
+        raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if not config.remove and not config.edit.strip():
+        raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
+    choice = parse_editor(config.editor)
+    if config.model is None and not config.remove and (choice.needs_model or config.guidance.weight > 0):
+        why = f"--editor {config.editor}" if choice.needs_model else f"guidance of --preset {config.preset}"
+        instead = "--editor folder:DIR" if choice.needs_model else "--preset fast, or --guidance.weight 0,"
+        raise InputError(f"--model: {why} runs on a pipeline of diffusers: name its folder; {instead} does without")
+    if choice.kind == "folder":
+        open_editor(choice, None)
+    if not config.remove and sum(step_counts(config.steps, config.coarse, config.fine)) < 1:
+        raise InputError("--steps: expected at least 1 step of optimising")
+
+
+def check_view_export(config: Config) -> None:
+    """Raises InputError where the part is none of the parts."""
     check_parts(config)
     names = config.part_names
     if not config.part.strip():
@@ -41,12 +63,6 @@ def check_edit(config: Config) -> None:
         near = difflib.get_close_matches(config.part, names, n=1)
         offer = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"--part {config.part!r}: {offer}--parts has {', '.join(names)}")
-    if config.remove and config.edit.strip():
-        raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
-    if config.remove and config.shape:
-        raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
-    if not config.remove and not config.edit.strip():
-        raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
 
 
 def with_absolute_paths(config: PartsConfig) -> PartsConfig:

@@ -8,9 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from gs_reg.densify import DensifyConfig
 from gs_reg.diffusion.slamp import SlampConfig
 from gs_reg.errors import InputError
+from gs_reg.models.part_edit import PartEditConfig
+from gs_reg.parts.anchors import AnchorConfig
 from gs_reg.parts.field import FieldConfig
+from gs_reg.terms.guidance import EditTerms
 
 from ..runs.folder import runs_folder
 from . import presets
@@ -143,7 +147,17 @@ class Config(PartsConfig):
     editor: str = "slamp"
     """Who makes the edited pictures. slamp: inpainting with --model; sd3-inpaint: diffusers' on the same weights;
     diffusers:FOLDER: any pipeline for inpainting; folder:DIR: pictures that you edited (see `gs-reg edit views`)."""
+    anchors: AnchorConfig = presets.BEST.anchors
+    go_on: float = 0.6
+    """How far up the noise path an anchor goes that shows earlier edits, 0 to 1: low stays closer to them."""
+    retries: int = 2
+    """Other seeds that are tried for an anchor that does not agree with the first one; then it is left out."""
+    neutral: Literal["grey", "white", "black", "none"] = "grey"
+    """Colour that the part gets before the edit, so that its old look does not hold that back; none = its own."""
     slamp: SlampConfig = presets.BEST.slamp
+    model_edit: PartEditConfig = PartEditConfig()
+    densify: DensifyConfig = presets.GROWTH
+    terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance
     steps: int | None = None
     """Steps of optimising in all, shared out to coarse and fine in their proportions; default both."""

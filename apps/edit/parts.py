@@ -10,6 +10,7 @@ from .checks import check_parts
 from .config import PartsConfig as Config
 from .labels import PREVIEW, find_parts, warn_of_parts
 from .plan import announce_plan
+from .report import write_report
 from .results import write_parts_result
 from .start import look, start
 
@@ -28,6 +29,7 @@ def main(config: Config) -> int:
     with job.run.held(), job.run.recorded("gs-reg edit parts --resume"):
         decision = find_parts(job)
         write_parts_result(job, decision)
+        write_report(job)
         say(f"wrote {job.run.path / PREVIEW}")
         warn_of_parts(job, decision)
     if config.json:

@@ -1,0 +1,50 @@
+"""`gs-reg edit run`: parts -> edited pictures of them -> the part's Gaussians made to look so; all else stays."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from ..runs.devices import pick_device
+from ..runs.progress import say
+from ..runs.training import Clock
+from .anchors import edited_anchors
+from .checks import check_edit
+from .config import Config
+from .export import EDITED, write_edit
+from .job import Job
+from .labels import check_part, find_parts
+from .plan import announce_plan
+from .report import write_report
+from .start import look, start
+from .training import optimise
+
+__all__ = ["Config", "main"]
+
+
+def main(config: Config) -> int:
+    check_edit(config)
+    clock, device = Clock(), pick_device(config.device)
+    say(f"{config.data}:")
+    scene = look(config, device)
+    announce_plan(config, scene, device)
+    if config.dry_run:
+        return 0
+    job = start(config, scene, device)
+    with job.run.held(), job.run.recorded("gs-reg edit run --resume"):
+        make_edit(job, clock)
+        say(f"wrote {write_report(job)}")
+    say(f"wrote {job.run.path / EDITED}; `gs-reg edit undo {job.run.path}` gives the splats from before")
+    if config.json:
+        print(json.dumps(job.run.read_json("result.json")))
+    return 0
+
+
+def make_edit(job: Job, clock: Clock) -> None:
+    """All stages; those whose files are there are not repeated."""
+    config = cast(Config, job.config)
+    decision = find_parts(job)
+    check_part(job, decision, config.part)
+    anchors = edited_anchors(job, decision)
+    model = optimise(job, decision, anchors, clock)
+    write_edit(job, decision, model.row_edit())
