@@ -42,7 +42,7 @@ class Mug:
     @property
     def edit(self) -> list[str]:
         flags = ["--part", "handle", "--edit", "a green handle", "--editor", f"folder:{self.folder / 'oracle'}"]
-        return [*self.words, *flags, "--steps", "60"]
+        return [*self.words, *flags, "--steps", "40", "--model-edit.lr-color", "0.1"]
 
 
 @pytest.fixture(scope="session")
