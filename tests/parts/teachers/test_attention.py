@@ -13,6 +13,8 @@ from gs_reg.errors import InputError
 from gs_reg.parts.maps import part_maps
 from gs_reg.parts.prompts import PartPrompt
 from gs_reg.parts.teachers.attention import WordAttention, middle_of
+from gs_reg.parts.teachers.base import TeacherSetting
+from gs_reg.parts.teachers.parse import make_teacher
 from gs_reg.types import Cameras
 
 from .scene import TwoParts
@@ -35,7 +37,7 @@ def sd3(tiny) -> DiffusionModel:
     return small(DiffusionModel.load(tiny("sd3"), device="cpu"))
 
 
-def said(teacher: WordAttention, scene: TwoParts, views=slice(None), prompt=PROMPT):
+def said(teacher, scene: TwoParts, views=slice(None), prompt=PROMPT):
     teacher.prepare(prompt)
     return teacher.maps(scene.pictures[views], scene.alphas[views], scene.cameras[views])
 
@@ -110,6 +112,14 @@ def test_settings_of_the_teacher_count(sd3, scene: TwoParts):
     assert torch.equal(tight.maps[:, 0], made.maps[:, 0]) and tight.maps[:, 1].mean() < made.maps[:, 1].mean()
     with pytest.raises(InputError, match="blocks"):
         WordAttention(DiffusionModel(sd3.pipe, "cpu", replace(sd3.settings, blocks=(2,))))
+
+
+def test_the_job_s_refinement_counts(sd3, scene: TwoParts):
+    plain, wide = (make_teacher("sd3", TeacherSetting(model=lambda: sd3, **more)) for more in ({}, {"refine": 1 / 8}))
+    assert torch.equal(said(plain, scene, slice(0, 1)).maps, said(WordAttention(sd3), scene, slice(0, 1)).maps)
+    other = said(WordAttention(sd3, radius=1 / 8), scene, slice(0, 1)).maps
+    assert torch.equal(said(wide, scene, slice(0, 1)).maps, other)
+    assert (other - said(plain, scene, slice(0, 1)).maps).abs().max() > 0.01
 
 
 def test_a_part_too_long_for_the_model_is_named_before_any_picture(sd3):
