@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gs_reg.diffusion.editors import open_editor, parse_editor
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, MissingPart
+from gs_reg.parts.teachers import parse
 
 from .config import Config, PartsConfig
 from .presets import step_counts
@@ -25,12 +26,42 @@ def check_parts(config: PartsConfig) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"--parts: {', '.join(twice)}: named twice")
     _ = config.part_taus
+    check_teacher(config)
     if not 0 < config.threshold < 1:
         raise InputError(f"--threshold: expected a probability between 0 and 1, got {config.threshold:g}")
     if config.views < 1:
         raise InputError(f"--views: expected at least 1, got {config.views}")
     if config.size is not None and not 16 <= config.size <= 4096:
         raise InputError(f"--size: expected 16 to 4096 pixels, got {config.size}")
+
+
+def check_teacher(config: PartsConfig) -> None:
+    """Raises InputError or MissingPart where the teacher is none, or needs what is not named."""
+    kinds = [word.partition(":")[0].strip() for word in _members(config.teacher)]
+    for kind in kinds:
+        if kind not in {*parse.PLAIN, *parse.FOLDERS}:
+            near = difflib.get_close_matches(kind, [*parse.PLAIN, *parse.FOLDERS], n=1)
+            offer = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"--teacher {config.teacher}: expected one of {parse.FORMS}{offer}")
+    if config.labels is not None or config.resume:
+        return
+    if "sd3" in kinds and config.model is None:
+        raise MissingPart(
+            "--teacher sd3 reads the attention of a pipeline of diffusers: name its folder with --model; "
+            "clicks and masks:DIR need none"
+        )
+    for word in _members(config.teacher):
+        kind, _, place = word.partition(":")
+        if kind in parse.FOLDERS and not Path(place).is_dir():
+            raise InputError(f"--teacher {word}: no such folder")
+
+
+def _members(teacher: str) -> list[str]:
+    """The teachers that a flag names: one, those of an ensemble, or the one that sam2 asks."""
+    kind, _, rest = teacher.strip().partition(":")
+    if kind == "ensemble":
+        return [one for word in rest.split("+") for one in _members(word)]
+    return [kind, *_members(rest)] if kind == "sam2" and rest else [teacher.strip()]
 
 
 def check_edit(config: Config) -> None:

@@ -42,7 +42,7 @@ class PartsConfig:
     up: Up = "y-down"
     """Which way is up, for rings of cameras."""
     teacher: str = "sd3"
-    """Who says where parts are. sd3: attention of the pipeline in --model; clipseg, sam3, sam2, grounding: networks in
+    """Who says where parts are. sd3: attention of the pipeline in --model; clipseg, sam3, sam2, grounded: networks in
     --teacher-model; masks:DIR: your pictures DIR/<view>/<part>.png; clicks: your --clicks; gt:DIR: true part ids;
     ensemble:A+B: several."""
     teacher_model: tuple[Path, ...] = ()
@@ -141,7 +141,7 @@ class Config(PartsConfig):
     negative: str = presets.NEGATIVE
     """What it shall not be."""
     remove: bool = False
-    """Take the part away instead; what was behind it is filled in from around it."""
+    """Take the part away instead; what is behind it shows."""
     shape: bool = False
     """Change the shape too, not the colours alone: Gaussians move, come and go within reach of the part."""
     editor: str = "slamp"

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.io.rows import RowEdit
+from gs_reg.types import Splats
 
 from ..runs.devices import pick_device
 from ..runs.progress import say
@@ -45,6 +54,20 @@ def make_edit(job: Job, clock: Clock) -> None:
     config = cast(Config, job.config)
     decision = find_parts(job)
     check_part(job, decision, config.part)
-    anchors = edited_anchors(job, decision)
-    model = optimise(job, decision, anchors, clock)
-    write_edit(job, decision, model.row_edit())
+    if config.remove:
+        edit = removal(job.scene.splats, decision.part(config.part))
+    else:
+        edit = optimise(job, decision, edited_anchors(job, decision), clock).row_edit()
+    write_edit(job, decision, edit)
+
+
+def removal(splats: Splats, chosen: Bool[Tensor, "N"]) -> RowEdit:
+    """Takes the chosen rows away and adds none.
+
+    Raises:
+        InputError: nothing would be left.
+    """
+    if chosen.all():
+        raise InputError("--remove: the part is all that there is")
+    owned, none = chosen.cpu().nonzero()[:, 0], torch.zeros(0, dtype=torch.long)
+    return RowEdit(owned, replace(splats, extra={}).rows(none), none, none)

@@ -32,7 +32,8 @@ VIEWS = "views.json"
 
 def look(config: PartsConfig, device: torch.device) -> EditScene:
     """Reads the scene and says what was understood; writes nothing that stays."""
-    size = config.size or model_size(config)
+    usual = model_size(config)  # also where a size is given: it looks whether the model is one
+    size = config.size or usual
     settings = SceneConfig(config.cameras, config.up, config.views, size, SHADES[config.background])
     with tempfile.TemporaryDirectory() as folder:
         scene = open_scene(Path(config.data), settings, Path(folder) / DECODED, device)

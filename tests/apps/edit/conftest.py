@@ -10,10 +10,10 @@ from PIL import Image
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
+from gs_reg.apps.edit.scene import SceneConfig, open_scene
 from gs_reg.data_tools.synthetic.objects.colors import NAMES, Paint
 from gs_reg.data_tools.synthetic.objects.families import make_object
 from gs_reg.data_tools.synthetic.objects.gaussians import splats_of
-from gs_reg.apps.edit.scene import SceneConfig, open_scene
 from gs_reg.io import save_splats
 from gs_reg.parts.decision import masks
 from gs_reg.render import render
@@ -42,7 +42,7 @@ class Mug:
     @property
     def edit(self) -> list[str]:
         flags = ["--part", "handle", "--edit", "a green handle", "--editor", f"folder:{self.folder / 'oracle'}"]
-        return [*self.words, *flags, "--steps", "40", "--model-edit.lr-color", "0.1"]
+        return [*self.words, *flags, "--steps", "60", "--model-edit.lr-color", "0.1"]
 
 
 @pytest.fixture(scope="session")

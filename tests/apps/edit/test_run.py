@@ -26,7 +26,7 @@ def test_the_part_takes_the_colour_and_no_other_row_changes(mug, finished):
     handle = torch.from_numpy(labels["ids"] == list(labels["names"]).index("handle"))
     assert 50 < int(handle.sum()) < len(handle) / 2
     color = sh_to_rgb(after.splats.sh[handle, 0]).median(0).values
-    assert color[1] > color[0] + 0.2 and color[1] > color[2] + 0.2, color
+    assert color[1] > color[0] + 0.15 and color[1] > color[2] + 0.15, color
     assert (before.table[~handle.numpy()] == after.table[~handle.numpy()]).all()
     result = json.loads((finished / "result.json").read_text())
     assert result["locality"]["intact"] and result["locality"]["changed"] == int(handle.sum())
