@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -58,6 +58,10 @@ GROUPS = {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
     },
     "edits": {
+        "edit parts": Command("edit.parts", "Find the parts of an object: masks, labels and a preview; no edit."),
+        "edit run": Command("edit.run", "Change one part by text or by pictures of yours; all else keeps every byte."),
+        "edit views": Command("edit.views", "Pictures and masks of the anchors, for editing by hand."),
+        "edit undo": Command("edit.undo", "The splats as they were before an edit, byte for byte."),
         "teacher data": Command("teacher.data", "Pictures of procedural objects with named parts, for the teacher."),
         "teacher train": Command(
             "teacher.train", "Train the small SD3-class teacher in slices; goes on where it ended."

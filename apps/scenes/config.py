@@ -17,6 +17,7 @@ from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.render import Backend
 from gs_reg.terms.scene import SceneTerms
 
+from ..runs.folder import runs_folder
 from . import presets
 from .flags import CoherentStage, FreeStage, TrainConfig
 
@@ -80,6 +81,11 @@ class Config:
         """With the values that --steps and --backend stand for, for the help page."""
         on_rays = self.train.steps if self.start == "depth" else 0
         return replace(self, steps=self.steps or on_rays + self.free.train.steps, backend=self.backend or "auto")
+
+    @property
+    def home(self) -> Path:
+        """Parent folder of runs without --out."""
+        return runs_folder(self.name, self.data)
 
     @classmethod
     def of_preset(cls, name: str) -> Config:

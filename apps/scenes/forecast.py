@@ -8,7 +8,6 @@ import torch
 
 from gs_reg.data_tools.dataset import Dataset
 
-from ..runs.folder import runs_folder
 from ..runs.progress import plural, say
 from .config import Config
 from .initial_model import PIXELS_PER_GAUSSIAN
@@ -63,7 +62,7 @@ def announce_plan(config: Config, dataset: Dataset, device: torch.device) -> Non
     backends = {p.train.render.backend for p in plan_stages(config) if p.train.steps > 0}
     drawn = " and ".join(sorted("native" if b == "auto" and device.type == "cpu" else b for b in backends))
     where = f"the CPU ({plural(threads, 'thread')})" if device.type == "cpu" else torch.cuda.get_device_name()
-    parent = config.out or f"{runs_folder(config.name, config.data)}/<time>"
+    parent = config.out or f"{config.home}/<time>"
     say(
         f"plan: preset {config.preset}, {_count(config, ahead)} Gaussians, "
         + (f"{stages}; on {where}, drawn by {drawn}" if stages else f"no steps of training; on {where}")

@@ -49,6 +49,35 @@ def read(root: Path, images: Path | None) -> Source:
     Raises:
         InputError: a broken model, or no photos.
     """
+    model, reconstruction = _reconstruction(root)
+    parents = (root, *(model.parents if root in model.parents else ()), root.parent, root.parent.parent)
+    defaults = tuple(dict.fromkeys([*(p / "images" for p in parents), root]))
+    return from_reconstruction(reconstruction, model, images_folder(root, images, defaults), images is not None)
+
+
+def read_cameras(root: Path) -> dict[str, tuple[SourceCamera, Float[ndarray, "4 4"]]]:
+    """Cameras and world-to-camera matrices of the registered images of the model below root, without any photo.
+
+    Raises:
+        InputError: no model, or a broken one.
+    """
+    _, reconstruction = _reconstruction(root)
+    found = {}
+    for image in reconstruction.images.values():
+        if image.has_pose:
+            camera, pose = reconstruction.cameras[image.camera_id], np.eye(4)
+            pose[:3] = image.cam_from_world().matrix()
+            params = tuple(float(x) for x in camera.params)
+            found[image.name] = SourceCamera(camera.model.name, params, camera.width, camera.height), pose
+    return found
+
+
+def _reconstruction(root: Path) -> tuple[Path, Reconstruction]:
+    """The model below root and its folder.
+
+    Raises:
+        InputError: none, or a broken one.
+    """
     model = find_model(root)
     if model is None:
         raise InputError(f"{root}: no COLMAP model: looked for cameras and images, .bin or .txt, here and in sparse/")
@@ -59,10 +88,8 @@ def read(root: Path, images: Path | None) -> Source:
             image.name  # noqa: B018 - decoded here, so that bytes that are no text are found out
     except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
         raise InputError(f"{model}: broken COLMAP model ({first_line(error)}): copy or export it again") from None
-    parents = (root, *(model.parents if root in model.parents else ()), root.parent, root.parent.parent)
-    defaults = tuple(dict.fromkeys([*(p / "images" for p in parents), root]))
     _whole_names(reconstruction, model)
-    return from_reconstruction(reconstruction, model, images_folder(root, images, defaults), images is not None)
+    return model, reconstruction
 
 
 def _load(model: Path) -> Reconstruction:

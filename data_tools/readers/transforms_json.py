@@ -68,6 +68,25 @@ def read(root: Path, images: Path | None) -> Source:
     return Source("transforms", files[0], tuple(frames), tuple(skipped), split=split)
 
 
+def read_cameras(file: Path) -> dict[str, tuple[SourceCamera, Float[ndarray, "4 4"]]]:
+    """Cameras and world-to-camera matrices by file_path, of one JSON file; the photos need not exist.
+
+    Raises:
+        InputError: broken JSON, missing keys, sizes among them, or an unknown camera model.
+    """
+    head, entries = _load(file)
+    undo, found = _undo(head, file), {}
+    for i, entry in enumerate(entries):
+        place = f"{file}: frame {i}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{place}: expected a map, got {entry!r:.40}")
+        whole = {**head, **entry}
+        for key in ("w", "h"):
+            _need(whole, key, place)
+        found[_slashes(_need(entry, "file_path", place), place)] = _camera(whole, {}, place), _pose(entry, undo, place)
+    return found
+
+
 def _frames(
     head: Entry, entries: list[object], path: Path, override: Path | None, skipped: list[tuple[str, str]]
 ) -> dict[str, SourceFrame]:
