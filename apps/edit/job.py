@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gs_reg.diffusion.memory import limit
 from gs_reg.diffusion.model import DiffusionModel
 from gs_reg.errors import InputError
 
@@ -91,7 +92,9 @@ def load_model(config: PartsConfig, device: torch.device) -> DiffusionModel:
         raise InputError("--model: no pipeline named: expected a folder of diffusers, with model_index.json in it")
     with stage_bar("model") as progress:
         progress(f"loading {config.model}", 0.0)
-        return DiffusionModel.load(config.model, device=device, allow_download=config.allow_download)
+        limit(device, config.vram_gb)
+        options = {"vram_gb": config.vram_gb, "allow_download": config.allow_download}
+        return DiffusionModel.load(config.model, device=device, **options)
 
 
 def peak_memory() -> dict[str, float]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
+from gs_reg.apps import cli
 from gs_reg.apps.edit.scene import SceneConfig, open_scene
 from gs_reg.data_tools.synthetic.objects.colors import NAMES, Paint
 from gs_reg.data_tools.synthetic.objects.families import make_object
@@ -17,6 +18,8 @@ from gs_reg.data_tools.synthetic.objects.gaussians import splats_of
 from gs_reg.io import save_splats
 from gs_reg.parts.decision import masks
 from gs_reg.render import render
+
+from ...diffusion import tiny as pipelines
 
 SIZE, VIEWS, COUNT = 96, 9, 2000
 BEFORE = Paint((NAMES.index("white"), NAMES.index("red"), NAMES.index("blue")), (0, 0, 0))
@@ -42,7 +45,7 @@ class Mug:
     @property
     def edit(self) -> list[str]:
         flags = ["--part", "handle", "--edit", "a green handle", "--editor", f"folder:{self.folder / 'oracle'}"]
-        return [*self.words, *flags, "--steps", "60", "--model-edit.lr-color", "0.1"]
+        return [*self.words, *flags, "--steps", "60", "--model-edit.lr-color", "0.1", "--checkpoint-every", "20"]
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +69,17 @@ def mug(tmp_path_factory) -> Mug:
 def save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="session")
+def finished(mug: Mug, tmp_path_factory) -> Path:
+    """The folder of an unbroken `edit run`."""
+    out = tmp_path_factory.mktemp("edit") / "run"
+    assert cli.main(["edit", "run", *mug.edit, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory) -> Path:
+    """A folder of a random SD3 pipeline of a few kB."""
+    return pipelines.folder("sd3", tmp_path_factory.mktemp("pipelines"))

@@ -3,21 +3,11 @@
 import json
 
 import numpy as np
-import pytest
 import torch
 
 from gs_reg.apps import cli
 from gs_reg.io.rows import read_rows
 from gs_reg.sh import sh_to_rgb
-
-from .conftest import Mug
-
-
-@pytest.fixture(scope="module")
-def finished(mug: Mug, tmp_path_factory):
-    out = tmp_path_factory.mktemp("edit") / "run"
-    assert cli.main(["edit", "run", *mug.edit, "--out", str(out)]) == 0
-    return out
 
 
 def test_the_part_takes_the_colour_and_no_other_row_changes(mug, finished):
@@ -39,3 +29,15 @@ def test_the_part_takes_the_colour_and_no_other_row_changes(mug, finished):
 def test_undo_gives_the_file_back_byte_for_byte(mug, finished, tmp_path):
     assert cli.main(["edit", "undo", str(finished), "--to", str(tmp_path / "back.ply")]) == 0
     assert (tmp_path / "back.ply").read_bytes() == mug.scene.read_bytes()
+
+
+def test_a_model_is_teacher_editor_and_guide(mug, tiny_sd3, tmp_path):
+    """A random SD3 knows nothing: the whole path runs, and what it may not touch stays."""
+    words = [*mug.words, "--part", "handle", "--edit", "a green handle", "--model", str(tiny_sd3)]
+    words[words.index("--preset") + 1] = "best"
+    words += ["--size", "32", "--steps", "3", "--slamp.steps", "2", "--anchors.count", "2", "--retries", "0"]
+    out = tmp_path / "run"
+    assert cli.main(["edit", "run", *words, "--out", str(out)]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["model_calls"]["sds"] == 9 and result["model_calls"]["slamp"] > 0
+    assert result["locality"]["intact"] and len(result["model"]["sha256"]) > 5
