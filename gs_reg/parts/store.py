@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def save_labels(path: str | Path, field: LabelField, decision: Decision) -> None
         "seen": field.seen,
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        known = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
+        known: dict[str, Any] = {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}
         np.savez_compressed(file, names=np.array(field.names), **known)
 
 
