@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-MOCKED = ("torch", "jaxtyping", "numpy")
+MOCKED = ("torch", "jaxtyping", "numpy", "scipy")
 
 
 class _MockType(type):

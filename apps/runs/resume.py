@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from gs_reg.errors import InputError, reading
 
 from .config_file import to_plain
-from .folder import Run, open_run, runs_folder
+from .folder import Run, open_run
 
 
 @runtime_checkable
@@ -23,6 +23,11 @@ class Resumable(Protocol):
     def out(self) -> Path | None: ...
     @property
     def name(self) -> str | None: ...
+    @property
+    def home(self) -> Path:
+        """Parent folder of its runs without --out."""
+        ...
+
     @property
     def config(self) -> Path | None: ...
     @property
@@ -57,17 +62,17 @@ def stored_config(flags: T) -> T:
     if flags.config:
         raise InputError("--config with --resume: a run goes on with its own config.yaml; drop one of the two")
     if not flags.out and not flags.name and not flags.data:
-        raise InputError("--resume: which run? name its folder with --out, or give the photos that it is of")
-    run = open_run(flags.out or runs_folder(flags.name, flags.data))
+        raise InputError("--resume: which run? name its folder with --out, or give the data that it is of")
+    run = open_run(flags.out or flags.home)
     stored: Any = run.config(type(flags))  # a dataclass, which a Protocol cannot ask for
     return dataclasses.replace(stored, out=run.path, resume=True)
 
 
-def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> None:
-    """Checks that settings and training photos are those that the run was started with.
+def check_settings(run: Run, config: Resumable) -> None:
+    """Checks that settings are those that the run was started with.
 
     Raises:
-        InputError: names the changed setting with both values, or the photo.
+        InputError: names the changed setting with both values.
     """
     stored, current = (dict(_flatten(to_plain(c))) for c in (run.config(type(config)), config))
     compared = [name for name in current if name.split(".")[0] not in IGNORED_ON_RESUME]
@@ -75,6 +80,15 @@ def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> Non
     if changed:
         values = ", ".join(f"{name} (was {stored[name]}, now {current[name]})" for name in changed)
         raise InputError(f"{run.path / 'config.yaml'}: --resume keeps the settings of the run: drop {values}")
+
+
+def check_same(run: Run, config: Resumable, photos: list[dict[str, Any]]) -> None:
+    """Checks that settings and training photos are those that the run was started with.
+
+    Raises:
+        InputError: as check_settings(), or names the photo.
+    """
+    check_settings(run, config)
     with reading(run.path / "dataset.json"):
         stored_photos = run.read_json("dataset.json")["photos"]
         before = {photo["name"]: photo for photo in stored_photos if photo["use"] == "train"}

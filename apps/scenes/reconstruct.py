@@ -14,7 +14,7 @@ from gs_reg import densify
 from gs_reg.data_tools.dataset import Dataset, load_scene, read_dataset
 from gs_reg.data_tools.depth import DepthMap
 from gs_reg.data_tools.depth.sparse import NoSharedPoints
-from gs_reg.errors import InputError, MissingPart, reading
+from gs_reg.errors import InputError, reading
 from gs_reg.io import checkpoint, save_splats
 from gs_reg.stages import Training
 from gs_reg.types import Views
@@ -22,7 +22,8 @@ from gs_reg.types import Views
 from ..look.pictures import save_depth
 from ..look.scene_file import write_offset, write_scene
 from ..look.viewer_layout import write_viewer_layout
-from ..runs.folder import Run, check_free, new_run, open_run, runs_folder, write_settings
+from ..runs.devices import pick_device
+from ..runs.folder import Run, check_free, new_run, open_run, write_settings
 from ..runs.interrupts import run_child
 from ..runs.progress import say, stage_bar
 from ..runs.resume import check_same
@@ -56,7 +57,7 @@ def main(config: Config) -> int:
         return 0
     views = load_scene(dataset).views
     if sources is None:
-        run = open_run(config.out or runs_folder(config.name, config.data))
+        run = open_run(config.out or config.home)
         check_same(run, config, dataset.summary()["photos"])
     else:
         run, config, dataset, views = begin(config, dataset, views, sources, clock)
@@ -99,7 +100,7 @@ def begin(
         training = Training.begin(stages_of(config, views, dataset.mask_mode, model))
         training.save(run.checkpoints, keep_every=config.keep_every, **details(clock))
 
-    return new_run(config.out, runs_folder(config.name, config.data), fill), config, dataset, views
+    return new_run(config.out, config.home, fill), config, dataset, views
 
 
 def without_apart(config: Config, dataset: Dataset, error: NoSharedPoints) -> tuple[Config, Dataset]:
@@ -118,18 +119,6 @@ def without_apart(config: Config, dataset: Dataset, error: NoSharedPoints) -> tu
     read = replace(config.read, views=None, train=tuple(names[name] for name in kept))
     skipped = (*dataset.skipped, *((name, reason) for name in error.names))
     return replace(config, read=read), replace(dataset, train=kept, skipped=skipped)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of --device; auto is CUDA where it is usable.
-
-    Raises:
-        MissingPart: --device cuda where CUDA is not usable.
-    """
-    usable = torch.cuda.is_available()
-    if name == "cuda" and not usable:
-        raise MissingPart("--device cuda: torch finds no usable GPU here; run `gs-reg doctor`, or use --device cpu")
-    return torch.device("cuda" if usable and name != "cpu" else "cpu")
 
 
 def announce(dataset: Dataset, config: Config) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ class Contents:
         found: set[str] = set()
         for name in self.classes:
             files = [f.name for f in (self.folder / name).glob("*") if f.suffix in WEIGHTS]
-            if files and all(_variant_of(f) for f in files):
-                found.update(filter(None, map(_variant_of, files)))
+            if files and all(variant_of(f) for f in files):
+                found.update(filter(None, map(variant_of, files)))
         return found.pop() if len(found) == 1 else None
 
 
@@ -109,33 +109,40 @@ def check_family(contents: Contents) -> str:
 
 
 def open_pipeline(contents: Contents, dtype: torch.dtype) -> Any:
-    """On the CPU; the VAE in float32, whatever the dtype.
+    """On the CPU, without what the networks do not need; the VAE in float32, whatever the dtype.
 
     Raises:
         InputError: broken weights, or such as do not fit their configuration.
     """
-    absent = {name: None for name in {*contents.absent(), *(UNUSED & contents.classes.keys())}}
+    pipe = read_pipeline(contents, diffusers().DiffusionPipeline, {"default": dtype, "vae": torch.float32}, UNUSED)
+    for name, part in pipe.components.items():
+        wanted = torch.float32 if name == "vae" else dtype
+        if isinstance(part, torch.nn.Module) and part.dtype != wanted:
+            part.to(wanted)  # some networks come in the type of the file in spite of the argument
+    return pipe
+
+
+def read_pipeline(contents: Contents, opener: Any, dtype: Any, unused: Collection[str]) -> Any:
+    """`opener`: a class of diffusers with from_pretrained."""
+    absent = {name: None for name in {*contents.absent(), *(set(unused) & contents.classes.keys())}}
     checker = {"requires_safety_checker": False} if "safety_checker" in contents.classes else {}
     variant = contents.variant()
     with quiet(), reading(contents.folder):
-        pipe = diffusers().DiffusionPipeline.from_pretrained(
+        pipe = opener.from_pretrained(
             contents.folder,
             local_files_only=True,
-            dtype={"default": dtype, "vae": torch.float32},
+            dtype=dtype,
             **absent,
             **checker,
             **({"variant": variant} if variant else {}),
         )
-        for name, part in pipe.components.items():
-            if isinstance(part, torch.nn.Module):
-                part.requires_grad_(False).eval()
-                wanted = torch.float32 if name == "vae" else dtype
-                if part.dtype != wanted:  # some networks come in the type of the file in spite of the argument
-                    part.to(wanted)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval()
     return pipe
 
 
-def _variant_of(file: str) -> str | None:
+def variant_of(file: str) -> str | None:
     """`model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors` are fp16."""
     parts = file.split(".")
     return parts[1].split("-")[0] if len(parts) > 2 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from gs_reg.errors import InputError
 from .families import FAMILIES, Family
 from .families.base import Text
 from .loading import check_family, folder_of, look_into, open_pipeline
+from .memory import Use, choose
+from .placing import Placement
 from .schedule import sigma_of
 from .settings import TeacherSettings, read_settings
 from .spans import tokenize
@@ -43,6 +45,7 @@ class DiffusionModel:
         self.pipe = pipe
         self.device = torch.device(device)
         self.family = _family(pipe)
+        self.placement: Placement | None = None
         self.network = getattr(pipe, self.family.network)
         self.dtype: torch.dtype = self.network.dtype
         self.kind: Kind = _kind(pipe.scheduler)
@@ -54,6 +57,7 @@ class DiffusionModel:
         self.resolution = self.settings.resolution
         self.calls_by_purpose: Counter[str] = Counter()
         self._purpose = OTHER
+        self._freed = False
         self._texts: dict[str, Text] = {}
         self._blank: dict[tuple[int, int], Tensor] = {}
         self._check_channels()
@@ -65,12 +69,17 @@ class DiffusionModel:
         *,
         device: torch.device | str,
         dtype: torch.dtype | None = None,
+        vram_gb: float | None = None,
+        use: Use | None = None,
         allow_download: bool = False,
     ) -> DiffusionModel:
         """A folder or a repository's name. Half precision on GPUs and single on CPUs, where `dtype` is None.
 
+        `vram_gb`: of the device's memory; None: what is free. `use`: what is planned for; None: one picture of the
+        settings' resolution at a time, with gradients.
+
         Raises:
-            InputError: no pipeline of diffusers, or one of another family.
+            InputError: no pipeline of diffusers, or one of another family; too little memory.
             MissingPart: diffusers, or a part of the weights, is not there.
         """
         folder = folder_of(model, allow_download)
@@ -79,7 +88,12 @@ class DiffusionModel:
         device = torch.device(device)
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
         settings = read_settings(folder)
-        return cls(open_pipeline(contents, dtype).to(device), device, settings)
+        planned = use or Use((settings or TeacherSettings()).resolution)
+        mode = choose(contents, dtype, device, vram_gb, planned)
+        pipe = open_pipeline(contents, dtype)
+        made = cls(pipe, device, settings)
+        made.placement = Placement(pipe, made.family.network, device, mode)
+        return made
 
     @property
     def calls(self) -> int:
@@ -100,9 +114,19 @@ class DiffusionModel:
         """Encoded once each."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if new:
-            made = self.family.text(self.pipe, new, self.settings.zero_rows, self.device)
+            if self._freed:
+                raise RuntimeError(f"the text encoders were freed before {new[0]!r} was encoded")
+            with self.placement.encoding() if self.placement else nullcontext():
+                made = self.family.text(self.pipe, new, self.settings.zero_rows, self.device)
             self._texts.update({prompt: made[i : i + 1] for i, prompt in enumerate(new)})
         return Text.joined([self._texts[prompt] for prompt in prompts])
+
+    def free_encoders(self) -> None:
+        """Drops the text encoders; only prompts that were encoded before can be asked for afterwards."""
+        for name in self.pipe.components:
+            if name.startswith("text_encoder"):
+                setattr(self.pipe, name, None)
+        self._freed = True
 
     def tokens(
         self, prompt: str, ranges: Mapping[int, tuple[int, int]], rows: int

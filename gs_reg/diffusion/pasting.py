@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
 
 SIDE = 512
@@ -30,6 +29,8 @@ def paste(
     feather: float = 4,
 ) -> Float[Tensor, "H W 3"]:
     """The source from `margin` pixels outside the mask on; between them a ramp over the outer `feather` pixels."""
+    from scipy import ndimage
+
     if not mask.any():
         return source.clone()
     scale = max(mask.shape) / SIDE

@@ -26,8 +26,8 @@ BLOCK = 1 << 18
 class Ridge:
     """What stands in for evidence where there is little of it, relative to a Gaussian's own or to the median."""
 
-    bands: float = 0.05
-    """Against change with the view: times l (l + 1) in band l."""
+    bands: float = 0.5
+    """Against change with the view: times l (l + 1) in band l. With less, labels follow the views that err."""
     prior: float = 1e-3
     """For the background, so that Gaussians without a vote get it."""
 

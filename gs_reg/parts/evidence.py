@@ -33,12 +33,13 @@ class Evidence:
     alphas: Float[Tensor, "C H W"]
     """Of the rendered views."""
     votes: Float[Tensor, "C N D"]
-    """Sums over pixels of blending weight times share of each label; over labels they add up to the weights."""
+    """Sums over solid pixels of blending weight times share of each label; over labels they add up to the weights."""
 
     def projected(self, view: int) -> Projected:
         return project(self.splats, self.cameras[view], self.config)
 
     def shares(self, view: int) -> Float[Tensor, "1 H W D"]:
+        """Those of the teacher; 0 where alpha is below one half, as such pixels say nothing of what is in them."""
         return _shares(self.maps, self.alphas, view)
 
     @property
@@ -77,7 +78,8 @@ def gather(splats: Splats, cameras: Cameras, maps: PartMaps, config: RenderConfi
 
 
 def _shares(maps: PartMaps, alphas: Float[Tensor, "C H W"], view: int) -> Float[Tensor, "1 H W D"]:
-    return maps[view].shares(alphas[view : view + 1]).movedim(1, -1).contiguous()
+    alpha = alphas[view : view + 1]
+    return maps[view].shares(alpha).movedim(1, -1) * (alpha >= 0.5)[..., None]
 
 
 def _check(splats: Splats, cameras: Cameras, maps: PartMaps) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from gs_reg.errors import InputError
 from gs_reg.parts.adam import AdamConfig, solve_adam
 from gs_reg.parts.closed_form import Ridge, solve_votes
@@ -16,18 +12,18 @@ from gs_reg.parts.evidence import Evidence, Report, gather, silent
 from gs_reg.parts.graph import make_graph
 from gs_reg.parts.joint import JointConfig, solve_joint
 from gs_reg.parts.types import BACKGROUND, LabelField, PartMaps
-from gs_reg.parts.view_weights import agreement, view_weights
+from gs_reg.parts.view_weights import believed
 from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    solver: Literal["linear", "joint", "adam"] = "joint"
+    solver: Literal["linear", "joint", "adam"] = "linear"
     """linear: each Gaussian by its own votes; joint: from there, all together; adam: the paper's gradient steps."""
     degree: int = 3
     """Of the labels' spherical harmonics, 0 to 4; 0 = labels that do not vary with the view."""
-    view_rounds: int = 2
+    view_rounds: int = 3
     """Times that views are weighed by how well they agree with all others; not with adam."""
     anchors: bool = True
     """Whether labels are tied to those of neighbours; not with linear."""
@@ -65,22 +61,9 @@ def fit_evidence(evidence: Evidence, config: FieldConfig = FieldConfig(), report
     if config.solver == "adam":
         options = {"anchors": config.anchors, "soft": config.soft, "seed": config.seed, "report": report}
         return LabelField(names, solve_adam(evidence, config.degree, config.adam, **options), evidence.seen)
-    sh, weights = _closed_form(evidence, config, report)
+    weights = believed(evidence, config.view_rounds, config.ridge, report)
+    sh = solve_votes(evidence, weights, config.degree, config.ridge)
     if config.solver == "joint":
         graph = make_graph(evidence.splats) if config.anchors and config.joint.smoothness > 0 else None
         sh = solve_joint(evidence, weights, sh, config.ridge, graph, config.joint, config.soft, report)
     return LabelField(names, sh, evidence.seen)
-
-
-@torch.no_grad()
-def _closed_form(
-    evidence: Evidence, config: FieldConfig, report: Report
-) -> tuple[Float[Tensor, "N K D"], Float[Tensor, "C D"]]:
-    """Labels by votes alone, and the weights of the votes."""
-    weights = evidence.confidence
-    sh = solve_votes(evidence, weights, config.degree, config.ridge)
-    for done in range(config.view_rounds):
-        weights = evidence.confidence * view_weights(agreement(evidence, sh))
-        sh = solve_votes(evidence, weights, config.degree, config.ridge)
-        report("view weights", done + 1, config.view_rounds)
-    return sh, weights

@@ -9,26 +9,31 @@ from torch import Tensor
 
 from gs_reg.diffusion.word_maps import min_max, sharpened
 
-RADIUS, RADIUS_SIDE = 8, 512
-"""Of the guided filter, in pixels of a picture of that longer side; in proportion at other sizes."""
+RADIUS = 8 / 512
+"""Of the guided filter, as a share of the picture's longer side: half of an image token of SD3-medium."""
 EPS = 1e-3
 
 
 def part_maps(
-    raw: Float[Tensor, "C L h w"], tau: Float[Tensor, "L"], pictures: Float[Tensor, "C H W 3"]
+    raw: Float[Tensor, "C L h w"],
+    tau: Float[Tensor, "L"],
+    pictures: Float[Tensor, "C H W 3"],
+    radius: float = RADIUS,
 ) -> Float[Tensor, "C L H W"]:
     """Up-sampled, min-max, sharpened at each part's temperature, refined on the pictures, min-max again."""
     size = (pictures.shape[1], pictures.shape[2])
     up = F.interpolate(raw.float(), size=size, mode="bilinear").flatten(2)
     sharp = sharpened(min_max(up), tau.to(up)[:, None]).unflatten(2, size)
-    return min_max(refined(sharp, pictures).flatten(2)).unflatten(2, size)
+    return min_max(refined(sharp, pictures, radius).flatten(2)).unflatten(2, size)
 
 
-def refined(maps: Float[Tensor, "C L H W"], pictures: Float[Tensor, "C H W 3"]) -> Float[Tensor, "C L H W"]:
+def refined(
+    maps: Float[Tensor, "C L H W"], pictures: Float[Tensor, "C H W 3"], radius: float = RADIUS
+) -> Float[Tensor, "C L H W"]:
     """The guided filter (He et al. 2010) with the colour picture as guide: edges of maps move to edges in it."""
-    radius = max(1, round(RADIUS * max(maps.shape[-2:]) / RADIUS_SIDE))
+    pixels = max(1, round(radius * max(maps.shape[-2:])))
     # a view at a time, or the products of channels would be many times the pictures
-    return torch.stack([guided(m, p.to(m), radius) for m, p in zip(maps, pictures, strict=True)])
+    return torch.stack([guided(m, p.to(m), pixels) for m, p in zip(maps, pictures, strict=True)])
 
 
 def guided(

@@ -6,20 +6,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.parts.evidence import Evidence
+from gs_reg.parts.closed_form import Ridge, solve_votes
+from gs_reg.parts.evidence import Evidence, Report, silent
 from gs_reg.render import composite
-from gs_reg.sh import sh_sums
+from gs_reg.sh import C0
 
 
 @torch.no_grad()
-def agreement(evidence: Evidence, sh: Float[Tensor, "N K D"]) -> Float[Tensor, "C D"]:
+def believed(evidence: Evidence, rounds: int, ridge: Ridge = Ridge(), report: Report = silent) -> Float[Tensor, "C D"]:
+    """The teacher's confidence in each view and label times what the others make of it, after some rounds of both.
+
+    What all views say together is a label of degree 0: one that may vary with the view agrees with the views that err.
+    """
+    confidence = evidence.confidence
+    mass = evidence.votes.sum(1) * confidence
+    weights = confidence
+    for done in range(rounds):
+        consensus = solve_votes(evidence, weights, 0, ridge)[:, 0] * C0
+        weights = view_weights(agreement(evidence, consensus))
+        # Parts whose views agree less, such as small ones, must not lose to others by that. What is left over for the
+        # background has no such right: holes in masks are of that kind.
+        scale = (weights * mass).sum(0) / mass.sum(0).clamp_min(1e-12)
+        scale[0] = 1
+        weights = confidence * weights / scale.clamp_min(1e-12)
+        report("view weights", done + 1, rounds)
+    return weights
+
+
+@torch.no_grad()
+def agreement(evidence: Evidence, labels: Float[Tensor, "N D"]) -> Float[Tensor, "C D"]:
     """Soft intersection over union of drawn and given shares on the object; 1 where both are empty."""
-    cameras, degree = evidence.cameras, round(sh.shape[1] ** 0.5) - 1
     found = []
-    for view in range(len(cameras)):
-        labels = sh_sums(sh, evidence.splats.means, cameras[view].centers, degree)
+    for view in range(len(evidence.cameras)):
         solid = evidence.alphas[view] >= 0.5
-        drawn = composite(evidence.projected(view), labels)[0][0][solid].clamp_(0, 1)
+        drawn = composite(evidence.projected(view), labels[None])[0][0][solid].clamp_(0, 1)
         given = evidence.shares(view)[0][solid]
         common = torch.minimum(drawn, given).sum(0)
         union = drawn.sum(0) + given.sum(0) - common

@@ -57,6 +57,12 @@ def test_refinement_moves_a_blurred_edge_to_the_picture_s():
     assert out[0, 0, 8, 256] - out[0, 0, 8, 255] > 0.4
 
 
+def test_the_radius_is_a_share_of_the_longer_side():
+    maps, picture = torch.rand(1, 1, 16, 64), torch.rand(1, 16, 64, 3)
+    assert torch.equal(refined(maps, picture)[0], guided(maps[0], picture[0], 1))
+    assert torch.equal(refined(maps, picture, 1 / 8)[0], guided(maps[0], picture[0], 8))
+
+
 def test_the_chain_gives_maps_from_0_to_1_of_the_picture_s_size():
     torch.manual_seed(0)
     raw, pictures = 100 * torch.randn(2, 3, 4, 6) - 50, torch.rand(2, 32, 48, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ def write_report(run_dir: str | Path) -> Path:
     Raises:
         InputError: no such folder, or a JSON file in it is broken.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     run = Path(run_dir)
     if not run.is_dir():
         raise InputError(f"{run}: no such folder of a run")
+    with reading(run):
+        values = _template_values(run)
+    return write_page(run / "report.html", "report.html", values)
+
+
+def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
+    """Writes a page from one of the templates in this folder and returns its path."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -40,18 +48,16 @@ def write_report(run_dir: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with reading(run):
-        values = _template_values(run)
-    page = environment.get_template("report.html").render(**values)
-    with atomic_path(run / "report.html") as temporary:
+    page = environment.get_template(template).render(**values)
+    with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return run / "report.html"
+    return path
 
 
 def _template_values(run: Path) -> dict[str, Any]:
     """The variables of the template report.html."""
-    result = named_as_today(_read_json(run / "result.json"))
-    views, dataset = result.get("views", {}), _read_json(run / "dataset.json")
+    result = named_as_today(read_json(run / "result.json"))
+    views, dataset = result.get("views", {}), read_json(run / "dataset.json")
     stems = file_stems({*(photo["name"] for photo in dataset.get("photos", [])), *views})
     folder = run.resolve()
     dated = folder.name[:8].isdigit()  # runs/<name>/<time>, else the folder that --out named
@@ -68,22 +74,22 @@ def _template_values(run: Path) -> dict[str, Any]:
         "depths": depth_pairs(run / "depths"),
         "depth_rows": depth_rows(result.get("depth")),
         "videos": videos(run),
-        "charts": training_charts(_read_json_lines(run / "events.jsonl")),
+        "charts": training_charts(read_json_lines(run / "events.jsonl")),
         "seen": SEEN,
         "depth_of_splats": DEPTH_OF_SPLATS,
         "links": links(run),
         "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
-        "command": _read_text(run / "command.txt"),
-        "facts": facts(result, dataset, _read_json(run / "versions.json")),
-        "config": _read_text(run / "config.yaml"),
+        "command": read_text(run / "command.txt"),
+        "facts": facts(result, dataset, read_json(run / "versions.json")),
+        "config": read_text(run / "config.yaml"),
     }
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     with reading(path):
@@ -93,10 +99,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The lines that are valid JSON: a run that was killed leaves half a line at the end."""
     events = []
-    for line in _read_text(path).splitlines():
+    for line in read_text(path).splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)
             if isinstance(event, dict):

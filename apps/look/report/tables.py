@@ -54,11 +54,11 @@ def headline_figures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "gaussians" in result:
         cards.append((f"{result['gaussians']:,}", "", "Gaussians"))
     if "seconds" in result:
-        cards.append((*_duration(result["seconds"]), "until splats.ply"))
+        cards.append((*duration(result["seconds"]), "until splats.ply"))
     return cards
 
 
-def _duration(seconds: float) -> tuple[str, str]:
+def duration(seconds: float) -> tuple[str, str]:
     """Value and unit."""
     if seconds < 120:
         return f"{seconds:.0f}", "s"

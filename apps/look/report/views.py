@@ -107,7 +107,12 @@ def videos(run: Path) -> list[tuple[str, str | None, str]]:
     """Name, data URI (None where the file is too large for the page) and link."""
     out = []
     for path in sorted((run / "videos").glob("[!.]*.mp4")):
-        small = path.stat().st_size <= MAX_VIDEO_BYTES
-        uri = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode() if small else None
-        out.append((f"videos/{path.name}", uri, _link(path, run)))
+        out.append((f"videos/{path.name}", video_uri(path), _link(path, run)))
     return out
+
+
+def video_uri(path: Path) -> str | None:
+    """None where it is too large for a page."""
+    if path.stat().st_size > MAX_VIDEO_BYTES:
+        return None
+    return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()

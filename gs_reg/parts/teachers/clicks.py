@@ -29,6 +29,10 @@ TOLERANCE = 20.0
 """Largest distance in CIELAB, with half of the lightness, from the colours that were clicked."""
 LONGEST_STEP = 3.0
 """Between neighbours, in medians of the distance to the nearest neighbours."""
+STRANGE = 20.0
+"""How much longer a way is through splats whose colours are only just within the tolerance."""
+REACH = 2.0
+"""Of a splat, in its largest standard deviation."""
 MOST_COLORS = 24
 """Of what was clicked, that stand for a part."""
 CLICK_RADIUS = 2.0
@@ -40,9 +44,9 @@ SEED_SHARE = 0.3
 class Clicks:
     """Regions grown on the graph of the splats' neighbours, drawn into the views.
 
-    From the splats under a click a region takes neighbours of similar colour; between parts the nearer colour decides,
-    and marks of what does not belong grow regions of their own. A box in a view starts in its middle half and ends at
-    its sides; a box in space is the region itself.
+    From the splats under a click a region takes neighbours of similar colour; between parts the shorter way decides,
+    which is longer through other colours, and marks of what does not belong grow regions of their own. A box in a view
+    starts in its middle half and ends at its sides; a box in space is the region itself.
     """
 
     def __init__(self, setting: TeacherSetting, tolerance: float = TOLERANCE):
@@ -135,7 +139,7 @@ def _costs(
     edges: Any,
     tolerance: float,
 ) -> Float[np.ndarray, "U"]:
-    """The distance of the colour where the region of these marks gets to; infinite elsewhere."""
+    """How far it is from these marks, longer through other colours; infinite where their region does not get to."""
     cost = np.full(len(colors), np.inf)
     for mark, seeds in marked:
         if not mark.view:
@@ -146,8 +150,7 @@ def _costs(
         open_to = own < tolerance
         if len(mark.numbers) == 4:
             open_to &= seeds | _inside(scenery, mark)[usable].cpu().numpy()
-        reached = _connected(edges, open_to, seeds)
-        cost[reached] = np.minimum(cost, own)[reached]
+        cost = np.minimum(cost, _ways(edges, own / tolerance, open_to, seeds))
     return cost
 
 
@@ -166,14 +169,18 @@ def _smooth_colors(splats: Splats, graph: Graph) -> Float[np.ndarray, "U 3"]:
 
 
 def _edges(splats: Splats, graph: Graph) -> Any:
-    """Steps from splat to neighbour that are not over a gap."""
+    """Steps from splat to neighbour that are not over a gap: both reach each other, or lie as near as most do."""
     from scipy.sparse import coo_array
 
     count, k = graph.neighbors.shape
     lengths = (splats.means[graph.neighbors] - splats.means[:, None]).norm(dim=-1)
-    kept = (lengths <= LONGEST_STEP * lengths[:, :4].mean(1).median()).cpu().numpy().ravel()
+    reach = REACH * splats.scales.amax(1)
+    near = LONGEST_STEP * lengths[:, :4].mean(1).median()
+    kept = (lengths <= (reach[:, None] + reach[graph.neighbors]).clamp(min=near)).cpu().numpy().ravel()
     starts, ends = np.repeat(np.arange(count), k)[kept], graph.neighbors.cpu().numpy().ravel()[kept]
-    return coo_array((np.ones(len(starts), np.int8), (starts, ends)), shape=(count, count)).tocsr()
+    # a length of 0 would be no edge
+    far = lengths.double().cpu().numpy().ravel()[kept] + 1e-6 * float(near)
+    return coo_array((far, (starts, ends)), shape=(count, count)).tocsr()
 
 
 def _distances(colors: Float[np.ndarray, "U 3"], palette: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, "U"]:
@@ -182,13 +189,20 @@ def _distances(colors: Float[np.ndarray, "U 3"], palette: Float[np.ndarray, "P 3
     return np.sqrt(((colors[:, None] - some) ** 2).sum(-1)).min(1)
 
 
-def _connected(edges: Any, open_to: Bool[np.ndarray, "U"], seeds: Bool[np.ndarray, "U"]) -> Bool[np.ndarray, "U"]:
-    from scipy.sparse.csgraph import connected_components
+def _ways(
+    edges: Any,
+    strangeness: Float[np.ndarray, "U"],
+    open_to: Bool[np.ndarray, "U"],
+    seeds: Bool[np.ndarray, "U"],
+) -> Float[np.ndarray, "U"]:
+    """Lengths of the shortest ways from the seeds over open splats; strange ones count as longer."""
+    from scipy.sparse.csgraph import dijkstra
 
     rows = np.flatnonzero(open_to)
-    _, component = connected_components(edges[rows][:, rows], directed=False)
-    out = np.zeros(len(open_to), bool)
-    out[rows] = np.isin(component, np.unique(component[seeds[rows]]))
+    within = edges[rows][:, rows]
+    within.data = within.data * (1 + STRANGE * strangeness[rows][within.indices] ** 2)
+    out = np.full(len(open_to), np.inf)
+    out[rows] = dijkstra(within, directed=False, indices=np.flatnonzero(seeds[rows]), min_only=True)
     return out
 
 

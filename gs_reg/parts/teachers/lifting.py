@@ -78,7 +78,7 @@ class Scenery:
                 raise InputError(f"click {mark}: no splat lies in the box")
             return found
         c = self.views.index(mark.view)
-        xy = _pixels(mark, self.cameras.width, self.cameras.height)
+        xy = _pixels(mark, self.cameras.width, self.cameras.height).to(self.depths.device)
         rows, columns = xy[:, 1].long(), xy[:, 0].long()
         surface = unproject(self.cameras[c], self.depths[c][None])[0]
         hit = self.depths[c][rows, columns] > 0

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.diffusion.libraries import transformers
+from gs_reg.diffusion.libraries import quiet, transformers
 from gs_reg.errors import InputError, MissingPart, reading
 
 CONFIG = "config.json"
@@ -37,7 +37,7 @@ class Network:
             )
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise MissingPart(f"teacher {teacher}: {folder}: no weights beside its {CONFIG} (model.safetensors)")
-        with reading(folder):
+        with reading(folder), quiet():
             self.processor: Any = classes.AutoProcessor.from_pretrained(folder, local_files_only=True)
             self.model: Any = wanted.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         self.model.to(device).eval().requires_grad_(False)

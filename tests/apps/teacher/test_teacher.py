@@ -29,6 +29,16 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def test_data_tell_their_number_and_size_before_they_begin(tmp_path, capsys):
+    out = tmp_path / "d"
+    flags = ["--size", "32", "--shapes", "12", "--held-out", "24", "--views", "1"]
+    assert cli.main(["teacher", "data", "--out", str(out), *flags]) == 0
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("plan: 36 pictures of 32x32 pixels, ") and line.endswith(f" on disk, into {out}")
+    said = float(line.split("pixels, ")[1].split(" MB")[0])
+    assert said == pytest.approx(sum(f.stat().st_size for f in out.iterdir()) / 1e6, rel=0.1)
+
+
 @pytest.fixture(scope="module")
 def training(data) -> Path:
     out = data.parent / "training"
@@ -134,3 +144,27 @@ def test_mistakes_are_one_line(data, training, tmp_path, capsys):
     assert "more than 0" in failure(capsys, "train", "--data", str(data), "--minutes", "0")
     assert "no checkpoint of coarse" in failure(capsys, "check", "--data", str(data), "--training", nowhere)
     assert "teacher.json" in failure(capsys, "check", "--data", str(data), "--model", str(tmp_path))
+
+
+def test_the_folder_s_maps_are_those_of_training(model):
+    """The library's teacher reads from the stock pipeline what training recorded in its own networks."""
+    from gs_reg.apps.teacher.batches import teacher_tokenizer, tokens_of
+    from gs_reg.apps.teacher.export import networks_of
+    from gs_reg.data_tools.synthetic.objects.captions import part_prompt
+    from gs_reg.diffusion.model import DiffusionModel
+    from gs_reg.diffusion.word_maps import raw_maps, walk
+    from gs_reg.parts.prompts import PartPrompt
+    from gs_reg.parts.teachers.attention import WordAttention
+
+    diffusion = DiffusionModel.load(model, device="cpu")
+    images = torch.rand(2, 32, 32, 3)
+    teacher = WordAttention(diffusion, seed=4)
+    teacher.prepare(PartPrompt("a photo of a mug", ("rim", "handle", "body")))
+    ours = teacher.raw(images)
+    networks = networks_of(diffusion.pipe)
+    tokens, names, _ = tokens_of(teacher_tokenizer(networks.config.tokens), [part_prompt("mug")] * 2)
+    with torch.no_grad():
+        walk(networks, diffusion.encode(images), networks.text(tokens), seed=4)
+        theirs = raw_maps(networks, names[:, :3], (0,))
+    assert ours.shape == (2, 3, 4, 4) and theirs.std() > 0
+    assert torch.allclose(ours.flatten(2), theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))

@@ -1,0 +1,160 @@
+"""Anchors of a job: the views whose pictures are edited, one after the other, each going on from those before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from gs_reg.data_tools.photos.images import read_pixels
+from gs_reg.diffusion.editors import PartEditor, open_editor, parse_editor
+from gs_reg.errors import InputError
+from gs_reg.parts.anchors import agrees, choose_anchors, composite, reprojection_error, visibility
+from gs_reg.parts.neutral import remove_prior
+from gs_reg.parts.prompts import composed
+from gs_reg.parts.types import Decision
+from gs_reg.parts.views import part_views
+from gs_reg.types import Splats, Views
+
+from ..look.pictures import save_picture
+from ..runs.progress import log
+from .config import Config
+from .job import Job, Progress
+from .pictures import save_mask
+
+FILE = "anchors/anchors.json"
+SEEDS = 1_000
+"""Between the seeds of one try and the next."""
+FEWEST = 2
+
+
+def edited_anchors(job: Job, decision: Decision) -> Views:
+    """The anchors with their edited pictures and the masks of the part; from anchors/, where they are already."""
+    config = cast(Config, job.config)
+    chosen = decision.part(config.part).to(job.device)
+    splats = replace(job.scene.splats, extra={}).to(job.device)
+    if not (job.run.path / FILE).is_file():
+        with job.stage("anchors") as progress:
+            editor = make_editor(job)
+            try:
+                make_anchors(job, splats, chosen, editor, progress)
+            finally:
+                editor.close()
+    kept = job.run.read_json(FILE)["kept"]
+    rows = [job.scene.views.names.index(name) for name in kept]
+    cameras = job.scene.views.cameras[torch.tensor(rows, device=job.device)]
+    seen = part_views(splats, cameras, chosen, job.scene.render, job.scene.background.to(job.device))
+    pictures = torch.stack([read_picture(job.run.path / "anchors" / f"{name}_after.png") for name in kept])
+    return replace(seen, images=pictures.to(job.device), names=tuple(kept))
+
+
+def make_editor(job: Job) -> PartEditor:
+    config = cast(Config, job.config)
+    choice = parse_editor(config.editor)
+    model = job.model() if choice.needs_model and config.model is not None else None
+    options = {"slamp": config.slamp, "device": job.device, "vram_gb": config.vram_gb}
+    return open_editor(choice, model, **options, allow_download=config.allow_download)
+
+
+def anchor_views(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], allowed: tuple[str, ...] | None) -> list[int]:
+    """Rows of the views to edit, the one with the largest mask first; with a folder of pictures those that it has.
+
+    Raises:
+        InputError: there is none.
+    """
+    scene, config = job.scene, cast(Config, job.config)
+    seen = part_views(splats, scene.views.cameras, chosen, scene.render)
+    masks = seen.masks
+    assert masks is not None
+    if allowed is not None:
+        rows = [i for i, name in enumerate(scene.views.names) if name in allowed and bool(masks[i].any())]
+        if not rows:
+            raise InputError(
+                f"--editor {config.editor}: no picture is named like a view that shows the part; there are "
+                f"{', '.join(scene.views.names[:4])} ... (`gs-reg edit views` writes them)"
+            )
+        return sorted(rows, key=lambda i: -int(masks[i].sum()))
+    visible = visibility(splats, scene.views.cameras, chosen, scene.render)
+    center = splats.means[chosen].median(0).values
+    return list(choose_anchors(visible, masks, scene.views.cameras, center, config.anchors))
+
+
+def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: PartEditor, progress: Progress) -> None:
+    """Writes before, mask and after of each anchor, and anchors.json with those that agree with the first."""
+    config, scene = cast(Config, job.config), job.scene
+    rows = anchor_views(job, splats, chosen, editor.views)
+    start = splats if config.neutral == "none" else remove_prior(splats, chosen, config.neutral)
+    cameras = scene.views.cameras[torch.tensor(rows, device=job.device)]
+    drawn = part_views(start, cameras, chosen, scene.render, scene.background.to(job.device))
+    drawn = replace(drawn, images=drawn.photos.clamp(0, 1), names=tuple(scene.views.names[i] for i in rows))
+    prompt, done, entries = edit_prompt(job), [], {}
+    for i, name in enumerate(drawn.names):
+        progress(f"anchor {i + 1}/{len(drawn)}", i / len(drawn))
+        after, entry = edit_one(config, editor, drawn[i], done, prompt)
+        entries[name] = entry
+        assert drawn.masks is not None
+        save_picture(job.run.path / "anchors" / f"{name}_before.png", scene.views.photos[rows[i]])
+        save_mask(job.run.path / "anchors" / f"{name}_mask.png", drawn.masks[i])
+        save_picture(job.run.path / "anchors" / f"{name}_after.png", after.photos[0])
+        if entry["kept"]:
+            done.append(after)
+    kept = [view.names[0] for view in done]
+    for note in editor.notes:
+        log.warning("%s", note)
+    if len(kept) < FEWEST <= len(rows):
+        log.warning(
+            "only %d of %d edited pictures agree with each other: the edit rests on it alone", len(kept), len(rows)
+        )
+    job.run.write_json(FILE, {"prompt": prompt, "kept": kept, "views": entries, "notes": list(editor.notes)})
+
+
+def edit_one(
+    config: Config, editor: PartEditor, view: Views, done: list[Views], prompt: str
+) -> tuple[Views, dict[str, object]]:
+    """One view edited; where it does not agree with the first anchor, again with other seeds, then left out.
+
+    Pictures of the user's own are taken as they are: another seed does not change them.
+    """
+    picture, known = composite(done, view) if done else (view.photos[0], torch.zeros(1, dtype=torch.bool))
+    start = config.go_on if bool(known.any()) else 1.0
+    assert view.masks is not None and view.depths is not None
+    given = editor.views is not None
+    edited, error = view, None
+    for attempt in range(1 if given else 1 + config.retries):
+        seed = config.seed + SEEDS * attempt
+        reference = done[0].photos[0] if done else None
+        pixels = editor.edit(
+            view.photos[0] if given else picture,
+            *(view.masks[0], view.depths[0], prompt, config.negative, reference, seed),
+            view=view.names[0],
+            start=start,
+        )
+        edited = replace(view, images=pixels[None])
+        if not done:
+            return edited, {"kept": True, "seed": seed, "error": None}
+        error = reprojection_error(edited, done[0])
+        if given or agrees(edited, done[0], config.anchors):
+            return edited, {"kept": True, "seed": seed, "error": error}
+    log.warning(
+        "%s: its edit differs from the first one by %.2f where both show the part: left out", view.names[0], error
+    )
+    return edited, {"kept": False, "seed": None, "error": error}
+
+
+def edit_prompt(job: Job) -> str:
+    """The object with its parts, in which the words of the edit stand for the part."""
+    config = cast(Config, job.config)
+    parts = tuple(config.edit.strip() if name == config.part else name for name in config.part_names)
+    whole = composed(config.object.strip(), parts, tuple(range(len(parts)))).text
+    if job.loaded is not None and job.loaded.tokens(whole, {}, 0)[1] > job.loaded.longest_prompt:
+        return composed(config.object.strip(), (config.edit.strip(),), (0,)).text
+    return whole
+
+
+def read_picture(path: Path) -> Tensor:
+    """Pixels [H, W, 3] in [0, 1]."""
+    return torch.from_numpy(read_pixels(path, upright=False, alpha=False).copy()).float() / 255

@@ -1,0 +1,113 @@
+"""What a user's words are checked for before anything long starts."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gs_reg.diffusion.editors import open_editor, parse_editor
+from gs_reg.errors import InputError, MissingPart
+from gs_reg.parts.teachers import parse
+
+from .config import Config, PartsConfig
+from .presets import step_counts
+
+
+def check_parts(config: PartsConfig) -> None:
+    """Raises InputError where the scene, the object or the parts are not said, or cannot be."""
+    if not config.data:
+        raise InputError("no scene named: expected the folder of a run or a splat file")
+    if not config.object.strip():
+        raise InputError('--object: expected what the scene shows, such as "a photo of a mug"')
+    names = [name.strip() for name in config.part_names]
+    if not names or not all(names):
+        raise InputError("--parts: expected names with commas between them, such as handle,rim,body")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--parts: {', '.join(twice)}: named twice")
+    _ = config.part_taus
+    check_teacher(config)
+    if not 0 < config.threshold < 1:
+        raise InputError(f"--threshold: expected a probability between 0 and 1, got {config.threshold:g}")
+    if config.views < 1:
+        raise InputError(f"--views: expected at least 1, got {config.views}")
+    if config.size is not None and not 16 <= config.size <= 4096:
+        raise InputError(f"--size: expected 16 to 4096 pixels, got {config.size}")
+
+
+def check_teacher(config: PartsConfig) -> None:
+    """Raises InputError or MissingPart where the teacher is none, or needs what is not named."""
+    kinds = [word.partition(":")[0].strip() for word in _members(config.teacher)]
+    for kind in kinds:
+        if kind not in {*parse.PLAIN, *parse.FOLDERS}:
+            near = difflib.get_close_matches(kind, [*parse.PLAIN, *parse.FOLDERS], n=1)
+            offer = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"--teacher {config.teacher}: expected one of {parse.FORMS}{offer}")
+    if config.labels is not None or config.resume:
+        return
+    if "sd3" in kinds and config.model is None:
+        raise MissingPart(
+            "--teacher sd3 reads the attention of a pipeline of diffusers: name its folder with --model; "
+            "clicks and masks:DIR need none"
+        )
+    for word in _members(config.teacher):
+        kind, _, place = word.partition(":")
+        if kind in parse.FOLDERS and not Path(place).is_dir():
+            raise InputError(f"--teacher {word}: no such folder")
+
+
+def _members(teacher: str) -> list[str]:
+    """The teachers that a flag names: one, those of an ensemble, or the one that sam2 asks."""
+    kind, _, rest = teacher.strip().partition(":")
+    if kind == "ensemble":
+        return [one for word in rest.split("+") for one in _members(word)]
+    return [kind, *_members(rest)] if kind == "sam2" and rest else [teacher.strip()]
+
+
+def check_edit(config: Config) -> None:
+    """Raises InputError where the part is none of the parts, or what it shall be is not said."""
+    check_view_export(config)
+    if config.remove and config.edit.strip():
+        raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
+    if config.remove and config.shape:
+        raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if not config.remove and not config.edit.strip():
+        raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
+    choice = parse_editor(config.editor)
+    if config.model is None and not config.remove and (choice.needs_model or config.guidance.weight > 0):
+        why = f"--editor {config.editor}" if choice.needs_model else f"guidance of --preset {config.preset}"
+        instead = "--editor folder:DIR" if choice.needs_model else "--preset fast, or --guidance.weight 0,"
+        raise InputError(f"--model: {why} runs on a pipeline of diffusers: name its folder; {instead} does without")
+    if choice.kind == "folder":
+        open_editor(choice, None)
+    if not config.remove and sum(step_counts(config.steps, config.coarse, config.fine)) < 1:
+        raise InputError("--steps: expected at least 1 step of optimising")
+
+
+def check_view_export(config: Config) -> None:
+    """Raises InputError where the part is none of the parts."""
+    check_parts(config)
+    names = config.part_names
+    if not config.part.strip():
+        raise InputError(f"--part: expected one of {', '.join(names)}")
+    if config.part.strip() not in names:
+        near = difflib.get_close_matches(config.part, names, n=1)
+        offer = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"--part {config.part!r}: {offer}--parts has {', '.join(names)}")
+
+
+def with_absolute_paths(config: PartsConfig) -> PartsConfig:
+    """The config as a run stores it: it can be continued from any folder."""
+    changes: dict[str, Any] = {
+        name: value.resolve() for name in ("cameras", "labels") if isinstance(value := getattr(config, name), Path)
+    }
+    changes["teacher_model"] = tuple(path.resolve() for path in config.teacher_model)
+    for name in ("teacher", "editor"):
+        kind, colon, place = str(getattr(config, name, "")).partition(":")
+        if colon and Path(place).is_dir():
+            changes[name] = f"{kind}:{Path(place).resolve()}"
+    if config.model is not None and Path(config.model).is_dir():
+        changes["model"] = str(Path(config.model).resolve())
+    data = str(Path(config.data).resolve())
+    return replace(config, data=data, out=None, config=None, resume=False, json=False, **changes)

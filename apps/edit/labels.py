@@ -1,0 +1,150 @@
+"""From pictures to parts: the teacher's maps, the labels of Gaussians, and a preview of what was found."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.io import save_splats
+from gs_reg.parts.decision import DecisionConfig, decide, masks
+from gs_reg.parts.field import fit_field
+from gs_reg.parts.types import Decision, PartMaps
+
+from ..runs.progress import log, say
+from .job import Job, file_name
+from .label_file import load_labels, save_labels
+from .pictures import save_mask
+from .preview import write_preview
+from .teachers import make_teacher, part_prompt
+
+MAPS, LABELS, PREVIEW = "maps.npz", "labels.npz", "preview.png"
+MOST = 0.8
+"""Of the visible object: a part that covers more is a mistake of the teacher."""
+FEWEST = 1e-4
+"""Of the visible object: a part that covers less is not there."""
+LOUD = 0.5
+"""Alpha of a pixel that shows the object."""
+REMEDY = (
+    "try another --threshold, other words in --parts, --clicks on it, or masks of your own (--teacher masks:DIR); "
+    f"{PREVIEW} shows what was found"
+)
+
+
+def find_parts(job: Job) -> Decision:
+    """The decision for every Gaussian, with all its files; what is there already is read."""
+    path = job.run.path / LABELS
+    if path.is_file():
+        return load_labels(path, len(job.scene.splats))
+    maps = teacher_maps(job)
+    with job.stage("labels") as progress:
+        splats, cameras = replace(job.scene.splats, extra={}).to(job.device), job.scene.views.cameras
+        near = job.scene.render
+        settings = replace(job.config.fit, seed=job.config.seed, render=near)
+        field = fit_field(
+            splats, cameras, maps, settings, lambda what, done, total: progress(what, 0.8 * done / max(total, 1))
+        )
+        progress("deciding", 0.8)
+        rule = DecisionConfig(threshold=job.config.threshold, island=job.config.island, render=near)
+        decision = decide(splats, cameras, field, rule)
+        progress("drawing", 0.9)
+        shares = write_parts(job, decision, maps)
+        job.run.write_json("parts.json", shares)
+        save_labels(path, decision)
+    for name, share in shares.items():
+        say(f"  {name}: {share['gaussians']:,} Gaussians, {share['visible']:.1%} of the visible object")
+    return load_labels(path, len(job.scene.splats))
+
+
+def teacher_maps(job: Job) -> PartMaps:
+    """What the teacher says of all views; from maps.npz, or that of --labels, where there is one."""
+    path, views = job.run.path / MAPS, job.scene.views
+    if not path.is_file() and job.config.labels is not None:
+        check_same_views(job, job.config.labels)
+        shutil.copyfile(job.config.labels / MAPS, path)
+    if path.is_file():
+        return read_maps(job)
+    assert views.alphas is not None
+    with job.stage("maps") as progress:
+        teacher = make_teacher(job)
+        try:
+            progress("preparing", 0.0)
+            teacher.prepare(part_prompt(job.config))
+            progress(f"{len(views)} views", 0.1)
+            maps = teacher.maps(views.photos, views.alphas, views.cameras)
+        finally:
+            teacher.close()
+        job.run.write_json("teacher.json", {"teacher": job.config.teacher, **teacher.notes})
+        maps.save(path)
+    return read_maps(job)  # as a resumed run does: of 8 bits
+
+
+def read_maps(job: Job) -> PartMaps:
+    maps = PartMaps.load(job.run.path / MAPS)
+    return PartMaps(maps.names, maps.maps.to(job.device), maps.weights.to(job.device))
+
+
+def check_same_views(job: Job, folder: Path) -> None:
+    """Raises InputError where the maps in another run are of other views, parts or splats."""
+    from ..runs.folder import open_run
+
+    other = open_run(folder)
+    theirs, mine = other.read_json("views.json"), job.run.read_json("views.json")
+    for name in ("source_sha256", "size", "views"):
+        if theirs.get(name) != mine[name]:
+            raise InputError(f"--labels {folder}: of other splats or views ({name} differs): leave it out")
+    names = PartMaps.load(folder / MAPS).names
+    if names != job.config.part_names:
+        raise InputError(f"--labels {folder}: its parts are {','.join(names)}: give these as --parts, or leave it out")
+
+
+def write_parts(job: Job, decision: Decision, maps: PartMaps) -> dict[str, dict[str, float]]:
+    """parts/*.ply, masks/<view>/<part>.png and preview.png; returns the size of each part."""
+    scene, shares, drawn = job.scene, {}, []
+    for name in decision.names[1:]:
+        chosen = decision.part(name).cpu()
+        mask = masks(scene.splats.to(job.device), scene.views.cameras, chosen.to(job.device), scene.render).cpu()
+        drawn.append(mask)
+        shares[name] = {"gaussians": int(chosen.sum()), "visible": visible_share(mask, scene.views.alphas)}
+        if chosen.any():
+            save_splats(job.run.path / "parts" / f"{file_name(name)}.ply", scene.splats.rows(chosen))
+        for view, picture in zip(scene.views.names, mask, strict=True):
+            save_mask(job.run.path / "masks" / view / f"{file_name(name)}.png", picture)
+    write_preview(job.run.path / PREVIEW, scene.views, decision.names[1:], torch.stack(drawn, 1), maps.maps.cpu())
+    return shares
+
+
+def visible_share(mask: Bool[Tensor, "C H W"], alphas: Float[Tensor, "C H W"] | None) -> float:
+    """Of the object's pixels over all views, those in the mask."""
+    assert alphas is not None
+    solid = alphas.cpu() >= LOUD
+    return float((mask & solid).sum() / solid.sum().clamp_min(1))
+
+
+def check_part(job: Job, decision: Decision, part: str) -> None:
+    """Raises InputError where the part is empty or nearly everything."""
+    shares = job.run.read_json("parts.json")[part]
+    if not decision.part(part).any() or shares["visible"] < FEWEST:
+        raise InputError(f"{job.run.path}: part {part!r} is empty: {REMEDY}")
+    if shares["visible"] > MOST:
+        raise InputError(
+            f"{job.run.path}: part {part!r} is {shares['visible']:.0%} of the visible object: no part is: {REMEDY}"
+        )
+
+
+def warn_of_parts(job: Job, decision: Decision) -> None:
+    """Warns of each part that an edit would refuse; raises InputError where it would refuse them all."""
+    refused = []
+    for part in decision.names[1:]:
+        try:
+            check_part(job, decision, part)
+        except InputError as error:
+            refused.append(error)
+            log.warning("%s", error)
+    if len(refused) == len(decision.names) - 1:
+        raise refused[0]

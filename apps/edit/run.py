@@ -1,0 +1,73 @@
+"""`gs-reg edit run`: parts -> edited pictures of them -> the part's Gaussians made to look so; all else stays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from gs_reg.errors import InputError
+from gs_reg.io.rows import RowEdit
+from gs_reg.types import Splats
+
+from ..runs.devices import pick_device
+from ..runs.progress import say
+from ..runs.training import Clock
+from .anchors import edited_anchors
+from .checks import check_edit
+from .config import Config
+from .export import EDITED, write_edit
+from .job import Job
+from .labels import check_part, find_parts
+from .plan import announce_plan
+from .report import write_report
+from .start import look, start
+from .training import optimise
+
+__all__ = ["Config", "main"]
+
+
+def main(config: Config) -> int:
+    check_edit(config)
+    clock, device = Clock(), pick_device(config.device)
+    say(f"{config.data}:")
+    scene = look(config, device)
+    announce_plan(config, scene, device)
+    if config.dry_run:
+        return 0
+    job = start(config, scene, device)
+    with job.run.held(), job.run.recorded("gs-reg edit run --resume"):
+        make_edit(job, clock)
+        say(f"wrote {write_report(job)}")
+    say(f"wrote {job.run.path / EDITED}; `gs-reg edit undo {job.run.path}` gives the splats from before")
+    if config.json:
+        print(json.dumps(job.run.read_json("result.json")))
+    return 0
+
+
+def make_edit(job: Job, clock: Clock) -> None:
+    """All stages; those whose files are there are not repeated."""
+    config = cast(Config, job.config)
+    decision = find_parts(job)
+    check_part(job, decision, config.part)
+    if config.remove:
+        edit = removal(job.scene.splats, decision.part(config.part))
+    else:
+        edit = optimise(job, decision, edited_anchors(job, decision), clock).row_edit()
+    write_edit(job, decision, edit)
+
+
+def removal(splats: Splats, chosen: Bool[Tensor, "N"]) -> RowEdit:
+    """Takes the chosen rows away and adds none.
+
+    Raises:
+        InputError: nothing would be left.
+    """
+    if chosen.all():
+        raise InputError("--remove: the part is all that there is")
+    owned, none = chosen.cpu().nonzero()[:, 0], torch.zeros(0, dtype=torch.long)
+    return RowEdit(owned, replace(splats, extra={}).rows(none), none, none)
