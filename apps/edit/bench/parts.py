@@ -1,4 +1,4 @@
-"""How well parts are found: the label field against the truth, beside the maps it is made from, and without its parts."""
+"""How well parts are found: the label field beside the maps that it is made from, and without each of its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gs_reg.parts.field import FieldConfig, fit_evidence
 from gs_reg.parts.prompts import PartPrompt
 from gs_reg.parts.teachers.base import PartTeacher
 from gs_reg.parts.types import PartMaps
-from gs_reg.render import render
+from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras, Splats, Views
 
 from .objects import BenchObject
@@ -72,7 +72,7 @@ def part_figures(
     assert views.alphas is not None
     truth = true_pixels(item, views.cameras)
     own = ids_iou(maps.shares(views.alphas).argmax(1), truth, len(maps.names))
-    evidence = gather(item.splats, views.cameras, maps)
+    evidence = gather(item.splats, views.cameras, maps, RenderConfig())
     return {name: _figures(item, views.cameras, evidence, held_out, config, own) for name, config in variants.items()}
 
 
