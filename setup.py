@@ -103,7 +103,11 @@ setup(
         for p in sorted(Path(root).rglob("__init__.py"))
     ],
     package_dir={"gs_reg": "gs_reg", "gs_reg.apps": "apps", "gs_reg.data_tools": "data_tools"},
-    package_data={"gs_reg": ["py.typed"], "gs_reg.apps.look.report": ["*.html", "*.css", "*.js"], "gs_reg.io": ["web/*"]},
+    package_data={
+        "gs_reg": ["py.typed"],
+        "gs_reg.apps.look.report": ["*.html", "*.css", "*.js"],
+        "gs_reg.io": ["web/*"],
+    },
     ext_modules=[
         Extension(
             f"gs_reg.libgsr_cpu_{isa}",
