@@ -192,45 +192,41 @@ def _tyro(name: str, kind: type[T], argv: list[str], default: T | None, more: st
     """The flags as a config; what is wrong with them is printed, as is a help page, and raises SystemExit."""
     import tyro
 
+    from .flag_values import registry
+
     return tyro.cli(
         kind,
         args=argv,
         prog=f"gs-reg {name}",
         description=f"{COMMANDS[name].help} -q: no progress, -v: more of it, on every command.{more}",
         default=tyro.MISSING_NONPROP if default is None else default,  # what stands for the defaults of Config
+        registry=registry(),
     )
 
 
 def _parse(name: str, kind: type[T], argv: list[str]) -> T:
     """The flags as the Config of the command; with --resume, all others are those in config.yaml of that run."""
+    from .flag_values import refusal
     from .runs.bounds import check_numbers
     from .runs.config_file import default_from
+    from .runs.overridden import check_typed
     from .runs.resume import Resumable, stored_config
 
     def checked(default: T | None) -> T:
-        """A value that a config refuses is one line, as our other errors are, where tyro would draw a box around it."""
+        """A value that cannot be is one line, as our other errors are, where tyro would draw a box around it."""
         try:
             with contextlib.redirect_stderr(io.StringIO()):
                 return _tyro(name, kind, argv, default)
         except SystemExit as end:
-            if (refused := _refused_by_config(end)) is not None:
+            if (refused := refusal(end, kind, argv)) is not None:
                 raise refused from None
         return _tyro(name, kind, argv, default)  # a wrong flag, which tyro prints
 
     config = checked(default_from(kind, argv))
+    check_typed(config, argv)
     config = checked(stored_config(config)) if isinstance(config, Resumable) and config.resume else config
     check_numbers(config)
     return config
-
-
-def _refused_by_config(end: BaseException) -> BaseException | None:
-    """The InputError of a config's own check that made tyro end the program."""
-    from gs_reg.errors import InputError
-
-    error: BaseException | None = end
-    while error is not None and not isinstance(error, InputError):
-        error = error.__context__
-    return error
 
 
 def _fail(text: str, code: int) -> int:

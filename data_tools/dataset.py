@@ -236,13 +236,15 @@ def load_scene(dataset: Dataset) -> Scene:
     """The training photos alone; test photos are not opened.
 
     Raises:
-        InputError: as load_views, and where masks leave no pixel at all.
+        InputError: as load_views, and where masks leave no pixel at all, or --masks dark all of them.
     """
     views = load_views(dataset, dataset.train)
+    dark = all(frame.loading.mask.kind == "dark" for frame in dataset.frames)
     if all(view.masks is not None and not view.masks.any() for view in views):
-        raise InputError(
-            f"{dataset.root}: the masks of the training photos keep no pixel: white = keep (--mask-invert turns them)"
-        )
+        remedy = "leave --masks dark out" if dark else "white = keep (--mask-invert turns them)"
+        raise InputError(f"{dataset.root}: the masks of the training photos keep no pixel: {remedy}")
+    if dark and all(view.masks is not None and view.masks.all() for view in views):
+        raise InputError(f"--masks dark: no effect: no training photo in {dataset.root} has a dark background")
     points = None if dataset.points is None else dataset.points.float()
     return Scene(views, points, dataset.source_from_world)
 
@@ -272,7 +274,7 @@ def _checked(source: Source) -> Source:
 def _masked_rims(mode: MaskMode, notes: tuple[str, ...]) -> tuple[MaskMode, tuple[str, ...]]:
     """Pixels that undistortion keeps but the photo does not see must be ignored: nobody knows them to be empty."""
     if mode == "transparent":
-        raise InputError("undistort keep: its unseen rims would count as empty under transparent masks: use crop")
+        raise InputError("--undistort keep: its unseen rims would count as empty under transparent masks: use crop")
     return "ignore", (*notes, "masks: ignore, for the rims that undistortion leaves unseen")
 
 

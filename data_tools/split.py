@@ -30,14 +30,14 @@ def split(
         InputError: an unknown name, an overlap, fewer than 2 photos to train on, or more asked than there are.
     """
     if train and views is not None:
-        raise InputError("views and train are both given: name the training photos, or say how many to pick")
+        raise InputError("--views and --train are both given: name the training photos, or say how many to pick")
     if test_every is not None and test_every < 0:
-        raise InputError(f"test_every: expected 0 (none) or more, got {test_every}")
+        raise InputError(f"--test-every: expected 0 (none) or more, got {test_every}")
     names = tuple(photos)
     chosen = {name: pick(name, photos) for name in (*train, *test)}
     trained, held_out = {chosen[name] for name in train}, {chosen[name] for name in test}
     for name in sorted(trained & held_out):
-        raise InputError(f"{name} is in both train and test: a photo that is trained on cannot judge")
+        raise InputError(f"{name} is in both --train and --test: a photo that is trained on cannot judge")
     pool = set(names)
     if not test:
         held_out = set(names[::test_every]) if test_every else set()
@@ -64,7 +64,7 @@ def evenly(pool: Sequence[str], count: int) -> tuple[str, ...]:
         InputError: fewer than 2, or more than there are.
     """
     if not 2 <= count <= len(pool):
-        raise InputError(f"views: expected 2 to {len(pool)} (the photos that are not held out), got {count}")
+        raise InputError(f"--views: expected 2 to {len(pool)} (the photos that are not held out), got {count}")
     return tuple(pool[round(Fraction(i * (len(pool) - 1), count - 1))] for i in range(count))
 
 

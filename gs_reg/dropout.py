@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gs_reg.errors import InputError
 from gs_reg.types import Splats
 
 OPACITY_LOGIT = -30.0
@@ -24,7 +25,7 @@ class Dropout:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ValueError(f"dropout: expected a share from 0 to below 1, got {self.share}")
+            raise InputError(f"dropout: expected a share from 0 to below 1, got {self.share}")
 
     def drop(self, splats: Splats, step: int) -> Splats:
         """The splats as a training step renders them; step and seed alone decide which are dropped."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gs_reg.apps.look.colormap import colorize, depth_range
 from gs_reg.apps.look.paths import interpolate
-from gs_reg.apps.look.scene_file import read_scene, stored_splats
+from gs_reg.apps.look.scene_file import splats_frame, stored_splats
 from gs_reg.apps.runs.folder import open_run
 from gs_reg.data_tools.readers.middlebury_stereo import motorcycle_views
 from gs_reg.render import render
@@ -21,9 +21,9 @@ GAP, BAR = 6, 30
 def panels(folder: Path) -> dict[str, Tensor]:
     """Captions and pictures [H, W, 3]: both photos, a view half way between their cameras, and its depth."""
     run = open_run(folder)
-    scene, photos = read_scene(run), [view.photos[0] for view in motorcycle_views()]
+    scene, photos = splats_frame(run), [view.photos[0] for view in motorcycle_views()]
     camera = interpolate(Cameras.joined([scene.cameras[name] for name in scene.train]), 3)[1]
-    image = render(stored_splats(run), camera, backgrounds=scene.background[None])
+    image = render(stored_splats(run, scene), camera, backgrounds=scene.background[None])
     depth = image.depths[0, ..., 0] / image.alphas[0, ..., 0].clamp_min(1e-6)
     colored = colorize(depth, *depth_range(depth))
     return {

@@ -17,7 +17,7 @@ from gs_reg.io.atomic import remove_leftovers
 from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
 from ..runs.flag_names import nested
 from ..runs.folder import Run
-from ..runs.interrupts import Interrupted, run_child
+from ..runs.interrupts import Interrupted, exit_code, run_child
 from ..runs.lock import locked
 from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
@@ -71,7 +71,11 @@ def main(config: Config) -> int:
         return 0
     config.out.mkdir(parents=True, exist_ok=True)
     with locked(config.out):
-        return run_all(config, jobs, chosen)
+        try:
+            return run_all(config, jobs, chosen)
+        except KeyboardInterrupt as error:
+            hint = str(error) or "continue with the same command; finished runs are kept"
+            raise Interrupted(exit_code(error) - 128, hint) from None
 
 
 def run_all(config: Config, jobs: Sequence[Job], chosen: Sequence[Job]) -> int:

@@ -68,18 +68,19 @@ def anchor_views(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], allowed: t
     """
     scene, config = job.scene, cast(Config, job.config)
     seen = part_views(splats, scene.views.cameras, chosen, scene.render)
-    assert seen.masks is not None
+    masks = seen.masks
+    assert masks is not None
     if allowed is not None:
-        rows = [i for i, name in enumerate(scene.views.names) if name in allowed and bool(seen.masks[i].any())]
+        rows = [i for i, name in enumerate(scene.views.names) if name in allowed and bool(masks[i].any())]
         if not rows:
             raise InputError(
                 f"--editor {config.editor}: no picture is named like a view that shows the part; there are "
                 f"{', '.join(scene.views.names[:4])} ... (`gs-reg edit views` writes them)"
             )
-        return sorted(rows, key=lambda i: -int(seen.masks[i].sum()))
+        return sorted(rows, key=lambda i: -int(masks[i].sum()))
     visible = visibility(splats, scene.views.cameras, chosen, scene.render)
     center = splats.means[chosen].median(0).values
-    return list(choose_anchors(visible, seen.masks, scene.views.cameras, center, config.anchors))
+    return list(choose_anchors(visible, masks, scene.views.cameras, center, config.anchors))
 
 
 def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: PartEditor, progress: Progress) -> None:

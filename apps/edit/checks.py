@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gs_reg.diffusion.editors import open_editor, parse_editor
 from gs_reg.errors import InputError, MissingPart
@@ -98,7 +99,7 @@ def check_view_export(config: Config) -> None:
 
 def with_absolute_paths(config: PartsConfig) -> PartsConfig:
     """The config as a run stores it: it can be continued from any folder."""
-    changes = {
+    changes: dict[str, Any] = {
         name: value.resolve() for name in ("cameras", "labels") if isinstance(value := getattr(config, name), Path)
     }
     changes["teacher_model"] = tuple(path.resolve() for path in config.teacher_model)

@@ -148,8 +148,8 @@ def draw_views(
     parts = []
     for i in range(len(cameras)):
         image = render(splats, cameras[i], config, backgrounds=background[None].to(device))
-        maps = {"alphas": image.alphas[..., 0], "depths": image.expected_depths[..., 0]}
-        parts.append(Views(cameras[i], image.colors.clamp(0, 1), (names[i],), **maps))
+        alphas, depths = image.alphas[..., 0], image.expected_depths[..., 0]
+        parts.append(Views(cameras[i], image.colors.clamp(0, 1), (names[i],), alphas=alphas, depths=depths))
     return Views.stack(parts)
 
 

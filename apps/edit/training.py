@@ -61,7 +61,7 @@ def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock) -> Part
             report_threads(saved.state.get("threads"))
             job.run.drop_events_after(saved.step)
         else:
-            Training.begin(stages, job.device).save(job.run.checkpoints, **details(clock))
+            Training.begin(stages, job.device).save(job.run.checkpoints, keep_every=None, **details(clock))
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
         train(job.run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes))

@@ -59,9 +59,16 @@ def main(config: Config) -> int:
             save_splats(config.to, opened.splats, spz_version=config.spz_version, offset=opened.offset)
     before, after = opened.file.stat().st_size, config.to.stat().st_size
     say(f"wrote {config.to}: {len(opened.splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
-    for line in opened.notes:
+    for line in (*opened.notes, *_lost(config.to, opened.offset)):
         say(f"  {line}")
     return 0
+
+
+def _lost(to: Path, offset: Sequence[float] | None) -> tuple[str, ...]:
+    """What a file of a format without a place for the offset does not tell."""
+    if offset is None or not any(offset) or to.name.lower().endswith((".ply", HTML)):
+        return ()
+    return (f"{to.suffix} has no place for the offset: note it, or export a .ply, whose header tells it",)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def open_source(source: Path, frame: Frame) -> Opened:
     names = [*scene.train, *(name for name in scene.cameras if name not in scene.train)]
     cameras, near = {name: scene.cameras[name] for name in names}, RenderConfig().near
     if frame == "normalised":
-        return Opened(run.splats, stored_splats(run), cameras=cameras, near=near)
+        return Opened(run.splats, stored_splats(run, scene), cameras=cameras, near=near)
     opened = _of_file(run.splats, frame, scene)
     matrix = scene.source_from_world if frame == "input" else scene.file_from_world
     cameras = {name: transform_cameras(matrix, camera.to(dtype=matrix.dtype)) for name, camera in cameras.items()}

@@ -16,7 +16,7 @@ from gs_reg.io import load_splats
 from gs_reg.types import Splats
 
 from ..runs.folder import Run
-from .scene_file import StoredScene, splats_frame
+from .scene_file import StoredScene
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ def offset_words(offset: Sequence[float]) -> str:
     return f"positions are those of the source less the offset {text} (--frame input adds it)"
 
 
-def offset_figures(run: Run) -> dict[str, Any]:
-    """For result.json: the offset, and what float32 would do without it; empty where there is none."""
-    scene = splats_frame(run)
+def offset_figures(run: Run, scene: StoredScene) -> dict[str, Any]:
+    """For result.json: the offset of the splats' file, and what float32 would do without it; empty where there is none.
+
+    `scene` is that of `splats_frame`.
+    """
     if not scene.offset.any():
         return {}
     offset = scene.offset.tolist()

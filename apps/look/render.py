@@ -22,7 +22,7 @@ from ..runs.folder import Run, open_run
 from ..runs.progress import counted, say, stage_bar
 from .paths import PathKind, camera_path, with_one_size
 from .pictures import save_depth, save_picture
-from .scene_file import StoredScene, read_scene, stored_splats
+from .scene_file import StoredScene, splats_frame, stored_splats
 from .video import check_name, write_video
 
 
@@ -48,6 +48,9 @@ class Config:
 
 
 def main(config: Config) -> int:
+    for flag in ("path", "frames", "fps"):
+        if config.what != "path" and getattr(config, flag) != getattr(Config, flag):
+            raise InputError(f"--{flag}: no effect: --what {config.what} writes pictures, not a video")
     run = open_run(config.run)
     written = camera_path_video(run, config) if config.what == "path" else render_split(run, config)
     say(f"wrote {written}")
@@ -59,7 +62,8 @@ def camera_path_video(run: Run, config: Config | None = None) -> Path:
     config = config or Config(run.path, overwrite=True)  # as a part of the run, which may have been killed behind it
     target = _target(config, run.path / "videos" / "path.mp4")
     check_name(target)
-    scene, splats = read_scene(run), stored_splats(run)
+    scene = splats_frame(run)
+    splats = stored_splats(run, scene)
     train = with_one_size([scene.cameras[name] for name in scene.train])
     train = train.resized(round(train.width * config.scale), round(train.height * config.scale))
     cameras = camera_path(config.path, train, config.frames, focus_depth=median_depth(splats, train))
@@ -110,7 +114,8 @@ def median_depth(splats: Splats, cameras: Cameras) -> float:
 
 def render_split(run: Run, config: Config) -> Path:
     """Writes colour and depth of every view of a split and returns their folder."""
-    scene, splats = read_scene(run), stored_splats(run)
+    scene = splats_frame(run)
+    splats = stored_splats(run, scene)
     folder = _target(config, run.path / "renders" / config.what)
     names, stems = getattr(scene, config.what), file_stems(scene.cameras)
     if not names:

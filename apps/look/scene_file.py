@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from gs_reg.data_tools.dataset import Dataset
 from gs_reg.errors import reading
-from gs_reg.geometry import shifted
+from gs_reg.geometry import shifted, similarity_scale
 from gs_reg.io import load_splats, read_offset
 from gs_reg.io.frames import transform_splats
+from gs_reg.render import MAX_IMAGE_SIDE
 from gs_reg.types import Cameras, Splats
 
 from ..runs.folder import Run
@@ -71,21 +73,44 @@ def write_offset(run: Run, dataset: Dataset) -> None:
 
 
 def read_scene(run: Run) -> StoredScene:
+    """Raises InputError: scene.json is missing, or something in it is no camera, name or similarity."""
     with reading(run.path / "scene.json"):
         data = run.read_json("scene.json")
-        cameras = {
-            name: Cameras(torch.tensor(c["viewmat"])[None], torch.tensor(c["K"])[None], c["width"], c["height"])
-            for name, c in data["cameras"].items()
-        }
-        background = torch.tensor(data["background"])
-        transform = torch.tensor(data["source_from_world"], dtype=torch.float64)
-        offset = torch.tensor(data.get("offset", [0, 0, 0]), dtype=torch.float64).reshape(3)
-        return StoredScene(cameras, tuple(data["train"]), tuple(data["test"]), background, transform, offset)
+        scene = StoredScene(
+            cameras={name: _camera(stored) for name, stored in data["cameras"].items()},
+            train=tuple(data["train"]),
+            test=tuple(data["test"]),
+            background=_numbers(data["background"], (3,), torch.float32),
+            source_from_world=_numbers(data["source_from_world"], (4, 4), torch.float64),
+            offset=_numbers(data.get("offset", [0, 0, 0]), (3,), torch.float64),
+        )
+        similarity_scale(scene.source_from_world)
+        if unknown := [name for name in (*scene.train, *scene.test) if name not in scene.cameras]:
+            raise ValueError(f"{unknown[0]!r:.80} has no camera")
+        return scene
 
 
-def stored_splats(run: Run) -> Splats:
-    """splats.ply, transformed back to the normalised frame."""
-    return transform_splats(torch.linalg.inv(splats_frame(run).file_from_world), load_splats(run.splats))
+def _camera(stored: Mapping[str, Any]) -> Cameras:
+    width, height = int(stored["width"]), int(stored["height"])
+    if min(width, height) < 1 or max(width, height) > MAX_IMAGE_SIDE:
+        raise ValueError(f"a camera of {width}x{height} pixels")
+    viewmat, K = _numbers(stored["viewmat"], (4, 4), torch.float32), _numbers(stored["K"], (3, 3), torch.float32)
+    if not torch.linalg.inv_ex(viewmat).info.eq(0):
+        raise ValueError("a viewmat that has no inverse")
+    return Cameras(viewmat[None], K[None], width, height)
+
+
+def _numbers(value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    tensor = torch.tensor(value, dtype=dtype)
+    if tensor.shape != shape or not tensor.isfinite().all():
+        raise ValueError(f"expected finite numbers {list(shape)}, got {value!r:.80}")
+    return tensor
+
+
+def stored_splats(run: Run, scene: StoredScene | None = None) -> Splats:
+    """splats.ply, transformed back to the normalised frame; `scene` is that of `splats_frame`, if already read."""
+    scene = scene or splats_frame(run)
+    return transform_splats(torch.linalg.inv(scene.file_from_world), load_splats(run.splats))
 
 
 def splats_frame(run: Run) -> StoredScene:

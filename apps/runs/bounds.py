@@ -8,54 +8,61 @@ from typing import Any
 
 from gs_reg.errors import InputError
 
+from .flag_names import flag_of
+
 INF = math.inf
 BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("checkpoint_every", "keep_every", "every", "reset_every", "cap_max", "frames"), (1, INF)),
-    **dict.fromkeys(("stride", "levels", "layers", "capacity", "shrink", "multisample", "supersample"), (1, INF)),
+    **dict.fromkeys(("checkpoint_every", "keep_every", "reset_every", "cap_max", "frames", "finer"), (1, INF)),
+    **dict.fromkeys(("stride", "levels", "layers", "capacity", "shrink", "multisample"), (1, INF)),
     **dict.fromkeys(("max_gaussians", "sources", "max_planes", "sweep_pixels", "threads"), (1, INF)),
     "sh_degree": (0, 3),
     "seed": (0, 1e12),
-    **dict.fromkeys(("finer", "max_aspect"), (1, INF)),
     **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
-    "random_background": (0, 1),
 }
-"""Least and largest value of fields by their name; all others are at least 0."""
-ABOVE_0 = {"final_rate", "fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
+"""Least and largest value of fields by their name; all others are at least 0. What a config's own class checks is not
+said again here."""
+ABOVE_0 = {"fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
 BETWEEN_0_AND_1 = {"opacity"}
-UNBOUNDED = {"checkpoint_minutes", "far", "max_aspect", "minutes"}
-"""Infinity is a value of theirs."""
+UNBOUNDED = {"checkpoint_minutes", "far"}
+"""Infinity is a value of theirs, as of all fields whose default it is."""
 
 
-def check_numbers(config: Any, where: str = "--") -> None:
-    """Checks all numbers of a config and of those in it; `where` begins the names.
+def check_numbers(config: Any) -> None:
+    """Checks all numbers of a config and of those in it.
 
     Raises:
         InputError: names the flag, what it may be and what it is.
     """
+    _check_all(config, type(config), ())
+
+
+def _check_all(config: Any, whole: type, fields: tuple[str, ...]) -> None:
+    """Checks the numbers of a config that is so many fields down in the whole one."""
     for field in dataclasses.fields(config):
-        value, place = getattr(config, field.name, None), where + field.name.replace("_", "-")
+        value, below = getattr(config, field.name, None), (*fields, field.name)
         if dataclasses.is_dataclass(value):
-            check_numbers(value, f"{place}.")
+            _check_all(value, whole, below)
         else:
-            check_value(field.name, value, place)
+            check_value(field.name, value, flag_of(whole, below), field.default)
 
 
-def check_value(name: str, value: Any, place: str) -> None:
-    """Checks the value of a field, if it is a number or a tuple of numbers.
+def check_value(name: str, value: Any, place: str, default: object = None) -> None:
+    """Checks the value of a field, if it is a number or a tuple of numbers; it may be infinite where its default is.
 
     Raises:
         InputError: it is out of bounds; the text begins with `place`.
     """
     if isinstance(value, tuple):
         for inner in value:
-            check_value(name, inner, place)
+            check_value(name, inner, place, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     low, high = (0, 1) if name in BETWEEN_0_AND_1 else BOUNDS.get(name, (0, INF))
     above, below = name in ABOVE_0 | BETWEEN_0_AND_1, name in BETWEEN_0_AND_1
     inside = (low < value if above else low <= value) and (value < high if below else value <= high)
-    if not inside or not (math.isfinite(value) or name in UNBOUNDED):
+    unbounded = name in UNBOUNDED or default == INF
+    if not inside or not (math.isfinite(value) or unbounded):
         least = f"above {low:g}" if above else f"of at least {low:g}"
         most = "" if high == INF else f" and below {high:g}" if below else f" and at most {high:g}"
-        number = "number" if name in UNBOUNDED else "finite number"
+        number = "number" if unbounded else "finite number"
         raise InputError(f"{place}: expected a {number} {least}{most}, got {value}")

@@ -19,6 +19,8 @@ from gs_reg.errors import InputError, reading
 
 from .bounds import check_value
 from .flag_names import nested
+from .overridden import check_file
+from .type_words import type_in_words
 
 SCHEMA = 1
 _SHORT = reprlib.Repr()
@@ -45,10 +47,10 @@ def from_plain(kind: Any, value: object, where: str, base: Any = None) -> Any:
         return _from_map(kind, value, where, base)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _from_union(args, value, where)
+        return _from_union(kind, value, where)
     if origin is typing.Literal:
         if value not in args:
-            raise InputError(f"{where}: expected one of {', '.join(map(str, args))}, got {_SHORT.repr(value)}")
+            raise _unlike(kind, value, where)
         return value
     if origin is tuple and isinstance(value, list):
         inner = [args[0]] * len(value) if len(args) == 2 and args[1] is ... else args
@@ -70,8 +72,11 @@ def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
         raise InputError(f"{where}: unknown key {key!r:.80}" + (f"; did you mean {close[0]!r}?" if close else ""))
     given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
     for key, inner in given.items():
-        check_value(key, inner, f"{where}.{key}")
-    return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
+        check_value(key, inner, f"{where}.{key}", _default(kind, key))
+    try:
+        return kind(**_left_to_flags(kind, value), **given) if base is None else dataclasses.replace(base, **given)
+    except ValueError as error:  # its own check, which begins with the name of a field
+        raise InputError(f"{where}.{error}") from None
 
 
 def _field_names(kind: Any) -> set[str]:
@@ -91,15 +96,17 @@ def _left_to_flags(kind: Any, given: Mapping[str, object]) -> dict[str, Any]:
     return {f.name: tyro.MISSING for f in fields if f.name not in given}
 
 
-def _from_union(options: tuple[Any, ...], value: object, where: str) -> Any:
-    for option in options:
+def _from_union(kind: Any, value: object, where: str) -> Any:
+    for option in typing.get_args(kind):
         try:
             return from_plain(option, value, where)
         except InputError:
             continue
-    raise InputError(
-        f"{where}: {_SHORT.repr(value)} fits none of {', '.join(getattr(o, '__name__', str(o)) for o in options)}"
-    )
+    raise _unlike(kind, value, where)
+
+
+def _unlike(kind: Any, value: object, where: str) -> InputError:
+    return InputError(f"{where}: expected {type_in_words(kind, none='null')}, got {_SHORT.repr(value)}")
 
 
 def _scalar(kind: Any, value: object, where: str) -> Any:
@@ -111,7 +118,7 @@ def _scalar(kind: Any, value: object, where: str) -> Any:
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise InputError(f"{where}: expected {getattr(kind, '__name__', kind)}, got {_SHORT.repr(value)}")
+    raise _unlike(kind, value, where)
 
 
 def dump_yaml(config: object) -> str:
@@ -163,8 +170,13 @@ def read_over_preset(config: type[T], data: dict[str, Any], where: str) -> T:
     presets = getattr(config, "of_preset", None)
     with reading(where):
         data = nested(config, data, where)
-        base = presets(data.get("preset", _default(config, "preset"))) if presets else None
-        return from_plain(config, data, where, base)
+        try:
+            base = presets(data.get("preset", _default(config, "preset"))) if presets else None
+        except InputError as error:  # its name begins the text
+            raise InputError(f"{where}{error}" if where == "--" else f"{where}.{error}") from None
+        made = from_plain(config, data, where, base)
+        check_file(made, data, base, where)
+        return made
 
 
 def default_from(config: type[T], argv: list[str]) -> T | None:
@@ -175,7 +187,7 @@ def default_from(config: type[T], argv: list[str]) -> T | None:
     file = _value_of("--config", argv) if "config" in _field_names(config) else None
     named = _value_of("--preset", argv) if hasattr(config, "of_preset") else None
     data = (read_yaml(Path(file)) if file is not None else {}) | ({"preset": named} if named else {})
-    return read_over_preset(config, data, file or "--preset") if data else None
+    return read_over_preset(config, data, file or "--") if data else None
 
 
 def _value_of(flag: str, argv: list[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gs_reg.errors import InputError
@@ -18,7 +18,7 @@ def nested(kind: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for key, value in data.items():
-        path, value = _path(kind, str(key), value)
+        path, value = _fields(kind, str(key), value)
         inner = kind
         for part in path[:-1]:
             inner = _dataclass_of(inner, part) or inner
@@ -30,14 +30,36 @@ def nested(kind: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
     return out
 
 
-def _path(kind: type, key: str, value: Any) -> tuple[list[str], Any]:
-    """Fields from the config down to the setting."""
+def flag_of(kind: Any, fields: Sequence[str]) -> str:
+    """The flag of a setting as it is typed, from the fields down to it: --train.render.near, --long-side."""
+    *places, last = fields
+    words = []
+    for name in places:
+        words += [] if name in without_prefix(kind) else [name]
+        kind = _dataclass_of(kind, name)
+    return f"--{'.'.join([*words, last])}".replace("_", "-")
+
+
+def fields_of(kind: type, flag: str) -> list[str]:
+    """Fields from the config down to the setting that a flag, or a key of a file, names."""
+    return _fields(kind, flag, True)[0]
+
+
+def type_of(kind: Any, fields: Sequence[str]) -> Any:
+    """The annotation of the setting that is so many fields down; None where there is none."""
+    for name in fields:
+        kind = typing.get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+    return kind
+
+
+def _fields(kind: type, key: str, value: Any) -> tuple[list[str], Any]:
+    """Fields from the config down to the setting, and its value, turned round where the key is a `no-` flag."""
     parts = key.removeprefix("--").replace("-", "_").split(".")
     last = parts[-1].removeprefix("no_")
     if last != parts[-1] and isinstance(value, bool) and not _has(kind, parts) and _has(kind, [*parts[:-1], last]):
         parts, value = [*parts[:-1], last], not value
     if len(parts) == 1 and not (_has(kind, parts) and (isinstance(value, dict) or not _dataclass_of(kind, parts[0]))):
-        for prefix in _without_prefix(kind):
+        for prefix in without_prefix(kind):
             inner = _dataclass_of(kind, prefix)
             if inner and _has(inner, parts):
                 return [prefix, *parts], value
@@ -67,7 +89,7 @@ def _dataclass_of(kind: type, name: str) -> type | None:
     return hint if dataclasses.is_dataclass(hint) else None  # pyright: ignore[reportReturnType]
 
 
-def _without_prefix(kind: type) -> list[str]:
+def without_prefix(kind: type) -> list[str]:
     """Fields whose flags do without their name: --views is read.views."""
     import tyro
 

@@ -221,6 +221,7 @@ def _remove_moved(hidden: Path, folder: Path) -> None:
 
 def _link_latest(link: Path, path: Path) -> None:
     """Makes a symlink; where the file system has none, a file with the folder's name."""
+    remove_leftovers(link.parent, deep=False, of=link.stem)
     temporary = temporary_sibling(link)
     try:
         temporary.symlink_to(path.name)

@@ -28,6 +28,11 @@ def say(text: str) -> None:
     log.info(text)
 
 
+def plural(count: int, word: str) -> str:
+    """The number with its word: 1 step, 2,000 steps."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
 class _ConsoleHandler(logging.Handler):
     """Writes to what sys.stderr is at that moment: a live progress bar replaces it, and so does pytest."""
 

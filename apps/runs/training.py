@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from gs_reg.errors import InputError
 from gs_reg.fit import Step
 from gs_reg.stages import Training
 from gs_reg.types import Splats
 
+from .bounds import check_value
 from .folder import Run
 from .interrupts import Interrupted, signals_handled
 from .progress import log, training_bar
@@ -67,10 +67,9 @@ class SaveTimes:
     """Checkpoints whose step is a multiple of this are kept too."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or (self.keep_every is not None and self.keep_every < 1):
-            raise InputError(f"checkpoints: expected at least 1 step between them, got {self.every}, {self.keep_every}")
-        if not self.minutes >= 0:
-            raise InputError(f"checkpoints: expected at least 0 minutes between them, got {self.minutes}")
+        check_value("checkpoint_every", self.every, "every")
+        check_value("checkpoint_minutes", self.minutes, "minutes")
+        check_value("keep_every", self.keep_every, "keep_every")
 
 
 def train(run: Run, training: Training, clock: Clock, times: SaveTimes) -> None:

@@ -14,11 +14,12 @@ from gs_reg.data_tools.flow import FlowConfig
 from gs_reg.errors import InputError
 from gs_reg.init.fill import FillConfig
 from gs_reg.models.pixel_aligned import PixelAlignedConfig
+from gs_reg.render import Backend
 from gs_reg.terms.scene import SceneTerms
 
 from ..runs.folder import runs_folder
 from . import presets
-from .flags import Backend, CoherentStage, FreeStage, TrainConfig
+from .flags import CoherentStage, FreeStage, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Config:
     """Name of the run below runs/; default the name of the data folder."""
     preset: presets.Name = "best"
     """Values of all flags that are not given. best: best quality from few photos; rays: Gaussians stay on their pixels'
-    rays; plain: splatting without regularisers, for comparison; paper, paper-short: CoherentGS in 13,000 or 200 steps;
+    rays; plain: splatting without regularisers, for comparison; paper, paper-short: CoherentGS in 13000 or 200 steps;
     ci: a quick test in small copies of the photos."""
     steps: int | None = None
     """Steps of training in all, shared out to the preset's stages in its proportions; default those of the preset."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.data_tools.arrays import read_array
 from gs_reg.data_tools.dataset import Dataset
 from gs_reg.data_tools.readers import middlebury_stereo as stereo
 from gs_reg.errors import InputError
@@ -57,10 +58,10 @@ def depth_metrics(
 def stored_depth(run: Run, stem: str) -> Float[Tensor, "H W"]:
     """The initial depth map of a photo, by its file's name, in the normalised world."""
     path = run.path / "depths" / f"{stem}.npy"
-    try:
-        return torch.from_numpy(np.load(path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no depth map that can be read ({error})") from None
+    values = read_array(path)
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise InputError(f"{path}: expected a depth map [H, W] of floats, got {list(values.shape)} {values.dtype}")
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def nearest(depth: Float[Tensor, "h v"], size: tuple[int, ...]) -> Float[Tensor, "H W"]:

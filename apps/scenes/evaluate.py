@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +20,11 @@ from gs_reg.data_tools.flow.visibility import seen_mask
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import remove_leftovers
 from gs_reg.render import RenderConfig, render
-from gs_reg.types import Splats, Views
+from gs_reg.types import Render, Splats, Views
 
 from ..look.offset import offset_figures
 from ..look.pictures import save_depth, save_picture
-from ..look.scene_file import stored_splats
+from ..look.scene_file import splats_frame, stored_splats
 from ..runs.folder import Run, open_run
 from ..runs.progress import counted, say, stage_bar
 from ..runs.results import SEEN
@@ -80,21 +80,23 @@ def evaluate(
     timing = read_timing(run)
     config = run.config(ReconstructConfig)
     dataset = read_dataset(config.data, config.read)
-    splats = stored_splats(run)
+    scene = splats_frame(run)
+    splats = stored_splats(run, scene)
     unfilled = without_filled(run, splats)
     training = load_views(dataset, dataset.train)
-    over = {name: color for name, color in colors_behind(mean_color(training)).items() if name != HEADLINE}
+    behind = colors_behind(mean_color(training))
     lpips, reason = metrics.find_lpips(lpips_paths)
-    views, behind, stems = {}, {name: [] for name in over}, dataset.stems
+    views, over, stems = {}, [], dataset.stems
     for view in counted(load_views(dataset, dataset.test), progress, "held-out photo"):
         stem = stems[view.names[0]]
-        rendered, _ = render_8bit(splats, view, config)
+        image = draw(splats, view, config)
+        over.append(measure_over(behind, image, view))
+        rendered = in_8_bits(image, behind[HEADLINE])
         save_render_and_photo(run.path / "renders" / "test" / stem, view, rendered)
-        for name, color in over.items():
-            behind[name].append(picture_metrics(render_8bit(splats, view, config, color)[0], view.photos, view.masks))
         visible = save_visible_mask(run, stem, view, training)
         views[view.names[0]] = {
-            **measure(rendered, view, visible, lpips),
+            **over[-1][HEADLINE],
+            **measure_seen(rendered, view, visible, lpips),
             "unseen": save_unseen(run, stem, view, unfilled, render_config_of(config)),
             "needles": needle_share(splats, view.cameras, render_config_of(config)),
         }
@@ -102,7 +104,9 @@ def evaluate(
     depths = {}
     for view in counted(training, progress, "training photo"):
         name = view.names[0]
-        rendered, depths[name] = render_8bit(splats, view, config)
+        image = draw(splats, view, config)
+        depths[name] = image.expected_depths[0, ..., 0]
+        rendered = in_8_bits(image, behind[HEADLINE])
         save_render_and_photo(run.path / "renders" / "train" / stems[name], view, rendered)
         before = stored_depth(run, stems[name])
         save_depth(run.path / "depths" / f"{stems[name]}_trained", depths[name], like=before)
@@ -110,10 +114,7 @@ def evaluate(
         "mean": mean,
         "views": views,
         "background": f"{HEADLINE}, in renders/ too",
-        "backgrounds": {
-            HEADLINE: {key: mean[key] for key in PICTURE_METRICS},
-            **{name: mean_metrics(rows, PICTURE_METRICS) for name, rows in behind.items()},
-        },
+        "backgrounds": {name: mean_metrics([row[name] for row in over], PICTURE_METRICS) for name in behind},
         "seen_once": save_view_counts(run, training, depths, stems),
         "depth": depth_metrics(run, dataset, config.data, depths),
         "seconds": timing["total"],
@@ -124,7 +125,7 @@ def evaluate(
         "seen": f"{SEEN} (data_tools/flow/visibility.py)",
         "unseen": f"pixels where the splats, less those that were made up, leave alpha below {HOLE}",
         "needles": f"drawn by splats whose long axis (one deviation) is over {LONG:g} px and over {THIN:g} short ones",
-        **offset_figures(run),
+        **offset_figures(run, scene),
     }
 
 
@@ -161,14 +162,15 @@ def colors_behind(mean: Float[Tensor, "3"]) -> dict[str, Float[Tensor, "3"]]:
     return {"black": torch.zeros(3), "white": torch.ones(3), "mean": mean}
 
 
-def render_8bit(
-    splats: Splats, view: Views, config: ReconstructConfig, background: Float[Tensor, "3"] | None = None
-) -> tuple[Float[Tensor, "1 H W 3"], Float[Tensor, "H W"]]:
-    """Colours over the background (None = black) in 8 bits, and expected depth (0 where nothing is rendered)."""
-    behind = None if background is None else background[None]
-    with torch.no_grad():
-        image = render(splats, view.cameras, render_config_of(config), backgrounds=behind)
-    return (image.colors.clamp(0, 1) * 255).round() / 255, image.expected_depths[0, ..., 0]
+@torch.no_grad()
+def draw(splats: Splats, view: Views, config: ReconstructConfig) -> Render:
+    return render(splats, view.cameras, render_config_of(config))
+
+
+def in_8_bits(image: Render, behind: Float[Tensor, "3"]) -> Float[Tensor, "1 H W 3"]:
+    """The colours of a picture without background, over one."""
+    colors = image.colors + (1 - image.alphas) * behind
+    return (colors.clamp(0, 1) * 255).round() / 255
 
 
 def save_visible_mask(run: Run, stem: str, view: Views, training: tuple[Views, ...]) -> Tensor:
@@ -178,16 +180,25 @@ def save_visible_mask(run: Run, stem: str, view: Views, training: tuple[Views, .
     return mask[None]
 
 
-def measure(rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips | None) -> dict[str, float | None]:
-    """Metrics over the whole image (inside the photo's mask), and over pixels that training photos show ("seen")."""
-    photo, mask = view.photos, view.masks
-    visible = visible if mask is None else visible & mask
-    out: dict[str, float | None] = {}
-    for suffix, pixels in (("", mask), ("_seen", visible)):
-        out |= {key + suffix: value for key, value in picture_metrics(rendered, photo, pixels).items()}
-    out["lpips"] = finite_or_none(lpips(rendered, photo)) if lpips else None
-    out["coverage"] = finite_or_none(metrics.coverage(visible))
-    return out
+def measure_over(
+    behind: Mapping[str, Float[Tensor, "3"]], image: Render, view: Views
+) -> dict[str, dict[str, float | None]]:
+    """Metrics of the picture over each colour (inside the photo's mask)."""
+    pictures = {name: in_8_bits(image, color) for name, color in behind.items()}
+    return {name: picture_metrics(picture, view.photos, view.masks) for name, picture in pictures.items()}
+
+
+def measure_seen(
+    rendered: Tensor, view: Views, visible: Tensor, lpips: metrics.Lpips | None
+) -> dict[str, float | None]:
+    """Metrics over pixels that training photos show ("seen"; inside the photo's mask), their share, and LPIPS."""
+    visible = visible if view.masks is None else visible & view.masks
+    seen = picture_metrics(rendered, view.photos, visible)
+    return {
+        **{f"{key}_seen": value for key, value in seen.items()},
+        "lpips": finite_or_none(lpips(rendered, view.photos)) if lpips else None,
+        "coverage": finite_or_none(metrics.coverage(visible)),
+    }
 
 
 def picture_metrics(rendered: Tensor, photo: Tensor, mask: Tensor | None) -> dict[str, float | None]:

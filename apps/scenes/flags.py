@@ -7,14 +7,12 @@ from typing import Literal
 
 from gs_reg.densify import DensifyConfig
 from gs_reg.dropout import Dropout
+from gs_reg.errors import InputError
 from gs_reg.fit import FitConfig
 from gs_reg.models.coherent import CoherentConfig
 from gs_reg.models.free import FreeConfig
 from gs_reg.render import RenderConfig
 from gs_reg.terms.scene import SceneTerms
-
-Backend = Literal["auto", "native", "gsplat", "reference"]
-"""As RenderConfig has it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class TrainConfig(FitConfig):
         super().__post_init__()
         Dropout(self.dropout)  # raises where the share is out of range
         if not 0 <= self.random_background <= 1:
-            raise ValueError(f"random_background: expected a share from 0 to 1, got {self.random_background}")
+            raise InputError(f"random_background: expected a share from 0 to 1, got {self.random_background}")
 
 
 @dataclass(frozen=True)

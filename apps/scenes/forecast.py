@@ -8,7 +8,7 @@ import torch
 
 from gs_reg.data_tools.dataset import Dataset
 
-from ..runs.progress import say
+from ..runs.progress import plural, say
 from .config import Config
 from .initial_model import PIXELS_PER_GAUSSIAN
 from .stages import StagePlan, plan_stages
@@ -58,13 +58,13 @@ def announce_plan(config: Config, dataset: Dataset, device: torch.device) -> Non
     """Prints one block: stages and steps, what draws, where it goes, minutes and memory."""
     threads = torch.get_num_threads()
     ahead = forecast(config, dataset, device, threads)
-    stages = ", then ".join(f"{p.train.steps:,} {_words(p)}" for p in plan_stages(config) if p.train.steps > 0)
+    stages = ", then ".join(_words(p) for p in plan_stages(config) if p.train.steps > 0)
     backends = {p.train.render.backend for p in plan_stages(config) if p.train.steps > 0}
     drawn = " and ".join(sorted("native" if b == "auto" and device.type == "cpu" else b for b in backends))
-    where = f"the CPU ({threads} threads)" if device.type == "cpu" else torch.cuda.get_device_name()
+    where = f"the CPU ({plural(threads, 'thread')})" if device.type == "cpu" else torch.cuda.get_device_name()
     parent = config.out or f"{config.home}/<time>"
     say(
-        f"plan: preset {config.preset}, about {_rounded(ahead.gaussians):,} Gaussians, "
+        f"plan: preset {config.preset}, {_count(config, ahead)} Gaussians, "
         + (f"{stages}; on {where}, drawn by {drawn}" if stages else f"no steps of training; on {where}")
     )
     if ahead.minutes is None:
@@ -75,7 +75,14 @@ def announce_plan(config: Config, dataset: Dataset, device: torch.device) -> Non
 
 
 def _words(plan: StagePlan) -> str:
-    return "steps on the rays of the photos" if plan.name == "rays" else "steps free of the rays"
+    where = "on the rays of the photos" if plan.name == "rays" else "free of the rays"
+    return f"{plural(plan.train.steps, 'step')} {where}"
+
+
+def _count(config: Config, ahead: Forecast) -> str:
+    """The number of Gaussians; what --model.max-gaussians leaves depends on the photos, and is fewer."""
+    at_most = config.start == "depth" and ahead.gaussians == config.model.max_gaussians
+    return f"{'at most' if at_most else 'about'} {_rounded(ahead.gaussians):,}"
 
 
 def _gaussians(config: Config, pixels: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from gs_reg.errors import InputError
 from gs_reg.terms.scene import SceneTerms
 
+from ..runs.flag_names import flag_of
 from . import presets
 from .config import Config
 from .stages import plan_stages
@@ -27,6 +28,8 @@ def check_effect(config: Config) -> None:
     Raises:
         InputError: names the flag, the reason, and a flag that would do it, where there is one.
     """
+    if config.json and config.stop_after != "report":
+        raise InputError(f"--json: no effect: --stop-after {config.stop_after} measures nothing")
     if config.stop_after == "init":
         return  # no step is made, whatever the settings of training
     preset = presets.PRESETS[config.preset]
@@ -35,7 +38,7 @@ def check_effect(config: Config) -> None:
     for prefix, but, reason in _idle(config):
         for name in changed:
             if name.startswith(prefix) and not name.startswith(but):
-                raise InputError(f"--{name.replace('_', '-')}: no effect: {reason}{_instead(name)}")
+                raise InputError(f"{flag_of(Config, name.split('.'))}: no effect: {reason}{_instead(name)}")
 
 
 def _changed(value: Any, usual: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,17 +7,20 @@ from dataclasses import replace
 import torch
 
 from gs_reg.errors import InputError, MissingPart
+from gs_reg.render import Backend
 
 from .config import Config
-from .flags import Backend, TrainConfig
+from .flags import TrainConfig
 from .stages import plan_stages
 
 
 def with_whole_run(config: Config) -> Config:
     """The config with --steps and --backend written into its stages, and these two unset.
 
+    0 steps leave the initial Gaussians untrained, as 0 steps of a stage do.
+
     Raises:
-        InputError: fewer steps than there are stages, or no stage at all.
+        InputError: fewer steps than there are stages, but not 0, or steps for no stage at all.
     """
     if config.steps is not None:
         config = _with_steps(config, config.steps)
@@ -58,11 +61,12 @@ def _check_backend(name: str, device: torch.device) -> None:
 def _with_steps(config: Config, total: int) -> Config:
     stages = {plan.name: plan.train.steps for plan in plan_stages(replace(config, stop_after="report"))}
     active = {name: steps for name, steps in stages.items() if steps > 0}
-    if not active:
+    if total != 0 and not active:
         raise InputError("--steps: these settings have no stage with steps: give --free.train.steps instead")
-    if total < len(active):
-        raise InputError(f"--steps {total}: expected {len(active)} or more, as there are stages ({', '.join(active)})")
-    split = stages | shares(total, active)
+    if total != 0 and total < len(active):
+        least = f"{len(active)} or more, as there are stages ({', '.join(active)})"
+        raise InputError(f"--steps: expected 0 (no training) or {least}, got {total}")
+    split = stages | (shares(total, active) if total else dict.fromkeys(active, 0))
     train, free = config.train, config.free
     return replace(
         config,

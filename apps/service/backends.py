@@ -38,7 +38,7 @@ def check_cuda() -> Check:
         detail = f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, driver {driver}"
         return Check("CUDA device", worked, detail)
     if driver is None:
-        return Check("CUDA device", True, "no NVIDIA driver: the CPU is used", absent=True)
+        return Check("CUDA device", True, "no NVIDIA driver: the CPU is used", machine=True, absent=True)
     if torch.version.cuda is None:
         return Check("CUDA device", False, f"driver {driver}, but torch is a CPU build", "pip install torch with CUDA")
     fix = f"install a driver for CUDA {torch.version.cuda}, or a torch built for an older CUDA"
@@ -68,7 +68,7 @@ def check_native_cuda() -> Check:
         return Check("CUDA kernels", False, str(error), "build them again: `GS_REG_CUDA=1 pip install .`")
     except RuntimeError as error:
         unused = "there is no GPU to use them on" if driver_version() is None else "`--backend auto` draws with gsplat"
-        return Check("CUDA kernels", True, f"{error} ({unused})", absent=True)
+        return Check("CUDA kernels", True, f"{error} ({unused})", machine=driver_version() is None, absent=True)
     if not torch.cuda.is_available():
         return Check("CUDA kernels", True, f"{path}; no GPU to use them on")
     if reason := doubt_here():
@@ -80,7 +80,7 @@ def check_gsplat_kernels() -> Check:
     import torch
 
     if not torch.cuda.is_available():
-        return Check("GPU rasteriser", True, "not needed: there is no GPU to use", absent=True)
+        return Check("GPU rasteriser", True, "not needed: there is no GPU to use", machine=True, absent=True)
     from gs_reg.render.gsplat import missing
 
     problem = missing()

@@ -19,6 +19,8 @@ class Check:
     """Nothing works without it: if it fails, the exit code is 1."""
     absent: bool = False
     """A part that this machine does not need is not there: no fault, `ok` stays true."""
+    machine: bool = False
+    """Of the machine: nothing that an installation could add."""
 
 
 def version_of(package: str) -> str | None:

@@ -80,8 +80,9 @@ def verdict(found: list[Check]) -> str:
         return f"something required is broken: {', '.join(broken)}"
     if broken:
         return f"gs-reg can run here, but look at: {', '.join(broken)}"
-    absent = sum(check.absent for check in found)
-    return "healthy" + (f"; {absent} optional parts are not installed" if absent else "")
+    absent = sum(check.absent and not check.machine for check in found)
+    parts = "1 optional part is" if absent == 1 else f"{absent} optional parts are"
+    return "healthy" + (f"; {parts} not installed" if absent else "")
 
 
 def checks() -> list[Check]:

@@ -13,6 +13,9 @@ from gs_reg.errors import InputError
 
 from ..runs.progress import say, stage_bar
 
+BYTES_PER_SUBPIXEL = 3
+"""Of code, shade and gloss."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -29,8 +32,11 @@ def main(config: Config) -> int:
             say(f"{config.out}: complete already")
             return 0
         raise InputError(f"{config.out}: exists already; --force replaces it")
+    pictures = {split: count * config.data.views for split, count in config.data.counts.items()}
+    total = sum(pictures.values())
+    size = f"{total * BYTES_PER_SUBPIXEL * (2 * config.data.size) ** 2 / 1e6:,.2f} MB"
+    say(f"plan: {total:,} pictures of {config.data.size}x{config.data.size} pixels, {size} on disk, into {config.out}")
     with stage_bar("pictures") as report:
         write_dataset(config.out, config.data, report)
-    pictures = {split: count * config.data.views for split, count in config.data.counts.items()}
     say(f"{config.out}: {pictures['train']:,} pictures to train on, {pictures['test']:,} of other shapes to measure")
     return 0

@@ -51,7 +51,7 @@ def choose_downscale(
         InputError: a factor below 1, or finer than any folder that is there; a side below SHORTEST.
     """
     if longest < SHORTEST:
-        raise InputError(f"long_side: expected {SHORTEST} px or more, got {longest}")
+        raise InputError(f"--long-side: expected {SHORTEST} px or more, got {longest}")
     sizes = [photo_sizes(frame) for frame in frames]
     stored = sorted(set.intersection(*(set(size) for size in sizes)))
     full = [full_size(frame, size) for frame, size in zip(frames, sizes, strict=True)]
@@ -65,11 +65,13 @@ def choose_downscale(
     else:
         factor = float(asked)
         if not factor >= 1:
-            raise InputError(f"downscale: expected auto or a number >= 1, got {asked}")
+            raise InputError(f"--downscale: expected auto or a number >= 1, got {asked}")
     reads = [n for n in fitting if n <= factor]
     if not reads:
         folder = frames[0].paths[fitting[0]].parent
-        raise InputError(f"downscale {asked}: the largest photos are in {folder}: use --downscale {fitting[0]} or more")
+        raise InputError(
+            f"--downscale {asked}: the largest photos are in {folder}: use --downscale {fitting[0]} or more"
+        )
     return Downscale(factor, reads[-1], frames[0].paths[reads[-1]].parent.name, fitting[0])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +60,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: the file is missing or no picture.
     """
-    with _opened(path) as image:
+    with _quiet(), _opened(path) as image:
         alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
         return Header(image.width, image.height, _orientation(image), alpha)
 
@@ -107,7 +109,7 @@ def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }
-    with _opened(path) as image:
+    with _quiet(), _opened(path) as image:
         orientation = _orientation(image) if upright else 1
         try:
             decoded = _eight_bits(image, path)
@@ -115,6 +117,8 @@ def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
             decoded = decoded if decoded.mode == mode else decoded.convert(mode)  # which copies
         except InputError:
             raise
+        except MemoryError:
+            raise InputError(f"{path}: {image.width}x{image.height} pixels do not fit into the memory") from None
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
             raise InputError(f"{path}: broken picture ({error}): copy or export it again") from None
         return np.array(decoded if orientation == 1 else decoded.transpose(turn[orientation]))
@@ -150,6 +154,17 @@ def _from_float(values: Float32[ndarray, "H W"], path: Path) -> UInt8[ndarray, "
     return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings, of odd tags and of large pictures: what is read is checked, and MOST_PIXELS holds."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
 def _opened(path: Path) -> PillowImage:
     """The file opened, its pixels not yet decoded."""
     from PIL import Image
@@ -159,9 +174,7 @@ def _opened(path: Path) -> PillowImage:
 
         pillow_heif.register_heif_opener()
     try:
-        with warnings.catch_warnings():  # of large pictures, which are usual; MOST_PIXELS still holds
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
+        return Image.open(path)
     except FileNotFoundError:
         raise InputError(f"{path}: the file is missing: put it back, or leave the photo out") from None
     except Image.DecompressionBombError:

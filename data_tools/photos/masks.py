@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -57,14 +57,17 @@ def find_masks(
     where there are mask files.
 
     Raises:
-        InputError: masks were asked for and there are none, the source names one outside root, or a file would fit two
-            photos alike.
+        InputError: masks were asked for and there are none, a setting of masks would change nothing, the source names a
+            mask outside root, or a file would fit two photos alike.
     """
     if erode < 0:
-        raise InputError(f"mask_erode: expected 0 pixels or more, got {erode}")
+        raise InputError(f"--mask-erode: expected 0 pixels or more, got {erode}")
+    options = {"--mask-dir": mask_dir is not None, "--mask-invert": invert, "--mask-erode": erode > 0}
     if asked == "none":
+        _refuse(options, "--masks none uses no masks")
         return "none", (MaskSource("nothing"),) * len(frames), ()
     if asked == "dark":
+        _refuse(options | {"--mask-erode": False}, "--masks dark reads no mask files")
         return "transparent", (MaskSource("dark", erode=erode),) * len(frames), ("masks: dark background = empty",)
     folders = (mask_dir, root / mask_dir) if mask_dir is not None else mask_folders(frames, root)
     found = _find_files(frames, root, folders, mask_dir is not None)
@@ -73,13 +76,23 @@ def find_masks(
     count = sum(source.kind != "nothing" for source in found)
     if not count:
         if asked == "auto" and mask_dir is None:
+            _refuse(options, "no photo has a mask")
             return "none", found, unused_masks(frames, folders)
         place = mask_dir or " or ".join(map(str, folders))
         raise InputError(f"{place}: no masks found: looked for NAME.png and NAME.EXT.png, and for alpha channels")
+    if kinds == {"alpha"} or kinds == {"alpha", "nothing"}:
+        _refuse({"--mask-invert": invert}, "the masks are alpha channels, where opaque = keep")
     mode = asked if asked != "auto" else "transparent" if kinds == {"alpha"} else "ignore"
     chosen = "chosen by auto because of the alpha channels" if mode == "transparent" else "chosen by auto"
     reason = f", {chosen}" if asked == "auto" else ""
     return mode, found, (f"masks: {mode}{reason}; {count} of {len(frames)} photos have one",)
+
+
+def _refuse(given: Mapping[str, bool], reason: str) -> None:
+    """Raises InputError where one of these flags was given, as it would change nothing."""
+    for flag, is_given in given.items():
+        if is_given:
+            raise InputError(f"{flag}: no effect: {reason}")
 
 
 def _find_files(

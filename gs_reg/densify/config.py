@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gs_reg.errors import InputError
+
 
 @dataclass(frozen=True)
 class DensifyConfig:
@@ -39,4 +41,4 @@ class DensifyConfig:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"every: expected at least 1 step, got {self.every}")
+            raise InputError(f"every: expected at least 1 step, got {self.every}")

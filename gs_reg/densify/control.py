@@ -11,6 +11,7 @@ from torch import Tensor
 from gs_reg.densify.config import DensifyConfig
 from gs_reg.densify.observation import Observation, median_depth
 from gs_reg.edit import Edit
+from gs_reg.errors import InputError
 from gs_reg.types import Cameras, Render, Splats
 
 
@@ -51,6 +52,10 @@ class ScaledControl(DensityControl):
         return self._tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises InputError: a tensor that is none, or a scene scale of more than one number."""
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, Tensor) or (name == "scale" and tensor.numel() != 1):
+                raise InputError(f"density control: {name}: expected a tensor of its state, got {tensor!r:.40}")
         self._tensors = dict(tensors)
 
     def step_pre_backward(self, image: Render, splats: Splats, cameras: Cameras) -> None:

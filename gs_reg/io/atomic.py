@@ -87,14 +87,18 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def remove_leftovers(folder: str | Path, *, deep: bool = True) -> None:
+def remove_leftovers(folder: str | Path, *, deep: bool = True, of: str = "") -> None:
     """Removes the temporary files and folders of processes that were killed, also from subfolders if `deep`.
+
+    `of` = those of a file with this stem alone.
 
     Those of a process that still runs here are kept, except for our own: call this before the first write.
     """
     folder = Path(folder)
     for parent, folders, files in os.walk(folder):
         for name in [name for name in (*folders, *files) if _is_leftover(Path(parent, name))]:
+            if of and not name.startswith(f".{of}."):
+                continue
             path = Path(parent, name)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

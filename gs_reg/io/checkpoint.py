@@ -163,7 +163,7 @@ def load(path: str | Path) -> Checkpoint:
         content = json.loads((path / FILES[2]).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             found = content.get("schema") if isinstance(content, dict) else "no map"
-            raise InputError(f"{path / FILES[2]}: expected schema {SCHEMA}, got {found}")
+            raise InputError(f"{path / FILES[2]}: expected schema {SCHEMA}, got {found!r:.40}")
         step, encoded = content["step"], (content["model"], content["optim"])
         if type(step) is not int or step < 0:
             raise InputError(f"{path / FILES[2]}: step: expected a whole number, got {step!r:.80}")

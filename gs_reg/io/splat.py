@@ -57,7 +57,8 @@ def save_splat(path: str | Path, splats: Splats) -> None:
         InputError: there are no splats.
     """
     if splats.sh_degree > 0:
-        log.warning("%s: .splat holds no view-dependent colour; degrees 1 to %d are left out", path, splats.sh_degree)
+        left_out = "degree 1 is" if splats.sh_degree == 1 else f"degrees 1 to {splats.sh_degree} are"
+        log.warning("%s: .splat holds no view-dependent colour; %s left out", path, left_out)
     splats = finite_rows(splats.detach().to("cpu", torch.float32), Path(path))
     if len(splats) == 0:
         raise InputError(f"{path}: this format needs at least one splat; write .ply for an empty scene")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
+from gs_reg.errors import InputError
 from gs_reg.optim import ParameterGroup
 from gs_reg.types import Splats, Views
 
@@ -37,9 +38,9 @@ class FreeConfig:
 
     def __post_init__(self) -> None:
         if not self.max_aspect >= 1:
-            raise ValueError(f"max_aspect: expected at least 1, got {self.max_aspect}")
+            raise InputError(f"max_aspect: expected at least 1, got {self.max_aspect}")
         if not self.aspect_from >= 0:
-            raise ValueError(f"aspect_from: expected at least 0 initial sizes, got {self.aspect_from}")
+            raise InputError(f"aspect_from: expected at least 0 initial sizes, got {self.aspect_from}")
 
 
 class Free(nn.Module):

@@ -81,7 +81,7 @@ class PartEdit(nn.Module):
     largest: Tensor
     extent: Tensor
     balance: Tensor
-    """Weight of the anchors' L1 beside guidance, as measured so far; 0 = not yet."""
+    """Weight of guidance beside the anchors, as measured so far; 0 = not yet."""
 
     def __init__(self, splats: Splats, tensors: Mapping[str, Tensor], config: PartEditConfig):
         """From the splats before the edit and the tensors of a state dict; see `from_splats` for a fresh one."""

@@ -19,7 +19,7 @@ from gs_reg.types import Cameras, Splats
 
 @dataclass(frozen=True)
 class FieldConfig:
-    solver: Literal["linear", "joint", "adam"] = "joint"
+    solver: Literal["linear", "joint", "adam"] = "linear"
     """linear: each Gaussian by its own votes; joint: from there, all together; adam: the paper's gradient steps."""
     degree: int = 3
     """Of the labels' spherical harmonics, 0 to 4; 0 = labels that do not vary with the view."""

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from gs_reg import _proof
 from gs_reg._callable import make_callable
-from gs_reg.render.config import RenderConfig
+from gs_reg.render.config import Backend, RenderConfig
 from gs_reg.render.projected import Lifted, Projected, with_depths
 from gs_reg.sh import check_degree
 from gs_reg.types import Cameras, Render, Splats
 
-__all__ = ["Lifted", "Projected", "RenderConfig", "composite", "lift", "pooled", "project", "render"]
+__all__ = ["Backend", "Lifted", "Projected", "RenderConfig", "composite", "lift", "pooled", "project", "render"]
 
 MAX_IMAGE_SIDE = 1 << 20
 """Pixels, as in cuda/include/gsr/checks.h."""

@@ -8,10 +8,12 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from gs_reg.errors import InputError
 
+Backend = Literal["auto", "native", "gsplat", "reference"]
+
 
 @dataclass(frozen=True)
 class RenderConfig:
-    backend: Literal["auto", "native", "gsplat", "reference"] = "auto"
+    backend: Backend = "auto"
     """native: our kernels; gsplat: the library (CUDA only); reference: plain torch, slow, the judge of both."""
     mode: Literal["classic", "antialiased"] = "classic"
     """antialiased: opacity is lowered by what the screen-space low-pass adds to a splat's area."""

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from gs_reg.apps import cli
-from gs_reg.apps.runs.bounds import UNBOUNDED, check_numbers
+from gs_reg.apps.runs.bounds import check_numbers
 from gs_reg.apps.runs.config_file import from_plain
 from gs_reg.apps.runs.training import SaveTimes
 from gs_reg.apps.scenes.config import Config
@@ -37,10 +37,12 @@ def with_value(config, way, value):
 
 @pytest.mark.parametrize("way", numbers(Config), ids=".".join)
 def test_every_number_of_reconstruct(way):
-    for bad in (-1, -0.25, float("nan"), float("-inf"), *([] if way[-1] in UNBOUNDED else [float("inf")])):
+    infinite = way[-1] in ("far", "checkpoint_minutes", "max_aspect")
+    for bad in (-1, -0.25, float("nan"), float("-inf"), *([] if infinite else [float("inf")])):
         with pytest.raises(InputError) as caught:
             check_numbers(with_value(Config(data="x"), way, bad))
-        assert str(caught.value).startswith(f"--{'.'.join(way).replace('_', '-')}: expected a ")
+        flag = ".".join(way).removeprefix("read.").replace("_", "-")  # as it is typed
+        assert str(caught.value).startswith(f"--{flag}: expected a ")
 
 
 def test_the_other_commands_have_no_number_without_bounds():
@@ -52,6 +54,11 @@ def test_the_other_commands_have_no_number_without_bounds():
                 check_numbers(dataclasses.make_dataclass("One", [(last, float, float("nan"))])())
 
 
+@pytest.mark.parametrize("way", [["checkpoint_minutes"], ["train", "render", "far"], ["free", "model", "max_aspect"]])
+def test_infinity_is_a_value_of_some(way):
+    check_numbers(with_value(Config(data="x"), way, float("inf")))
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_presets_are_inside(preset):
     check_numbers(Config.of_preset(preset))
@@ -61,7 +68,12 @@ def test_the_presets_are_inside(preset):
     ("words", "text"),
     [
         (["--checkpoint-every", "0"], "--checkpoint-every: expected a finite number of at least 1, got 0"),
-        (["--free.train.steps", "-5"], "--free.train.steps"),
+        (["--free.train.steps", "-5"], "--free.train.steps: expected at least 0, got -5"),
+        (["--train.random-background", "2"], "--train.random-background: expected a share from 0 to 1, got 2.0"),
+        (["--train.dropout", "1"], "--train.dropout: expected a share from 0 to below 1, got 1.0"),
+        (["--free.model.max-aspect", "0.5"], "--free.model.max-aspect: expected at least 1, got 0.5"),
+        (["--free.densify.every", "0"], "--free.densify.every: expected at least 1 step, got 0"),
+        (["--train.optim.final-rate", "0"], "--train.optim.final-rate: expected a finite number above 0, got 0.0"),
         (["--terms.ssim.weight", "-0.5"], "--terms.ssim.weight: expected a finite number of at least 0, got -0.5"),
         (["--free.model.lr-scale", "nan"], "--free.model.lr-scale: expected a finite number of at least 0, got nan"),
         (["--free.model.opacity", "1"], "--free.model.opacity: expected a finite number above 0 and below 1, got 1.0"),
@@ -75,7 +87,7 @@ def test_the_presets_are_inside(preset):
 def test_flags_out_of_bounds_are_one_line(words, text, tmp_path, capsys):
     assert cli.main(["reconstruct", str(tmp_path), *words, "--out", str(tmp_path / "run")]) == 2
     errors = capsys.readouterr().err
-    assert errors.count("\n") == 1 and text.removeprefix("--free.train.") in errors and list(tmp_path.iterdir()) == []
+    assert errors.count("\n") == 1 and f"gs-reg: {text}" in errors and list(tmp_path.iterdir()) == []
 
 
 def test_files_out_of_bounds_name_the_place():
@@ -83,9 +95,14 @@ def test_files_out_of_bounds_name_the_place():
         from_plain(Config, {"checkpoint_every": 0}, "a.yaml", Config())
     with pytest.raises(InputError, match=r"^a\.yaml\.train\.sh_from: expected .* at most 1, got 1\.5$"):
         from_plain(Config, {"train": {"sh_from": [0.5, 1.5]}}, "a.yaml", Config())
+    for base in (None, Config()):
+        with pytest.raises(InputError, match=r"^a\.yaml\.train\.random_background: expected a share .*, got 2\.0$"):
+            from_plain(Config, {"train": {"random_background": 2.0}}, "a.yaml", base)
+        with pytest.raises(InputError, match=r"^a\.yaml\.free\.model\.max_aspect: expected at least 1, got 0\.5$"):
+            from_plain(Config, {"free": {"model": {"max_aspect": 0.5}}}, "a.yaml", base)
 
 
 def test_save_times_that_cannot_be():
     for times in ({"every": 0}, {"every": -1}, {"every": 5, "keep_every": 0}, {"every": 5, "minutes": float("nan")}):
-        with pytest.raises(InputError, match="checkpoints: expected at least"):
+        with pytest.raises(InputError, match=r"every: expected a .* at least 1|minutes: expected a number"):
             SaveTimes(**times)

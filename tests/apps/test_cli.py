@@ -89,19 +89,82 @@ def test_unknown_command(capsys):
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "name"),
+    ("flag", "value"),
     [
-        ("--train.render.sh-degree", "-1", "sh_degree"),
-        ("--train.render.alpha-min", "nan", "alpha_min"),
-        ("--train.render.eps2d", "-0.3", "eps2d"),
-        ("--free.train.render.supersample", "0", "supersample"),
+        ("--train.render.sh-degree", "-1", ""),
+        ("--train.render.alpha-min", "nan", ""),
+        ("--train.render.eps2d", "-0.3", ""),
+        ("--free.train.render.supersample", "0", ""),
+        ("--free.train.render.far", "0.001", "more than near, 0.01, got 0.001"),
+        ("--train.dropout", "1.5", "a share from 0 to below 1, got 1.5"),
+        ("--train.random-background", "3", "a share from 0 to 1, got 3.0"),
+        ("--free.train.optim.final-rate", "0", "a finite number above 0, got 0.0"),
+        ("--free.model.max-aspect", "0.5", "at least 1, got 0.5"),
+        ("--free.densify.every", "0", "at least 1 step, got 0"),
+        ("--train.steps", "-2", "at least 0, got -2"),
+        ("--views", "99", "2 to 3 (the photos that are not held out), got 99"),
+        ("--test-every", "-1", "a finite number of at least 0, got -1"),
+        ("--mask-erode", "-1", "a finite number of at least 0, got -1"),
+        ("--downscale", "0.5", "auto or a number >= 1, got 0.5"),
+        ("--long-side", "3", "32 px or more, got 3"),
+        ("--seed", "1.5", "a whole number, got 1.5"),
+        ("--steps", "abc", "a whole number or None, got abc"),
+        ("--downscale", "half", "auto or a number, got half"),
+        ("--train.sh-from", "a", "numbers, got a"),
+        ("--train.optim.final-rate", "q", "a number, got q"),
+        ("--masks", "grey", "one of auto, none, ignore, transparent, dark, got grey"),
+        ("--backend", "None", "one of auto, native, gsplat, reference, got None"),
+        ("--depth.kind", "None", "one of metric, depth, disparity, got None"),
+        ("--preset", "bets", "one of best, rays, paper, paper-short, plain, ci, got 'bets'"),
     ],
 )
-def test_a_number_out_of_its_bounds_is_one_line_and_exit_code_2(flag, value, name, photos, tmp_path, capsys):
+def test_a_value_that_cannot_be_is_one_line_that_names_its_flag(flag, value, name, photos, tmp_path, capsys):
     assert cli.main(["reconstruct", str(photos), "--out", str(tmp_path / "run"), flag, value]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and err.startswith(f"gs-reg: {name}: expected ")
-    assert not (tmp_path / "run").exists()
+    assert out == "" and err.splitlines()[-1].startswith(f"gs-reg: {flag}: expected {name}")
+    assert err.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ("teacher train --stage coarser", "--stage: 'coarser' is none of coarse, decoder, fine"),
+        ("teacher train --minutes -1", "--minutes: expected more than 0, got -1"),
+        ("teacher data --held-out 1", "--held-out: expected at least 24, got 1"),
+        ("teacher data --size 40", "--size: expected a multiple of 32, got 40"),
+        ("render RUN --what train --fps 5", "--fps: no effect: --what train"),
+    ],
+)
+def test_the_other_commands_name_their_flags_too(flags, text, tmp_path, capsys):
+    assert cli.main([*flags.split(), *(("--out", str(tmp_path / "x")) if "teacher" in flags else ())]) == 2
+    assert capsys.readouterr().err.startswith(f"gs-reg: {text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("train.render.far: 0.001", ".train.render.far: expected more than near"),
+        ("free.model.max_aspect: 0.5", ".free.model.max_aspect: expected a"),
+        ("train.dropout: 1.5", ".train.dropout: expected a share"),
+        ("steps: many", ".steps: expected a whole number or null, got 'many'"),
+        ("downscale: half", ".read.downscale: expected auto or a number, got 'half'"),
+        ("masks: grey", ".read.masks: expected one of auto, none"),
+        ("seed: 1.5", ".seed: expected a whole number, got 1.5"),
+        ("preset: bets", ".preset: expected one of best, rays"),
+    ],
+)
+def test_a_value_of_a_file_that_cannot_be_is_named_in_the_file(text, named, photos, tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    assert cli.main(["reconstruct", str(photos), "--config", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"gs-reg: {file}{named}")
+
+
+def test_what_help_lists_as_choices_is_what_is_accepted(photos, capsys):
+    words = run_command("reconstruct", "--help-all").stdout
+    assert "--backend {auto,native,gsplat,reference}" in words and "--depth.kind {metric,depth,disparity}" in words
+    for name in ("auto", "native", "reference"):
+        assert cli.main(["reconstruct", str(photos), "--dry-run", "--backend", name]) == 0
 
 
 def test_a_wrong_flag_is_said_once(photos, capsys):
@@ -146,5 +209,5 @@ def test_doctor_as_a_process():
     done = run_command("doctor", "--json")
     assert (
         done.returncode == 0
-        and {"name", "ok", "detail", "fix", "required", "absent"} == json.loads(done.stdout)[0].keys()
+        and {"name", "ok", "detail", "fix", "required", "absent", "machine"} == json.loads(done.stdout)[0].keys()
     )

@@ -86,7 +86,7 @@ def test_names_that_are_unknown(tmp_path):
     root = photosets.write_llff(tmp_path, shoot(3))
     refused(r"no photo 'shot_09': expected a name such as 'shot_00\.png'", lambda: load(root, train=("shot_09", "0")))
     refused("no photo '7'.*index from 0 to 2", lambda: load(root, test=("7",)))
-    refused("views: expected 2 to 3", lambda: load(root, views=4))
+    refused("--views: expected 2 to 3", lambda: load(root, views=4))
 
 
 def test_cameras_at_one_place(tmp_path):

@@ -92,6 +92,26 @@ def test_more_pixels_than_pillow_warns_of(tmp_path, recwarn):
     assert (header.width, header.height) == (10_000, 9_000) and not recwarn.list
 
 
+def test_odd_tags_and_too_many_pixels_for_the_memory(tmp_path, recwarn, monkeypatch):
+    path = tmp_path / "odd.tif"
+    Image.new("RGB", (4, 3)).save(path)
+    data = bytearray(path.read_bytes())
+    at = data.index((277).to_bytes(2, "little"))  # samples a pixel: 2**24 of them
+    data[at + 4 : at + 8] = (1 << 24).to_bytes(4, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"odd\.tif: not a picture|odd\.tif: cannot be read"):
+        read_pixels(path, upright=True)
+    assert not recwarn.list
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", exhausted)
+    with pytest.raises(InputError, match=r"a\.png: 4x3 pixels do not fit into the memory"):
+        read_pixels(tmp_path / "a.png", upright=True)
+
+
 def test_heic(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     picture = np.full((48, 64, 3), (200, 60, 90), np.uint8)

@@ -1,5 +1,7 @@
 """Which pixels count: where masks are looked up, what they mean, and what they do to pixels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,8 +115,44 @@ def test_invert_and_erode(tmp_path):
     assert columns_kept(read_dataset(root, ReadConfig(mask_invert=True))) == [28, 28]
     assert columns_kept(read_dataset(root, ReadConfig(mask_erode=3))) == [17, 17]  # the picture's border is no rim
     assert columns_kept(read_dataset(root, ReadConfig(mask_invert=True, mask_erode=2))) == [26, 26]
-    with pytest.raises(InputError, match="mask_erode"):
+    with pytest.raises(InputError, match="--mask-erode: expected 0"):
         read_dataset(root, ReadConfig(mask_erode=-1))
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        (dict(mask_invert=True), "--mask-invert"),
+        (dict(mask_erode=2), "--mask-erode"),
+        (dict(masks="none", mask_invert=True), "--mask-invert"),
+        (dict(masks="none", mask_dir=Path("masks")), "--mask-dir"),
+        (dict(masks="none", mask_erode=1), "--mask-erode"),
+        (dict(masks="dark", mask_invert=True), "--mask-invert"),
+        (dict(masks="dark", mask_dir=Path("masks")), "--mask-dir"),
+    ],
+)
+def test_settings_of_masks_without_effect_are_refused(options, flag, tmp_path):
+    root = photosets.write_llff(tmp_path, shoot(2))
+    with pytest.raises(InputError, match=f"{flag}: no effect"):
+        read_dataset(root, ReadConfig(**options))
+
+
+def test_alpha_channels_are_not_inverted(tmp_path):
+    shots = shoot(2)
+    root = photosets.write_llff(tmp_path, shots)
+    add_alpha(root / "images" / shots[0].name, 20)
+    assert columns_kept(read_dataset(root, ReadConfig(mask_erode=2))) == [18, None]
+    with pytest.raises(InputError, match="--mask-invert: no effect: the masks are alpha channels"):
+        read_dataset(root, ReadConfig(mask_invert=True))
+
+
+def test_dark_backgrounds_that_no_photo_has(tmp_path):
+    shots = shoot(2)
+    root = photosets.write_llff(tmp_path, shots)
+    for shot, level in zip(shots, (250, 120), strict=True):
+        Image.fromarray(np.full((36, 48, 3), level, np.uint8)).save(root / "images" / shot.name)
+    with pytest.raises(InputError, match="--masks dark: no effect: no training photo"):
+        load_scene(read_dataset(root, ReadConfig(masks="dark")))
 
 
 def test_coverage_of_training_photos_is_told(tmp_path):

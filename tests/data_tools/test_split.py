@@ -101,11 +101,11 @@ def test_split_of_the_source_is_kept_unless_another_is_asked_for():
         (dict(views=18), "expected 2 to 17"),
         (dict(train=["1"]), "1 training photo of 20"),
         (dict(train=["1", "nobody"]), "no photo 'nobody'"),
-        (dict(train=["1", "2"], test=["image002"]), "in both train and test"),
+        (dict(train=["1", "2"], test=["image002"]), "in both --train and --test"),
         (dict(train=["1", "2"], views=2), "name the training photos, or say how many"),
         (dict(test=photos(19)), "at least 2 are needed"),
         (dict(test_every=1), "at least 2 are needed"),
-        (dict(test_every=-3), "test_every"),
+        (dict(test_every=-3), "--test-every: expected 0"),
     ],
 )
 def test_refused(options, message):

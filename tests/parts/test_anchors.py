@@ -17,7 +17,7 @@ from gs_reg.parts.anchors import (
 )
 from gs_reg.parts.views import part_views
 from gs_reg.types import Cameras, Views
-from tests.parts.objects import recoloured
+from tests.parts.recoloured import recoloured
 
 SIZE, FOCAL = 32, 16.0
 

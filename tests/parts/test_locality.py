@@ -7,7 +7,7 @@ import torch
 
 from gs_reg.parts.locality import consistency, pixel_changes, reaching_out, rows_changed, turned
 from gs_reg.parts.views import dilated, part_views
-from tests.parts.objects import recoloured
+from tests.parts.recoloured import recoloured
 
 
 def test_changed_rows_are_counted_by_their_bits():

@@ -44,8 +44,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.size % 32 or self.size < 32:
             raise InputError(f"size: expected a multiple of 32, got {self.size}")
-        if self.shapes < len(PARTS) or self.held_out < 2 * len(PARTS) or self.views < 1:
-            raise InputError(f"shapes, held_out, views: expected at least {len(PARTS)}, {2 * len(PARTS)} and 1")
+        for name, least in (("shapes", len(PARTS)), ("held_out", 2 * len(PARTS)), ("views", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         if not 0 <= self.crops <= 1:
             raise InputError(f"crops: expected a share from 0 to 1, got {self.crops}")
 

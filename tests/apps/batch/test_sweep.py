@@ -8,6 +8,7 @@ import yaml
 from gs_reg.apps import cli
 from gs_reg.apps.batch import sweep
 from gs_reg.apps.batch.table import as_markdown, table_rows
+from gs_reg.apps.runs.interrupts import Interrupted
 from gs_reg.errors import InputError
 
 
@@ -109,7 +110,7 @@ def test_settings_under_the_names_of_their_flags(plan):
         ({"steps": 5, "free.train.steps": 3, "free": {"train": {"steps": 4}}}, "free.train.steps: given twice"),
         ({"coherent.onn": True}, "did you mean 'on'"),
         ({"train.render.backend": "native"}, "--train.render.backend: no effect"),
-        ({"steps": 0}, "--steps 0: expected 1 or more"),
+        ({"preset": "ci", "steps": 1}, "--steps: expected 0 .* or 2 or more"),
     ],
 )
 def test_wrong_settings_under_flag_names(plan, variant, complaint):
@@ -117,3 +118,14 @@ def test_wrong_settings_under_flag_names(plan, variant, complaint):
     plan.write_text(yaml.safe_dump(settings))
     with pytest.raises(InputError, match=complaint):
         sweep.read_plan(plan)
+
+
+def test_a_signal_to_the_sweep_alone_says_how_to_go_on(plan, tmp_path, capsys, monkeypatch):
+    def interrupted(words):
+        raise Interrupted(15)
+
+    monkeypatch.setattr(sweep, "run_child", interrupted)
+    assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "s")]) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "gs-reg: interrupted; continue with the same command; finished runs are kept"
+    )

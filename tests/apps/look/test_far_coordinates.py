@@ -100,6 +100,14 @@ def test_export(far, tmp_path, capsys):
     torch.testing.assert_close(normalised.means, stored_splats(Run(far)).means)
 
 
+@pytest.mark.parametrize(("name", "lost"), [("a.spz", True), ("a.splat", True), ("a.ply", False), ("a.html", False)])
+def test_a_format_without_a_place_for_the_offset_says_so(name, lost, far, near, tmp_path, capsys):
+    export(far, tmp_path / name)
+    assert ("has no place for the offset" in capsys.readouterr().err) == lost
+    export(near, tmp_path / name)
+    assert "offset" not in capsys.readouterr().err
+
+
 def test_page(far, near, tmp_path):
     scenes = []
     for run in (far, near):

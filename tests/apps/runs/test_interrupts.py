@@ -286,3 +286,13 @@ def test_a_deleted_working_folder(photos, tmp_path):
     words = ["bash", "-c", f"{line} data inspect {photos}"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=100)
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("gs-reg: the working folder was deleted")
+
+
+def test_a_link_of_a_start_that_was_killed_goes(tmp_path):
+    left = tmp_path / ".latest.4999999-0123abcd"  # of no process: Linux numbers them below 2^22
+    left.symlink_to("20260101-000000")
+    other = tmp_path / ".other.4999999-0123abcd"
+    other.mkdir()
+    run = new_run(None, tmp_path, lambda run: run.write("config.yaml", "z"))
+    assert (tmp_path / "latest").resolve() == run.path.resolve()
+    assert not left.is_symlink() and other.is_dir()

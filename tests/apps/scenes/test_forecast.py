@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from gs_reg.apps import cli
 from gs_reg.apps.runs import progress
 from gs_reg.apps.scenes.config import Config
 from gs_reg.apps.scenes.forecast import announce_plan, forecast
@@ -58,3 +59,12 @@ def test_long_work_says_so_every_ten_seconds_where_there_is_no_terminal(monkeypa
     assert said == ["depth: sweeping, 40%", "depth: sweeping, 80%"]
     with progress.stage_bar("video") as report:
         assert list(progress.counted("ab", report, "frame")) == ["a", "b"]
+
+
+def test_a_limit_on_the_gaussians_is_no_estimate(photos, capsys):
+    words = ["reconstruct", str(photos), "--preset", "ci", "--steps", "2", "--dry-run"]
+    assert cli.main([*words, "--model.max-gaussians", "500"]) == 0
+    text = capsys.readouterr().err
+    assert "at most 500 Gaussians, 1 step on the rays of the photos, then 1 step free" in text
+    assert cli.main(words) == 0
+    assert " about " in capsys.readouterr().err.split("Gaussians")[0]

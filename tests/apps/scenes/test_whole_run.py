@@ -59,10 +59,17 @@ def test_backend_is_that_of_every_stage_and_changes_nothing_else(preset):
     assert without(config) == without(of(preset))
 
 
-@pytest.mark.parametrize(("preset", "steps"), [("ci", 1), ("best", 0), ("best", -3)])
-def test_too_few_steps(preset, steps):
-    with pytest.raises(InputError, match=f"--steps {steps}: expected"):
-        with_whole_run(of(preset, steps=steps))
+@pytest.mark.parametrize("steps", [1, -3])
+def test_fewer_steps_than_stages(steps):
+    with pytest.raises(InputError, match=rf"--steps: expected 0 .* or 2 or more, .* \(rays, free\), got {steps}"):
+        with_whole_run(of("ci", steps=steps))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_0_steps_are_no_training_in_any_preset(preset):
+    config = with_whole_run(of(preset, steps=0))
+    check_effect(config)
+    assert total_steps(config) == 0 and with_whole_run(dataclasses.replace(config, steps=0)) == config
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -93,6 +100,39 @@ def test_a_flag_without_effect_is_refused_by_name(flags, named, instead, photos,
     assert cli.main(words) == 2
     text = capsys.readouterr().err
     assert f"{named}: no effect" in text and instead in text and text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "other"),
+    [
+        ("--train.render.backend native --backend native", "--train.render.backend", "--backend"),
+        ("--backend auto --free.train.render.backend=native", "--free.train.render.backend", "--backend"),
+        ("--steps 20 --free.train.steps 10", "--free.train.steps", "--steps"),
+        ("--downscale 2 --long-side 64", "--long-side", "--downscale"),
+        ("--test 0 --test-every 3", "--test-every", "--test"),
+        ("--name x", "--name", "--out"),
+    ],
+)
+def test_of_two_settings_of_one_thing_none_is_dropped_in_silence(flags, named, other, photos, tmp_path, capsys):
+    words = ["reconstruct", str(photos), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert cli.main([*words, *flags.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"gs-reg: {named}: no effect: {other} ")
+
+
+def test_a_flag_may_take_the_place_of_what_a_file_says(photos, tmp_path, capsys):
+    """As in config.yaml of a run that was made with other flags; within one file it may not."""
+    file = tmp_path / "c.yaml"
+    file.write_text("preset: ci\nlong-side: 64\ntrain.render.backend: reference\n")
+    words = ["reconstruct", str(photos), "--config", str(file), "--dry-run"]
+    assert cli.main([*words, "--downscale", "2", "--backend", "native"]) == 0
+    file.write_text("preset: ci\nbackend: native\ntrain.render.backend: reference\n")
+    assert cli.main(words) == 2
+    assert f"{file}.train.render.backend: no effect: {file}.backend sets" in capsys.readouterr().err
+
+
+def test_json_of_what_is_not_measured(photos, tmp_path, capsys):
+    assert cli.main(["reconstruct", str(photos), "--stop-after", "train", "--json", "--dry-run"]) == 2
+    assert "--json: no effect: --stop-after train" in capsys.readouterr().err
 
 
 def test_a_backend_that_is_not_there_is_said_before_anything_long(photos, tmp_path, capsys):

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from gs_reg.apps.service import backends, doctor, packages, system
+from gs_reg.apps.service.check import Check
+from gs_reg.apps.service.doctor import verdict
 
 
 def by_name(found):
@@ -92,3 +94,11 @@ def test_unusable_gpu_is_explained(monkeypatch, driver, cuda, text):
     monkeypatch.setattr(backends, "driver_version", lambda: driver)
     check = backends.check_cuda()
     assert text in check.detail and (check.ok and check.absent if driver is None else not check.ok and check.fix)
+
+
+def test_a_gpu_is_no_part_to_install():
+    gpu = Check("CUDA device", True, "no NVIDIA driver", absent=True, machine=True)
+    part = Check("open3d", True, "not installed", absent=True)
+    assert verdict([gpu]) == "healthy"
+    assert verdict([gpu, part]) == "healthy; 1 optional part is not installed"
+    assert verdict([gpu, part, part]) == "healthy; 2 optional parts are not installed"

@@ -29,6 +29,16 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def test_data_tell_their_number_and_size_before_they_begin(tmp_path, capsys):
+    out = tmp_path / "d"
+    flags = ["--size", "32", "--shapes", "12", "--held-out", "24", "--views", "1"]
+    assert cli.main(["teacher", "data", "--out", str(out), *flags]) == 0
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("plan: 36 pictures of 32x32 pixels, ") and line.endswith(f" on disk, into {out}")
+    said = float(line.split("pixels, ")[1].split(" MB")[0])
+    assert said == pytest.approx(sum(f.stat().st_size for f in out.iterdir()) / 1e6, rel=0.1)
+
+
 @pytest.fixture(scope="module")
 def training(data) -> Path:
     out = data.parent / "training"
