@@ -61,6 +61,9 @@ GROUPS = {
         "edit parts": Command("edit.parts", "Find the parts of an object: masks, labels and a preview; no edit."),
         "edit run": Command("edit.run", "Change one part by text or by pictures of yours; all else keeps every byte."),
         "edit views": Command("edit.views", "Pictures and masks of the anchors, for editing by hand."),
+        "edit bench": Command(
+            "edit.bench.command", "Parts and edits of procedural objects, measured against the truth."
+        ),
         "edit undo": Command("edit.undo", "The splats as they were before an edit, byte for byte."),
         "teacher data": Command("teacher.data", "Pictures of procedural objects with named parts, for the teacher."),
         "teacher train": Command(

@@ -72,6 +72,10 @@ def check_edit(config: Config) -> None:
         raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
     if config.remove and config.shape:
         raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if not 0 <= config.grow <= 2:
+        raise InputError(f"--grow: expected 0 to 2 radii of the part, got {config.grow:g}")
+    if config.grow > 0 and not config.shape:
+        raise InputError("--grow without --shape: nothing could become larger; add --shape, or leave it out")
     if not config.remove and not config.edit.strip():
         raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
     choice = parse_editor(config.editor)

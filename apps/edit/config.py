@@ -144,6 +144,9 @@ class Config(PartsConfig):
     """Take the part away instead; what is behind it shows."""
     shape: bool = False
     """Change the shape too, not the colours alone: Gaussians move, come and go within reach of the part."""
+    grow: float = 0.0
+    """How far around the part edited pictures may reach, in radii of the part as each view shows it; above 0 with
+    --shape, it can become larger."""
     editor: str = "slamp"
     """Who makes the edited pictures. slamp: inpainting with --model; sd3-inpaint: diffusers' on the same weights;
     diffusers:FOLDER: any pipeline for inpainting; folder:DIR: pictures that you edited (see `gs-reg edit views`)."""
@@ -172,7 +175,7 @@ class Config(PartsConfig):
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *PartsConfig.USUAL[:3],
-        *("part", "edit", "remove", "shape", "editor", "steps"),
+        *("part", "edit", "remove", "shape", "grow", "editor", "steps"),
         *PartsConfig.USUAL[3:],
     )
 

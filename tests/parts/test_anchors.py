@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gs_reg.parts.anchors import (
+    agreeing,
     AnchorConfig,
     agrees,
     choose_anchors,
@@ -133,3 +134,11 @@ def test_the_gate_refuses_an_edit_that_does_not_agree(mug):
     assert not agrees(bad, reference) and reprojection_error(bad, reference) > 0.12
     blind = replace(good, masks=torch.zeros_like(good.masks))
     assert reprojection_error(blind, reference) is None and agrees(blind, reference)
+
+
+def test_the_largest_group_that_agrees_is_kept_where_the_first_edit_failed():
+    edited = recoloured()
+    good = [replace(edited.photos[i], depths=edited.photos.depths[i : i + 1]) for i in range(4)]
+    bad = replace(good[0], images=1 - good[0].photos)
+    assert agreeing([bad, *good[1:]]) == [1, 2, 3]
+    assert agreeing(good) == [0, 1, 2, 3] and agreeing([]) == []

@@ -28,14 +28,14 @@ LEAST_PIXELS = 8
 SEEN = 1e-3
 """Least sum of blending weights of a Gaussian that counts."""
 VARIANTS: dict[str, FieldConfig] = {
-    "joint": FieldConfig(),
-    "linear": FieldConfig(solver="linear"),
+    "linear": FieldConfig(),
+    "joint": FieldConfig(solver="joint"),
     "degree 0": FieldConfig(degree=0),
     "degree 1": FieldConfig(degree=1),
     "degree 2": FieldConfig(degree=2),
-    "no anchors": FieldConfig(anchors=False),
-    "not soft": FieldConfig(soft=False),
-    "adam": FieldConfig(solver="adam"),
+    "joint, no anchors": FieldConfig(solver="joint", anchors=False),
+    "joint, not soft": FieldConfig(solver="joint", soft=False),
+    "adam": FieldConfig(solver="adam", view_rounds=0),
 }
 
 
