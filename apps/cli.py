@@ -48,6 +48,7 @@ GROUPS = {
         ),
         "eval": Command("scenes.evaluate", "Measure a run again from its splats.ply and the held-out photos."),
         "sweep": Command("batch.sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
+        "demo edit": Command("edit.demo", "A part of an object changed by words, without any download."),
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         argv[0] = "version"
     name = " ".join(argv[:2]) if " ".join(argv[:2]) in COMMANDS else argv[0]
-    if name in FAMILIES:
+    if name in FAMILIES and name not in COMMANDS:  # demo is both
         return _family(name, argv[1:])
     if name not in COMMANDS:
         return _unknown(name)

@@ -138,7 +138,9 @@ def test_the_gate_refuses_an_edit_that_does_not_agree(mug):
 
 def test_the_largest_group_that_agrees_is_kept_where_the_first_edit_failed():
     edited = recoloured()
-    good = [replace(edited.photos[i], depths=edited.photos.depths[i : i + 1]) for i in range(4)]
-    bad = replace(good[0], images=1 - good[0].photos)
-    assert agreeing([bad, *good[1:]]) == [1, 2, 3]
-    assert agreeing(good) == [0, 1, 2, 3] and agreeing([]) == []
+    after = part_views(edited.after, edited.cameras, edited.chosen)
+    assert after.masks is not None
+    good = after[int(after.masks.sum((1, 2)).argmax())]
+    bad = replace(good, images=1 - good.photos)
+    assert agreeing([bad, good, good]) == [1, 2] and agreeing([good, good, bad]) == [0, 1]
+    assert agreeing([good, good]) == [0, 1] and agreeing([]) == []

@@ -18,6 +18,7 @@ from gs_reg.parts.teachers.attention import WordAttention
 
 from ...runs.folder import Run
 from ...runs.progress import say, stage_bar
+from ...teacher.small import SMALL
 from .. import presets
 from .. import run as edit_run
 from ..config import Config as EditConfig
@@ -30,7 +31,7 @@ HELD_OUT_VIEWS = 8
 
 @dataclass(frozen=True)
 class Config:
-    model: Path = Path("runs/teacher/model")
+    model: Path = SMALL
     """Folder of the teacher, which also makes the edited pictures."""
     objects: tuple[str, ...] = FAMILIES
     """Families of the objects."""
