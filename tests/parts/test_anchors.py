@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gs_reg.parts.anchors import (
-    agreeing,
     AnchorConfig,
+    agreeing,
     agrees,
     choose_anchors,
     composite,
