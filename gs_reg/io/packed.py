@@ -153,7 +153,9 @@ def load_compressed_ply(path: str | Path) -> Splats:
         sh = _table(rows, [f"f_rest_{i}" for i in range(rows.dtype.itemsize)], "u1", path)
     # gsply reads its own layout only: the same columns in its order
     parts = [_packed_header(len(chunks), len(vertices), sh.shape[1]), np.hstack([bounds, colours]), packed, sh]
-    return _from_gsply(decompress_from_bytes(b"".join(bytes(part) for part in parts)), path)
+    with np.errstate(invalid="ignore", over="ignore"):  # bounds that are not finite, or too far apart for float32
+        data = decompress_from_bytes(b"".join(bytes(part) for part in parts))
+    return _from_gsply(data, path)
 
 
 def lasting_degree(splats: Splats) -> int:

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -343,6 +344,20 @@ def test_oversized_counts(tmp_path):
     packed.write_bytes(packed.read_bytes().replace(b"element vertex 1\n", b"element vertex 300\n"))
     with pytest.raises(InputError, match="chunk"):
         load_splats(packed)
+
+
+@pytest.mark.parametrize(("low", "high"), [(np.inf, np.inf), (-np.inf, np.inf), (np.nan, 0), (-3e38, 3e38)])
+def test_bounds_of_a_chunk_that_are_not_finite(tmp_path, caplog, low, high):
+    path = tmp_path / "a.compressed.ply"
+    save_splats(path, random_splats(300))
+    head, data = path.read_bytes().split(b"end_header\n", 1)
+    bounds = np.frombuffer(data, "<f4", 2 * 18).reshape(2, 18).copy()
+    bounds[0, [0, 3]] = low, high  # of x, of the first 256 splats
+    path.write_bytes(head + b"end_header\n" + bounds.tobytes() + data[bounds.nbytes :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load_splats(path)) in (44, 45)  # where the range overflows, one is at its lower end
+    assert "of 300 splats with values that are not finite" in caplog.text
 
 
 @pytest.mark.parametrize("count", [51, 40_000_000, 4_000_000_000])
