@@ -19,7 +19,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
-from gs_reg.io.ply import finite_rows, offset_comment, read_element, read_header
+from gs_reg.io.ply import ROUNDED, finite_rows, offset_comment, read_element, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,17 @@ def _warn_of_clamped(path: str | Path, splats: Splats, bounds: tuple[float, floa
         log.warning(
             "%s: this format holds sizes from %.2g to %.2g units; %.0f %% of the splats are beyond and are changed: %s",
             *(path, low, high, 100 * share, RESCALE),
+        )
+
+
+def _warn_of_rounding(path: Path, splats: Splats, step: float) -> None:
+    """Warns where positions in such steps are moved by a share of the scene's size that shows."""
+    size = float((splats.means - splats.means.median(0).values).abs().median())
+    if step / 2 > size * ROUNDED:
+        log.warning(
+            "%s: SPZ has steps of %.2g units in a scene of these coordinates: positions move by up to %.2g along each "
+            "axis; export a .ply, or %s",
+            *(path, step, step / 2, RESCALE),
         )
 
 
@@ -295,7 +306,8 @@ def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
 
 def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version: Literal[3, 4] = 4) -> None:
     """Writes SPZ, about 20 bytes a splat before gzip or zstd. Positions are 24-bit fixed point, with at most 16
-    fractional bits: fewer where the scene is large. Sizes beyond e^-10 to e^5.9 are clamped with a warning.
+    fractional bits: fewer where the scene is large, with a warning where that shows. Sizes beyond e^-10 to e^5.9 are
+    clamped with a warning.
 
     Raises:
         InputError: no splats, or positions beyond 4 million.
@@ -310,6 +322,8 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
         raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {largest:.3g}: {RESCALE}")
     _warn_of_clamped(path, splats, SPZ_LOG_SIZES)
     fractional_bits = min(16, math.floor(math.log2((2**23 - 1) / max(largest, 1e-9))))
+    if len(splats) > 1:
+        _warn_of_rounding(path, splats, 2.0**-fractional_bits)
     data = _to_gsply(flip_axes(SPZ_AXES, splats) if frame == "rub" else splats)
     with atomic_path(path) as temporary:
         try:

@@ -4,6 +4,7 @@ import gzip
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,6 +273,19 @@ def test_spz_versions_and_raw_frame(tmp_path):
     assert (raw.means - s.means * torch.tensor([1, -1, -1])).abs().max() < 3e-5
     save_splats(path, s, spz_frame="raw")
     assert (load_splats(path, spz_frame="raw").sh - s.sh).abs().max() < 0.014
+
+
+@pytest.mark.parametrize(("far", "step"), [(0, None), (2000.0, 2**-12), (4e6, 0.5)])
+def test_spz_says_how_far_it_moves_splats_far_from_the_origin(tmp_path, caplog, far, step):
+    s = random_splats(100, size=0.5)
+    s = replace(s, means=s.means + torch.tensor([far, 0, 0]))
+    save_splats(tmp_path / "a.spz", s)
+    moved = float((load_splats(tmp_path / "a.spz").means - s.means).abs().max())
+    if step is None:
+        assert not caplog.records and moved < 1e-5
+    else:
+        assert f"steps of {step:.2g} units" in caplog.text and f"up to {step / 2:.2g} along each axis" in caplog.text
+        assert 0.4 * step < moved <= 0.5 * step
 
 
 def test_signs_of_harmonics():
