@@ -190,7 +190,7 @@ def finish(run: Run, config: Config) -> None:
     say("measuring the held-out photos ...")
     with stage_bar("evaluation") as progress:
         progress("photos", 0.0)
-        done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)])
+        done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)], progress)
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if done.returncode:
         raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")
