@@ -121,8 +121,8 @@ class PartsConfig:
         return self.parts.split(",") if self.parts else []
 
     @classmethod
-    def of_preset(cls, name: str) -> Any:
-        """The config with the values of a preset; raises InputError for an unknown name."""
+    def of_preset(cls, name: object) -> Any:
+        """The config with the values of a preset; raises InputError for what is no name of one, of any type."""
         known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
         if not isinstance(name, str) or name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")
