@@ -76,6 +76,9 @@ GROUPS = {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
         "bench ops": Command("bench.operators", "Time the operators around the rasterizer beside the libraries' own."),
+        "bench edit": Command(
+            "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
+        ),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
