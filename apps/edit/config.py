@@ -159,6 +159,13 @@ class Config(PartsConfig):
     densify: DensifyConfig = presets.GROWTH
     terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance
+    scores_model: tuple[Path, ...] = ()
+    """Folders of networks of transformers that the edit is scored with: CLIPModel for CLIP score and direction,
+    BlipForQuestionAnswering for BLIP-VQA and TIFA; scores without their weights are null in result.json."""
+    scores_questions: Path | None = None
+    """JSON file of TIFA's questions about the edit: a list of maps with question, choices and answer."""
+    lpips: tuple[Path, ...] = ()
+    """Published weights of LPIPS, or folders with them: of the backbone (vgg16-*.pth) and its heads (vgg.pth)."""
     steps: int | None = None
     """Steps of optimising in all, shared out to coarse and fine in their proportions; default both."""
     coarse: int = presets.BEST.coarse
@@ -174,6 +181,7 @@ class Config(PartsConfig):
         *PartsConfig.USUAL[:3],
         *("part", "edit", "remove", "shape", "editor", "steps"),
         *PartsConfig.USUAL[3:],
+        "scores_model",
     )
 
 
