@@ -159,9 +159,10 @@ class Config(PartsConfig):
     densify: DensifyConfig = presets.GROWTH
     terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance
-    scores_model: tuple[Path, ...] = ()
-    """Folders of networks of transformers that the edit is scored with: CLIPModel for CLIP score and direction,
-    BlipForQuestionAnswering for BLIP-VQA and TIFA; scores without their weights are null in result.json."""
+    scores_model: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """A folder of a network of transformers that the edit is scored with; may be given again. CLIPModel for CLIP score
+    and direction, BlipForQuestionAnswering for BLIP-VQA and TIFA; scores without their weights are null in result.json.
+    """
     scores_questions: Path | None = None
     """JSON file of TIFA's questions about the edit: a list of maps with question, choices and answer."""
     lpips: tuple[Path, ...] = ()

@@ -116,7 +116,7 @@ def test_a_run_scores_views_that_are_no_anchors(mug, clip, blip, tmp_path):
         shutil.copy(picture, tmp_path / "some")
     question = {"question": "is there a mug?", "choices": ["yes", "no"], "answer": "yes"}
     (tmp_path / "q.json").write_text(json.dumps([question]))
-    words = [*mug.edit, "--steps", "2", "--scores-model", str(clip), str(blip)]
+    words = [*mug.edit, "--steps", "2", "--scores-model", str(clip), "--scores-model", str(blip)]
     words[words.index("--editor") + 1] = f"folder:{tmp_path / 'some'}"
     words += ["--scores-questions", str(tmp_path / "q.json")]
     run = tmp_path / "run"
