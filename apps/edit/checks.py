@@ -103,10 +103,12 @@ def check_view_export(config: Config) -> None:
 
 def with_absolute_paths(config: PartsConfig) -> PartsConfig:
     """The config as a run stores it: it can be continued from any folder."""
+    files = ("cameras", "labels", "scores_questions")
     changes: dict[str, Any] = {
-        name: value.resolve() for name in ("cameras", "labels") if isinstance(value := getattr(config, name), Path)
+        name: value.resolve() for name in files if isinstance(value := getattr(config, name, None), Path)
     }
-    changes["teacher_model"] = tuple(path.resolve() for path in config.teacher_model)
+    for name in ("teacher_model", "scores_model", "lpips"):
+        changes[name] = tuple(path.resolve() for path in getattr(config, name, ()))
     for name in ("teacher", "editor"):
         kind, colon, place = str(getattr(config, name, "")).partition(":")
         if colon and Path(place).is_dir():

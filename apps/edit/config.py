@@ -162,6 +162,14 @@ class Config(PartsConfig):
     densify: DensifyConfig = presets.GROWTH
     terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance
+    scores_model: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """A folder of a network of transformers that the edit is scored with; may be given again. CLIPModel for CLIP score
+    and direction, BlipForQuestionAnswering for BLIP-VQA and TIFA; scores without their weights are null in result.json.
+    """
+    scores_questions: Path | None = None
+    """JSON file of TIFA's questions about the edit: a list of maps with question, choices and answer."""
+    lpips: tuple[Path, ...] = ()
+    """Published weights of LPIPS, or folders with them: of the backbone (vgg16-*.pth) and its heads (vgg.pth)."""
     steps: int | None = None
     """Steps of optimising in all, shared out to coarse and fine in their proportions; default both."""
     coarse: int = presets.BEST.coarse
@@ -177,6 +185,7 @@ class Config(PartsConfig):
         *PartsConfig.USUAL[:3],
         *("part", "edit", "remove", "shape", "grow", "editor", "steps"),
         *PartsConfig.USUAL[3:],
+        "scores_model",
     )
 
 
