@@ -41,3 +41,14 @@ def quiet() -> Iterator[None]:
         for log, level in zip(logs, levels, strict=True):
             log.set_verbosity(level)
             log.enable_progress_bar()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """huggingface_hub otherwise makes connections of its own, even where only local files are asked for."""
+    constants = _module("huggingface_hub.constants")
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

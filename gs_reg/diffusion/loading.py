@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from gs_reg.errors import InputError, MissingPart, reading
 
 from .families import FAMILIES
-from .libraries import diffusers, quiet
+from .libraries import diffusers, offline, quiet
 
 INDEX = "model_index.json"
 OPTIONAL = {"text_encoder_3", "tokenizer_3", "safety_checker", "feature_extractor", "image_encoder"}
@@ -63,7 +64,7 @@ def folder_of(model: str | Path, allow_download: bool = False) -> Path:
     if len(parts) != 2 or not all(parts) or parts[0] in (".", "..", "~"):
         raise InputError(f"{model}: no such folder")
     try:
-        with quiet():
+        with quiet(), nullcontext() if allow_download else offline():
             return Path(diffusers().DiffusionPipeline.download(str(model), local_files_only=not allow_download))
     except MissingPart:
         raise
@@ -127,7 +128,7 @@ def read_pipeline(contents: Contents, opener: Any, dtype: Any, unused: Collectio
     absent = {name: None for name in {*contents.absent(), *(set(unused) & contents.classes.keys())}}
     checker = {"requires_safety_checker": False} if "safety_checker" in contents.classes else {}
     variant = contents.variant()
-    with quiet(), reading(contents.folder):
+    with quiet(), offline(), reading(contents.folder):
         pipe = opener.from_pretrained(
             contents.folder,
             local_files_only=True,

@@ -17,6 +17,7 @@ from gs_reg.errors import InputError
 
 from .families import FAMILIES, Family
 from .families.base import Text
+from .libraries import quiet
 from .loading import check_family, folder_of, look_into, open_pipeline
 from .memory import Use, choose
 from .placing import Placement
@@ -116,7 +117,7 @@ class DiffusionModel:
         if new:
             if self._freed:
                 raise RuntimeError(f"the text encoders were freed before {new[0]!r} was encoded")
-            with self.placement.encoding() if self.placement else nullcontext():
+            with quiet(), self.placement.encoding() if self.placement else nullcontext():
                 made = self.family.text(self.pipe, new, self.settings.zero_rows, self.device)
             self._texts.update({prompt: made[i : i + 1] for i, prompt in enumerate(new)})
         return Text.joined([self._texts[prompt] for prompt in prompts])
@@ -135,12 +136,17 @@ class DiffusionModel:
         with its specials, which may be more than the encoder takes."""
         tokenizer = self.family.tokenizer(self.pipe)
         _, spans = tokenize(tokenizer, [prompt], [ranges], rows)
-        return spans[0], len(tokenizer(prompt)["input_ids"])
+        return spans[0], len(tokenizer(prompt, verbose=False)["input_ids"])
 
     @property
     def longest_prompt(self) -> int:
         """In tokens with specials; what follows is cut off."""
         return self.family.tokenizer(self.pipe).model_max_length
+
+    def unread(self, prompt: str) -> str:
+        """The end of the prompt that is cut off; empty where it is short enough."""
+        found = self.family.tokenizer(self.pipe)(prompt, truncation=True, return_offsets_mapping=True)
+        return prompt[max(end for _, end in found["offset_mapping"]) :].strip()
 
     def encode(self, pictures: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B c h w"]:
         """The mean latents in the network's units; differentiable.

@@ -89,7 +89,7 @@ def test_unknown_command(capsys):
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"),
+    ("flag", "value", "name"),
     [
         ("--train.render.sh-degree", "-1", ""),
         ("--train.render.alpha-min", "nan", ""),

@@ -9,7 +9,7 @@ pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
 from gs_reg.diffusion import memory, model
 from gs_reg.diffusion.editors import open_editor, parse_editor
-from gs_reg.diffusion.loading import look_into
+from gs_reg.diffusion.loading import look_into, open_pipeline
 from gs_reg.diffusion.memory import Needs, Use, choose, needs
 from gs_reg.diffusion.model import DiffusionModel
 from gs_reg.diffusion.placing import Placement, stream
@@ -131,6 +131,24 @@ def test_every_mode_predicts_the_same(tiny, name, mode):
     for prompt in ("a red mug", "a mug with handle"):
         ours, theirs = (m.predict(z, 0.5, m.text([prompt])) for m in (plain, other))
         assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("name", ["sd3-t5", "sdxl", "flux"])
+@pytest.mark.parametrize("mode", ["resident", "swapped", "streamed"])
+def test_every_mode_on_a_gpu_predicts_as_the_cpu(tiny, name, mode):
+    plain = DiffusionModel.load(tiny(name), device="cpu")
+    pipe = open_pipeline(look_into(tiny(name)), torch.float32)
+    other = DiffusionModel(pipe, "cuda")
+    other.placement = Placement(pipe, other.family.network, CUDA, mode)
+    picture = torch.rand(1, 32, 32, 3)
+    z = plain.encode(picture)
+    assert torch.allclose(other.encode(picture).cpu(), z, atol=1e-3)
+    theirs = other.predict(z.cuda(), 0.5, other.text(["a red mug"])).cpu()
+    assert torch.allclose(plain.predict(z, 0.5, plain.text(["a red mug"])), theirs, atol=1e-2)
+    held = {t.device.type for part in (other.network, *other.placement.encoders()) for t in part.parameters()}
+    assert held == ({"cuda"} if mode == "resident" else {"cuda", "cpu"})
 
 
 def test_streaming_holds_one_block_at_a_time(tiny):

@@ -3,12 +3,14 @@
 import json
 import math
 import shutil
+import socket
 
 import pytest
 import torch
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
+from gs_reg.diffusion import libraries
 from gs_reg.diffusion.families.base import Text
 from gs_reg.diffusion.libraries import diffusers, quiet
 from gs_reg.diffusion.loading import look_into
@@ -145,7 +147,9 @@ def test_spans_are_rows_of_the_text(tiny):
     assert spans.shape == (2, pipelines.LENGTH) and not spans[0].any()
     assert spans[1].nonzero().flatten().tolist() == [4, 5] and float(spans[1].sum()) == 1
     assert count == 7 <= model.longest_prompt == pipelines.LENGTH
-    assert model.tokens("a mug and " * 9, {}, 1)[1] > model.longest_prompt
+    long = "a mug and " * 4 + "a mug with red handle and green rim"  # start and end take two of 16
+    assert model.tokens(long, {}, 1)[1] == 22 > model.longest_prompt
+    assert model.unread(long) == "with red handle and green rim" and not model.unread(prompt)
 
 
 def test_latents_are_in_the_network_s_units(tiny):
@@ -174,6 +178,23 @@ def test_only_half_precision_files_are_found(tmp_path):
     pipelines.pipeline("sd3").save_pretrained(folder, variant="fp16")
     assert look_into(folder).variant() == "fp16"
     assert DiffusionModel.load(folder, device="cpu").kind == "flow"
+
+
+def test_nothing_is_asked_of_the_network(tiny, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a look-up"))
+    for name in ("sd3-t5", "sdxl", "flux"):
+        DiffusionModel.load(tiny(name), device="cpu").text(PROMPTS)
+    with pytest.raises(MissingPart):
+        DiffusionModel.load("nobody/has-this-model", device="cpu")
+
+
+def test_a_missing_library_is_named(tiny, monkeypatch):
+    def absent(name: str):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(libraries.importlib, "import_module", absent)
+    refused(tiny("sd3"), MissingPart, "diffusers", "pip install 'gs-reg[edit]'")
 
 
 def refused(folder, error: type[Exception], *words: str) -> None:
