@@ -17,8 +17,7 @@ from .presets import step_counts
 
 def check_parts(config: PartsConfig) -> None:
     """Raises InputError where the scene, the object or the parts are not said, or cannot be."""
-    if not config.data:
-        raise InputError("no scene named: expected the folder of a run or a splat file")
+    check_sizes(config)
     if not config.object.strip():
         raise InputError('--object: expected what the scene shows, such as "a photo of a mug"')
     names = [name.strip() for name in config.part_names]
@@ -30,6 +29,12 @@ def check_parts(config: PartsConfig) -> None:
     check_teacher(config)
     if not 0 < config.threshold < 1:
         raise InputError(f"--threshold: expected a probability between 0 and 1, got {config.threshold:g}")
+
+
+def check_sizes(config: PartsConfig) -> None:
+    """Raises InputError where there is no scene, or its views cannot be of this number and size."""
+    if not config.data:
+        raise InputError("no scene named: expected the folder of a run or a splat file")
     if config.views < 1:
         raise InputError(f"--views: expected at least 1, got {config.views}")
     if config.size is not None and not 16 <= config.size <= 4096:

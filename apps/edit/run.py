@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import cast
-
-import torch
-from jaxtyping import Bool
-from torch import Tensor
-
-from gs_reg.errors import InputError
-from gs_reg.io.rows import RowEdit
-from gs_reg.types import Splats
 
 from ..runs.devices import pick_device
 from ..runs.progress import say
@@ -24,6 +15,7 @@ from .export import EDITED, write_edit
 from .job import Job
 from .labels import check_part, find_parts
 from .plan import announce_plan
+from .removal import removal
 from .report import write_report
 from .scores import check_scores
 from .start import look, start
@@ -57,19 +49,7 @@ def make_edit(job: Job, clock: Clock) -> None:
     decision = find_parts(job)
     check_part(job, decision, config.part)
     if config.remove:
-        edit = removal(job.scene.splats, decision.part(config.part))
+        edit = removal(job, decision)
     else:
         edit = optimise(job, decision, edited_anchors(job, decision), clock).row_edit()
     write_edit(job, decision, edit)
-
-
-def removal(splats: Splats, chosen: Bool[Tensor, "N"]) -> RowEdit:
-    """Takes the chosen rows away and adds none.
-
-    Raises:
-        InputError: nothing would be left.
-    """
-    if chosen.all():
-        raise InputError("--remove: the part is all that there is")
-    owned, none = chosen.cpu().nonzero()[:, 0], torch.zeros(0, dtype=torch.long)
-    return RowEdit(owned, replace(splats, extra={}).rows(none), none, none)

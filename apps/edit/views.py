@@ -10,12 +10,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from gs_reg.parts.views import part_views
+from gs_reg.types import Views
 
 from ..look.pictures import save_picture
 from ..runs.devices import pick_device
 from ..runs.progress import say
 from .anchors import anchor_views
-from .checks import check_view_export
+from .checks import check_sizes, check_view_export
 from .config import Config
 from .job import Job
 from .labels import check_part, find_parts
@@ -31,7 +32,9 @@ MASKS = "pictures_masks"
 
 
 def main(config: Config) -> int:
-    check_view_export(config)
+    """Without parts, pictures of all views: to read clicks off, or to draw masks on."""
+    alone = not config.parts and not config.part
+    check_sizes(config) if alone else check_view_export(config)
     device = pick_device(config.device)
     say(f"{config.data}:")
     scene = look(config, device)
@@ -39,6 +42,13 @@ def main(config: Config) -> int:
     if config.dry_run:
         return 0
     job = start(config, scene, device)
+    if alone:
+        with job.run.held(), job.run.recorded("gs-reg edit views --resume"):
+            save_views(job, tuple(range(len(scene.views))), scene.views)
+        say(f"wrote {len(scene.views)} pictures to {job.run.path / 'pictures'}")
+        say("  click on them (--clicks PART=VIEW:X,Y) or draw masks VIEW/PART.png for --teacher masks:DIR,")
+        say("  with the same --views, --size, --preset and --cameras")
+        return 0
     with job.run.held(), job.run.recorded("gs-reg edit views --resume"):
         decision = find_parts(job)
         check_part(job, decision, config.part)
@@ -60,11 +70,17 @@ def export(job: Job, chosen: Bool[Tensor, "N"]) -> tuple[str, ...]:
     names = tuple(scene.views.names[i] for i in rows)
     cameras = scene.views.cameras[torch.tensor(rows, device=job.device)]
     seen = part_views(splats, cameras, chosen, scene.render, scene.background.to(job.device))
-    assert seen.masks is not None
+    save_views(job, tuple(rows), seen)
+    return names
+
+
+def save_views(job: Job, rows: tuple[int, ...], seen: Views) -> None:
+    """Pictures of these rows of the views, their masks where there are some, and their cameras."""
+    names = [job.scene.views.names[row] for row in rows]
     for i, name in enumerate(names):
         save_picture(job.run.path / "pictures" / f"{name}.png", seen.photos[i])
-        save_mask(job.run.path / MASKS / f"{name}.png", seen.masks[i])
+        if seen.masks is not None:
+            save_mask(job.run.path / MASKS / f"{name}.png", seen.masks[i])
     known = job.run.read_json("views.json")
     listed = {"size": known["size"], "views": {name: known["views"][name] for name in names}}
     job.run.write_json("pictures_cameras.json", listed)
-    return names
