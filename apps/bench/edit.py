@@ -155,7 +155,7 @@ def _timed_fit(scene: LabelScene, job: str, config: FieldConfig, repeats: int) -
         times.append(Clock.now() - start)
         peaks.append(peak_since(held))
     how = f"{repeats} runs after one, gathering and weighing of views included"
-    return _row(job, times, peaks, how) | {"miou": _miou(scene, field)}
+    return {**_row(job, times, peaks, how), "miou": _miou(scene, field)}
 
 
 def _timed_adam(scene: LabelScene, steps: int) -> Row:
