@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -56,8 +57,18 @@ class Evidence:
 
 
 @torch.no_grad()
-def gather(splats: Splats, cameras: Cameras, maps: PartMaps, config: RenderConfig, report: Report = silent) -> Evidence:
+def gather(
+    splats: Splats,
+    cameras: Cameras,
+    maps: PartMaps,
+    config: RenderConfig,
+    report: Report = silent,
+    *,
+    hard: bool = False,
+) -> Evidence:
     """One compositing of alpha and one lift of the shares a view.
+
+    `hard`: each pixel votes for its most likely label alone, so that what is vague in every view is decided in each.
 
     Raises:
         InputError: splats that are not finite, maps of other views, or cameras that see nothing.
@@ -67,9 +78,13 @@ def gather(splats: Splats, cameras: Cameras, maps: PartMaps, config: RenderConfi
     alphas = splats.means.new_empty(len(cameras), cameras.height, cameras.width)
     votes = splats.means.new_empty(len(cameras), count, labels)
     ones = splats.means.new_ones(1, count, 1)
+    maps = replace(maps, maps=maps.maps.clone()) if hard else maps
     for view in range(len(cameras)):
         projected = project(splats, cameras[view], config)
         alphas[view] = composite(projected, ones)[1][0, ..., 0]
+        if hard:
+            likely = maps[view].shares(alphas[view : view + 1])[0].argmax(0)
+            maps.maps[view] = F.one_hot(likely, labels)[..., 1:].movedim(-1, 0).to(maps.maps)
         votes[view] = lift(projected, _shares(maps, alphas, view)).sums[0]
         report("votes", view + 1, len(cameras))
     if not votes.any():

@@ -23,6 +23,8 @@ class FieldConfig:
     """linear: each Gaussian by its own votes; joint: from there, all together; adam: the paper's gradient steps."""
     degree: int = 3
     """Of the labels' spherical harmonics, 0 to 4; 0 = labels that do not vary with the view."""
+    hard: bool = True
+    """Whether each pixel votes for its most likely label alone; not with adam."""
     view_rounds: int = 3
     """Times that views are weighed by how well they agree with all others; not with adam."""
     anchors: bool = True
@@ -52,7 +54,8 @@ def fit_field(
     Raises:
         InputError: splats that are not finite, maps of other views, or cameras that see nothing.
     """
-    return fit_evidence(gather(splats, cameras, maps, config.render, report or silent), config, report)
+    hard = config.hard and config.solver != "adam"
+    return fit_evidence(gather(splats, cameras, maps, config.render, report or silent, hard=hard), config, report)
 
 
 def fit_evidence(evidence: Evidence, config: FieldConfig = FieldConfig(), report: Report | None = None) -> LabelField:

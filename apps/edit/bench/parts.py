@@ -30,6 +30,7 @@ SEEN = 1e-3
 VARIANTS: dict[str, FieldConfig] = {
     "linear": FieldConfig(),
     "joint": FieldConfig(solver="joint"),
+    "votes by shares": FieldConfig(hard=False),
     "degree 0": FieldConfig(degree=0),
     "degree 1": FieldConfig(degree=1),
     "degree 2": FieldConfig(degree=2),
@@ -72,8 +73,11 @@ def part_figures(
     assert views.alphas is not None
     truth = true_pixels(item, views.cameras)
     own = ids_iou(maps.shares(views.alphas).argmax(1), truth, len(maps.names))
-    evidence = gather(item.splats, views.cameras, maps, RenderConfig())
-    return {name: _figures(item, views.cameras, evidence, held_out, config, own) for name, config in variants.items()}
+    gathered = {hard: gather(item.splats, views.cameras, maps, RenderConfig(), hard=hard) for hard in (False, True)}
+    return {
+        name: _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
+        for name, c in variants.items()
+    }
 
 
 def _figures(
