@@ -134,11 +134,12 @@ def _edges(
     soft: bool,
 ) -> Edges:
     totals = (evidence.votes * weights[:, None]).sum(-1)
-    ends = graph.neighbors
+    ends, shown = graph.neighbors, totals.sum(0) > 0
     strength = graph.weights * config.softness_floor
     if soft:
         s = softness(view_moments(sh, evidence.splats.means, evidence.cameras, totals))
         strength = graph.weights * (config.softness_floor + s[:, None] + s[ends])
+    strength = strength * (shown[:, None] & shown[ends])  # what no view shows stays background
     label = C0 * sh[:, 0]
     apart = torch.stack([(label - label[nodes]).abs().sum(1) for nodes in ends.T], 1)
     edges = Edges(graph, strength / (apart + config.difference_floor))
