@@ -23,11 +23,11 @@ from gs_reg.sh import C0, sh_sums
 
 @dataclass(frozen=True)
 class JointConfig:
-    iterations: int = 3
-    """Of conjugate gradients in each round."""
+    iterations: int = 1
+    """Of conjugate gradients in each round. With more, labels follow the errors of single masks."""
     rounds: int = 2
     """Each weighs the differences of neighbours anew, so that their squares act like absolute values."""
-    smoothness: float = 0.1
+    smoothness: float = 0.5
     """Trace of the neighbours' term over that of the pictures' term; 0 = without it."""
     softness_floor: float = 0.1
     """Added to the softness of both ends in an edge's weight."""
