@@ -216,8 +216,8 @@ def test_masks_wrong_by_view_are_made_good(family):
     def scores(config):
         decision = decide(splats, cameras, fit_evidence(evidence, config))
         shown = evidence.seen >= 1
-        known = dataclasses.replace(decision, ids=decision.ids[shown])
-        in_3d = part_iou_3d(known, splats.extra["part"][shown])
+        known = dataclasses.replace(decision, ids=decision.ids * shown)
+        in_3d = part_iou_3d(known, splats.extra["part"] * shown)
         return mean_iou(part_iou_2d(splats, unseen_views, decision, truth)), mean_iou(in_3d)
 
     assert min(scores(FieldConfig())) >= 0.9
