@@ -155,7 +155,7 @@ def _timed_fit(scene: LabelScene, job: str, config: FieldConfig, repeats: int) -
         times.append(Clock.now() - start)
         peaks.append(peak_since(held))
     how = f"{repeats} runs after one, gathering and weighing of views included"
-    return {**_row(job, times, peaks, how), "miou": _miou(scene, field)}
+    return _row(job, times, peaks, how, _miou(scene, field))
 
 
 def _timed_adam(scene: LabelScene, steps: int) -> Row:
@@ -197,7 +197,7 @@ def _miou(scene: LabelScene, field: LabelField) -> float:
     return sum(values) / len(values)
 
 
-def _row(job: str, times: list[Clock], peaks: list[int | None], how: str) -> Row:
+def _row(job: str, times: list[Clock], peaks: list[int | None], how: str, miou: float | None = None) -> Row:
     known = [peak for peak in peaks if peak is not None]
     return {
         "job": job,
@@ -205,7 +205,7 @@ def _row(job: str, times: list[Clock], peaks: list[int | None], how: str) -> Row
         "processor_seconds": median(t.processor for t in times),
         "peak_bytes": max(known) if known else None,
         "most_seconds": MOST_SECONDS.get(job),
-        "miou": None,
+        "miou": miou,
         "how": how,
     }
 

@@ -23,11 +23,11 @@ from gs_reg.sh import C0, sh_sums
 
 @dataclass(frozen=True)
 class JointConfig:
-    iterations: int = 3
-    """Of conjugate gradients in each round."""
+    iterations: int = 1
+    """Of conjugate gradients in each round. With more, labels follow the errors of single masks."""
     rounds: int = 2
     """Each weighs the differences of neighbours anew, so that their squares act like absolute values."""
-    smoothness: float = 0.1
+    smoothness: float = 0.5
     """Trace of the neighbours' term over that of the pictures' term; 0 = without it."""
     softness_floor: float = 0.1
     """Added to the softness of both ends in an edge's weight."""
@@ -134,11 +134,12 @@ def _edges(
     soft: bool,
 ) -> Edges:
     totals = (evidence.votes * weights[:, None]).sum(-1)
-    ends = graph.neighbors
+    ends, shown = graph.neighbors, totals.sum(0) > 0
     strength = graph.weights * config.softness_floor
     if soft:
         s = softness(view_moments(sh, evidence.splats.means, evidence.cameras, totals))
         strength = graph.weights * (config.softness_floor + s[:, None] + s[ends])
+    strength = strength * (shown[:, None] & shown[ends])  # what no view shows stays background
     label = C0 * sh[:, 0]
     apart = torch.stack([(label - label[nodes]).abs().sum(1) for nodes in ends.T], 1)
     edges = Edges(graph, strength / (apart + config.difference_floor))

@@ -182,6 +182,18 @@ def test_three_views_do_not_blow_up_and_nothing_seen_is_background():
         assert field.names == ("background", "a", "b")
 
 
+def test_what_no_view_shows_stays_background_beside_parts_that_are_shown():
+    """Neighbours have no say there: `decide` asks them, and knows of it."""
+    splats, cameras, maps = small_scene()
+    inside = splats.rows(slice(0, 1))
+    hidden = dataclasses.replace(inside, opacity_logits=inside.opacity_logits - 30)
+    both = Splats.joined([splats, hidden])
+    evidence = gather(both, cameras, maps, RenderConfig())
+    field = fit_evidence(evidence, FieldConfig("joint", degree=1))
+    assert field.seen[-1] == 0 and field.seen[:-1].min() > 0
+    assert torch.allclose(field.sh[-1, 0] * C0, torch.tensor([1.0, 0, 0]).double(), atol=1e-6)
+
+
 def test_edges_are_a_graph_laplacian():
     splats = small_scene(count=20)[0]
     graph = make_graph(splats, 4)
@@ -204,8 +216,8 @@ def test_masks_wrong_by_view_are_made_good(family):
     def scores(config):
         decision = decide(splats, cameras, fit_evidence(evidence, config))
         shown = evidence.seen >= 1
-        known = dataclasses.replace(decision, ids=decision.ids[shown])
-        in_3d = part_iou_3d(known, splats.extra["part"][shown])
+        known = dataclasses.replace(decision, ids=decision.ids * shown)
+        in_3d = part_iou_3d(known, splats.extra["part"] * shown)
         return mean_iou(part_iou_2d(splats, unseen_views, decision, truth)), mean_iou(in_3d)
 
     assert min(scores(FieldConfig())) >= 0.9
@@ -213,23 +225,32 @@ def test_masks_wrong_by_view_are_made_good(family):
     assert scores(FieldConfig(view_rounds=0))[1] < scores(FieldConfig())[1]
 
 
-def test_meets_the_gradient_fit_with_a_tenth_of_the_views():
+def score_in_3d(evidence, config, report=None):
+    """Mean IoU of the parts' Gaussians."""
+    decision = decide(evidence.splats, evidence.cameras, fit_evidence(evidence, config, report))
+    return mean_iou(part_iou_3d(decision, evidence.splats.extra["part"]))
+
+
+def test_a_few_gradient_steps_begin_to_tell_parts_apart():
     splats, cameras, good = labelled_object("mug", count=1500, size=64)
-    bad = wrong_by_view(good, pixels=1)
-    evidence = gather(splats, cameras, bad, RenderConfig())
-
-    def score(config):
-        return mean_iou(part_iou_3d(decide(splats, cameras, fit_evidence(evidence, config)), splats.extra["part"]))
-
+    evidence = gather(splats, cameras, wrong_by_view(good, pixels=1), RenderConfig())
     steps = []
-    slow = AdamConfig(steps=120, every=20, anchors=200, neighbors=20)
-    field = fit_evidence(
-        evidence, FieldConfig("adam", adam=slow), lambda what, done, total: steps.append((what, done, total))
-    )
+    few = AdamConfig(steps=120, every=60, anchors=20, neighbors=5)
+    config = FieldConfig("adam", adam=few)
+    assert score_in_3d(evidence, config, lambda *said: steps.append(said)) > 0.5
     assert steps[-1] == ("gradient fit", 120, 120)
-    gradient = mean_iou(part_iou_3d(decide(splats, cameras, field), splats.extra["part"]))
-    assert gradient > 0.5  # it works
-    assert score(FieldConfig()) >= gradient
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "seed"), [("mug", 11), ("lamp", 12)])
+def test_the_closed_form_meets_all_steps_of_the_gradient_fit(family, seed):
+    """On masks that are wrong by view; with the paper's settings, and without its anchors, which are nearly all of so
+    few Gaussians."""
+    splats, cameras, good = labelled_object(family, count=1500, size=64, seed=seed)
+    evidence = gather(splats, cameras, wrong_by_view(good, 1, seed), RenderConfig())
+    linear = score_in_3d(evidence, FieldConfig("linear"))
+    adam = [score_in_3d(evidence, FieldConfig("adam", anchors=anchors)) for anchors in (True, False)]
+    assert linear > adam[0] and linear > max(adam) - 0.02 > 0.5, (linear, adam)
 
 
 def test_mistakes_are_named():
