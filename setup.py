@@ -105,6 +105,7 @@ setup(
     package_dir={"gs_reg": "gs_reg", "gs_reg.apps": "apps", "gs_reg.data_tools": "data_tools"},
     package_data={
         "gs_reg": ["py.typed"],
+        "gs_reg.apps.teacher": ["weights/**/*"],
         "gs_reg.apps.look.report": ["*.html", "*.css", "*.js"],
         "gs_reg.io": ["web/*"],
     },

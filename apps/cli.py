@@ -48,6 +48,7 @@ GROUPS = {
         ),
         "eval": Command("scenes.evaluate", "Measure a run again from its splats.ply and the held-out photos."),
         "sweep": Command("batch.sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
+        "demo edit": Command("edit.demo", "A part of an object changed by words, without any download."),
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
@@ -61,6 +62,9 @@ GROUPS = {
         "edit parts": Command("edit.parts", "Find the parts of an object: masks, labels and a preview; no edit."),
         "edit run": Command("edit.run", "Change one part by text or by pictures of yours; all else keeps every byte."),
         "edit views": Command("edit.views", "Pictures and masks of the anchors, for editing by hand."),
+        "edit bench": Command(
+            "edit.bench.command", "Parts and edits of procedural objects, measured against the truth."
+        ),
         "edit undo": Command("edit.undo", "The splats as they were before an edit, byte for byte."),
         "teacher data": Command("teacher.data", "Pictures of procedural objects with named parts, for the teacher."),
         "teacher train": Command(
@@ -72,6 +76,9 @@ GROUPS = {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
         "bench ops": Command("bench.operators", "Time the operators around the rasterizer beside the libraries' own."),
+        "bench edit": Command(
+            "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
+        ),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
@@ -92,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         argv[0] = "version"
     name = " ".join(argv[:2]) if " ".join(argv[:2]) in COMMANDS else argv[0]
-    if name in FAMILIES:
+    if name in FAMILIES and name not in COMMANDS:  # demo is both
         return _family(name, argv[1:])
     if name not in COMMANDS:
         return _unknown(name)

@@ -27,7 +27,7 @@ from .photos.masks import MaskChoice, MaskMode, find_masks
 from .photos.names import file_stems
 from .readers.types import DatasetKind, Source
 from .split import called, split
-from .world import far_offset, normalisation, offset_note
+from .world import normalisation, offset_note
 
 __all__ = ["Dataset", "Frame", "ReadConfig", "finer", "load_scene", "load_views", "read_dataset"]
 
@@ -168,7 +168,7 @@ def read_dataset(path: str | Path, config: ReadConfig = ReadConfig()) -> Dataset
     downscale = choose_downscale(config.downscale, source.frames, config.long_side)
     mask_options = config.mask_dir, config.mask_invert, config.mask_erode
     mode, mask_sources, mask_notes = find_masks(source.frames, config.masks, root, *mask_options)
-    source_from_world, offset = normalisation(source), far_offset(source)
+    source_from_world, offset = normalisation(source)
     made = [
         make_frame(frame, mask, downscale, config.undistort == "keep", source_from_world, source.described_in)
         for frame, mask in zip(source.frames, mask_sources, strict=True)

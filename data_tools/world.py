@@ -18,28 +18,24 @@ SAME_PLACE = 1e-9
 """Cameras whose distances are below this share of their coordinates are at one place: doubles hold little more."""
 
 
-def normalisation(source: Source) -> Float[Tensor, "4 4"]:
-    """Source from world: scale and translation (float64).
+def normalisation(source: Source) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3"]]:
+    """Source from world, scale and translation (float64), and the offset of written files.
+
+    That is 0 unless float32 would move what is as near as the cameras visibly. A pixel is measured at the distance of
+    one world unit, in photos of full size.
 
     Raises:
         InputError: all cameras are at one place.
     """
-    matrix = torch.eye(4, dtype=torch.float64)
-    matrix[:3, :3] *= _unit(source)
-    # where the format fixes the scale, nothing is recentred, as long as float32 holds it
-    middle = torch.from_numpy(_centers(source).mean(0))
-    matrix[:3, 3] = middle if source.world_scale is None else far_offset(source)
-    return matrix
-
-
-def far_offset(source: Source) -> Float[Tensor, "3"]:
-    """The offset (float64) of written files: 0 unless float32 would move what is as near as the cameras visibly.
-
-    A pixel is measured at the distance of one world unit, in photos of full size.
-    """
-    unit = _unit(source)
+    centers = _centers(source)
+    unit = _unit(source, centers)
     focal = max(float(colmap_camera(frame.camera).mean_focal_length()) for frame in source.frames)
-    return rounding_offset(torch.from_numpy(_centers(source)), unit, unit / focal)
+    offset = rounding_offset(torch.from_numpy(centers), unit, unit / focal)
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] *= unit
+    # where the format fixes the scale, nothing is recentred, as long as float32 holds it
+    matrix[:3, 3] = torch.from_numpy(centers.mean(0)) if source.world_scale is None else offset
+    return matrix, offset
 
 
 def offset_note(source: Source, offset: Float[Tensor, "3"]) -> tuple[str, ...]:
@@ -64,11 +60,10 @@ def offset_text(offset: Float[Tensor, "3"]) -> str:
     return " ".join(repr(x).removesuffix(".0") for x in offset.tolist())
 
 
-def _unit(source: Source) -> float:
+def _unit(source: Source, centers: Float[ndarray, "N 3"]) -> float:
     """Units of the source in one unit of the world."""
     if source.world_scale is not None:
         return 1 / source.world_scale
-    centers = _centers(source)
     size = float(np.linalg.norm(centers - centers.mean(0), axis=1).mean())
     if len(centers) > 1 and size < SAME_PLACE * max(1.0, float(np.abs(centers).max())):
         raise InputError(f"{source.described_in}: all cameras are at one place: there is no parallax to see depth by")

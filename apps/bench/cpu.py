@@ -14,6 +14,7 @@ import torch
 from gs_reg import _ops
 from gs_reg._ops.baselines import Rates, bare_loops, pair_counts
 
+from ..runs.progress import plural
 from .memory import PeakMemory, peak_memory
 from .scenes import expanded, make
 from .stages import STAGES, Step, compare_with_scalar, floors, make_step, run_stages
@@ -145,8 +146,8 @@ def _bench_threads(step: Step, counts: dict[str, int], threads: int, repeats: in
         worst = max(differences, key=differences.__getitem__)
         if not differences[worst] <= TOLERANCE:  # NaN fails too
             raise FloatingPointError(
-                f"scene {step.scene.name}, {threads} threads: {worst} of the scalar algorithm and of ours differ by "
-                f"{differences[worst]:.1e} (relative L2, at most {TOLERANCE:g}): nothing was timed"
+                f"scene {step.scene.name}, {plural(threads, 'thread')}: {worst} of the scalar algorithm and of ours "
+                f"differ by {differences[worst]:.1e} (relative L2, at most {TOLERANCE:g}): nothing was timed"
             )
         baselines.append(seconds | {"rasterizer": sum(seconds.values())})
     timed = run_stages(step, repeats, warm_up=min(3, repeats))
@@ -182,8 +183,9 @@ def _print(result: SceneResult) -> None:
     from rich.table import Column, Table
 
     counts = (
-        f"{result['gaussians']:,} Gaussians, {result['width']}x{result['height']}, {result['visible']:,} visible, "
-        f"{result['intersections']:,} intersections; pairs a pixel: {result['contributing_pairs_per_pixel']:.1f} "
+        f"{plural(result['gaussians'], 'Gaussian')}, {result['width']}x{result['height']}, "
+        f"{result['visible']:,} visible, {result['intersections']:,} intersections; "
+        f"pairs a pixel: {result['contributing_pairs_per_pixel']:.1f} "
         f"contribute, {result['pairs_per_pixel_4x4']:.1f} in 4x4 blocks; {result['saturated_share']:.1%} of the pixels "
         f"finish; arrays {result['digest']}"
     )

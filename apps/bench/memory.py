@@ -35,17 +35,32 @@ def peak_memory(scene: str) -> PeakMemory | None:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def reset_peak() -> int | None:
+    """The bytes that this process holds, from where its peak is counted anew; None where there is no /proc."""
+    clear = Path("/proc/self/clear_refs")
+    if not clear.exists():
+        return None
+    clear.write_text("5")  # resets VmHWM
+    return _process_status("VmRSS")
+
+
+def peak_since(held: int | None) -> int | None:
+    """Most bytes beyond those that reset_peak() found."""
+    return None if held is None else _process_status("VmHWM") - held
+
+
 def _measure(name: str) -> PeakMemory:
     scene = make(name)
     step, small = make_step(scene), make_step(_smallest(scene))
     _forward_backward(small, small.project())  # what library and torch allocate only once does not count
     projected = step.project()
-    before = _process_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    before = reset_peak()
     outputs, visible, intersections = _forward_backward(step, projected)
+    peak = peak_since(before)
+    assert peak is not None  # peak_memory() has looked
     image = step.v_image.nbytes + step.v_alphas.nbytes
     budget = 64 * visible + 46 * intersections + 2 * image
-    return {"scene": name, "peak_bytes": _process_status("VmHWM") - before - outputs, "budget_bytes": budget}
+    return {"scene": name, "peak_bytes": peak - outputs, "budget_bytes": budget}
 
 
 def _smallest(scene: BenchScene) -> BenchScene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,11 +14,11 @@ from torch import Tensor
 from gs_reg.data_tools.photos.images import read_pixels
 from gs_reg.diffusion.editors import PartEditor, open_editor, parse_editor
 from gs_reg.errors import InputError
-from gs_reg.parts.anchors import agrees, choose_anchors, composite, reprojection_error, visibility
+from gs_reg.parts.anchors import agreeing, agrees, choose_anchors, composite, reprojection_error, visibility
 from gs_reg.parts.neutral import remove_prior
 from gs_reg.parts.prompts import composed
 from gs_reg.parts.types import Decision
-from gs_reg.parts.views import part_views
+from gs_reg.parts.views import dilated, part_views
 from gs_reg.types import Splats, Views
 
 from ..look.pictures import save_picture
@@ -49,7 +50,7 @@ def edited_anchors(job: Job, decision: Decision) -> Views:
     cameras = job.scene.views.cameras[torch.tensor(rows, device=job.device)]
     seen = part_views(splats, cameras, chosen, job.scene.render, job.scene.background.to(job.device))
     pictures = torch.stack([read_picture(job.run.path / "anchors" / f"{name}_after.png") for name in kept])
-    return replace(seen, images=pictures.to(job.device), names=tuple(kept))
+    return with_room(replace(seen, images=pictures.to(job.device), names=tuple(kept)), config.grow)
 
 
 def make_editor(job: Job) -> PartEditor:
@@ -91,18 +92,26 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
     cameras = scene.views.cameras[torch.tensor(rows, device=job.device)]
     drawn = part_views(start, cameras, chosen, scene.render, scene.background.to(job.device))
     drawn = replace(drawn, images=drawn.photos.clamp(0, 1), names=tuple(scene.views.names[i] for i in rows))
-    prompt, done, entries = edit_prompt(job), [], {}
+    drawn = with_room(drawn, config.grow)
+    prompt, entries = edit_prompt(job), {}
+    made, done = [], []
     for i, name in enumerate(drawn.names):
         progress(f"anchor {i + 1}/{len(drawn)}", i / len(drawn))
         after, entry = edit_one(config, editor, drawn[i], done, prompt)
         entries[name] = entry
+        made.append(after)
         assert drawn.masks is not None
         save_picture(job.run.path / "anchors" / f"{name}_before.png", scene.views.photos[rows[i]])
         save_mask(job.run.path / "anchors" / f"{name}_mask.png", drawn.masks[i])
         save_picture(job.run.path / "anchors" / f"{name}_after.png", after.photos[0])
         if entry["kept"]:
             done.append(after)
+    if 2 * len(done) < len(made):  # the first one stands alone: the largest group that agrees decides
+        done = max(done, [made[i] for i in agreeing(made, config.anchors)], key=len)
+        entries = {name: {**entry, "kept": any(name in v.names for v in done)} for name, entry in entries.items()}
     kept = [view.names[0] for view in done]
+    for name in [name for name in entries if name not in kept]:
+        log.warning("%s: its edit differs from the others where both show the part: left out", name)
     for note in editor.notes:
         log.warning("%s", note)
     if len(kept) < FEWEST <= len(rows):
@@ -110,6 +119,14 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
             "only %d of %d edited pictures agree with each other: the edit rests on it alone", len(kept), len(rows)
         )
     job.run.write_json(FILE, {"prompt": prompt, "kept": kept, "views": entries, "notes": list(editor.notes)})
+
+
+def with_room(views: Views, grow: float) -> Views:
+    """The views with masks wider by that many radii of the part, as each of them shows it."""
+    if grow == 0 or views.masks is None:
+        return views
+    pixels = [round(grow * math.sqrt(float(mask.sum()) / math.pi)) for mask in views.masks]
+    return replace(views, masks=torch.cat([dilated(m[None], p) for m, p in zip(views.masks, pixels, strict=True)]))
 
 
 def edit_one(
@@ -139,10 +156,7 @@ def edit_one(
         error = reprojection_error(edited, done[0])
         if given or agrees(edited, done[0], config.anchors):
             return edited, {"kept": True, "seed": seed, "error": error}
-    log.warning(
-        "%s: its edit differs from the first one by %.2f where both show the part: left out", view.names[0], error
-    )
-    return edited, {"kept": False, "seed": None, "error": error}
+    return edited, {"kept": False, "seed": seed, "error": error}
 
 
 def edit_prompt(job: Job) -> str:

@@ -77,6 +77,10 @@ def check_edit(config: Config) -> None:
         raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
     if config.remove and config.shape:
         raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if not 0 <= config.grow <= 2:
+        raise InputError(f"--grow: expected 0 to 2 radii of the part, got {config.grow:g}")
+    if config.grow > 0 and not config.shape:
+        raise InputError("--grow without --shape: nothing could become larger; add --shape, or leave it out")
     if not config.remove and not config.edit.strip():
         raise InputError('--edit: expected what the part shall be, such as "a golden handle", or --remove')
     choice = parse_editor(config.editor)
@@ -104,10 +108,12 @@ def check_view_export(config: Config) -> None:
 
 def with_absolute_paths(config: PartsConfig) -> PartsConfig:
     """The config as a run stores it: it can be continued from any folder."""
+    files = ("cameras", "labels", "scores_questions")
     changes: dict[str, Any] = {
-        name: value.resolve() for name in ("cameras", "labels") if isinstance(value := getattr(config, name), Path)
+        name: value.resolve() for name in files if isinstance(value := getattr(config, name, None), Path)
     }
-    changes["teacher_model"] = tuple(path.resolve() for path in config.teacher_model)
+    for name in ("teacher_model", "scores_model", "lpips"):
+        changes[name] = tuple(path.resolve() for path in getattr(config, name, ()))
     for name in ("teacher", "editor"):
         kind, colon, place = str(getattr(config, name, "")).partition(":")
         if colon and Path(place).is_dir():

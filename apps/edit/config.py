@@ -121,8 +121,8 @@ class PartsConfig:
         return self.parts.split(",") if self.parts else []
 
     @classmethod
-    def of_preset(cls, name: str) -> Any:
-        """The config with the values of a preset; raises InputError for an unknown name."""
+    def of_preset(cls, name: object) -> Any:
+        """The config with the values of a preset; raises InputError for what is no name of one, of any type."""
         known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
         if not isinstance(name, str) or name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")
@@ -144,6 +144,9 @@ class Config(PartsConfig):
     """Take the part away instead; what is behind it shows."""
     shape: bool = False
     """Change the shape too, not the colours alone: Gaussians move, come and go within reach of the part."""
+    grow: float = 0.0
+    """How far around the part edited pictures may reach, in radii of the part as each view shows it; above 0 with
+    --shape, it can become larger."""
     editor: str = "slamp"
     """Who makes the edited pictures. slamp: inpainting with --model; sd3-inpaint: diffusers' on the same weights;
     diffusers:FOLDER: any pipeline for inpainting; folder:DIR: pictures that you edited (see `gs-reg edit views`)."""
@@ -159,6 +162,14 @@ class Config(PartsConfig):
     densify: DensifyConfig = presets.GROWTH
     terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance
+    scores_model: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """A folder of a network of transformers that the edit is scored with; may be given again. CLIPModel for CLIP score
+    and direction, BlipForQuestionAnswering for BLIP-VQA and TIFA; scores without their weights are null in result.json.
+    """
+    scores_questions: Path | None = None
+    """JSON file of TIFA's questions about the edit: a list of maps with question, choices and answer."""
+    lpips: tuple[Path, ...] = ()
+    """Published weights of LPIPS, or folders with them: of the backbone (vgg16-*.pth) and its heads (vgg.pth)."""
     steps: int | None = None
     """Steps of optimising in all, shared out to coarse and fine in their proportions; default both."""
     coarse: int = presets.BEST.coarse
@@ -172,8 +183,9 @@ class Config(PartsConfig):
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *PartsConfig.USUAL[:3],
-        *("part", "edit", "remove", "shape", "editor", "steps"),
+        *("part", "edit", "remove", "shape", "grow", "editor", "steps"),
         *PartsConfig.USUAL[3:],
+        "scores_model",
     )
 
 

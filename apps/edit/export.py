@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -30,20 +29,13 @@ from .job import Job
 from .labels import visible_share
 from .pictures import as_bytes
 from .results import common, found
+from .scores import write_scores
 
 EDITED, UNDO, SHEET, VIDEO = "edited.ply", "original_part.npz", "before_after.png", "turntable.mp4"
 FRAMES, FPS = 90, 30
 COLUMNS = 4
 MARGIN = 4 / 512
 """Of the longer side: so far around the masks a change is not outside, as splats have soft edges."""
-NOT_RUN: Mapping[str, str] = {
-    "clip": "not run: weights missing",
-    "clip_direction": "not run: weights missing",
-    "blip_vqa": "not run: weights missing",
-    "tifa": "not run: weights missing",
-    "lpips": "not run: weights missing",
-}
-"""Metrics that need networks which this command is not given."""
 
 
 def write_edit(job: Job, decision: Decision, edit: RowEdit) -> None:
@@ -60,6 +52,8 @@ def write_edit(job: Job, decision: Decision, edit: RowEdit) -> None:
         locality = {**dataclasses.asdict(counts), "intact": counts.intact, **figures.pop("locality")}
         job.run.write_json("locality.json", locality)
         write_sheet(job, *views)
+        progress("scores", 0.4)
+        figures |= write_scores(job, *views, margin=locality["margin_pixels"])
         progress("video", 0.6)
         write_turntable(job, after)
     anchors = job.run.read_json("anchors/anchors.json") if (job.run.path / "anchors/anchors.json").is_file() else None
@@ -114,7 +108,6 @@ def compare(
         "outside_the_mask": None if changes is None else dataclasses.asdict(changes),
         "consistency": None,
         "part_visible": visible_share(new.masks.cpu(), new.alphas),
-        **{name: {"value": None, "reason": reason} for name, reason in NOT_RUN.items()},
     }
     if changes is not None:
         locality["leakage"] = changes.leakage

@@ -16,7 +16,7 @@ from gs_reg.parts.decision import DecisionConfig, decide, masks
 from gs_reg.parts.field import fit_field
 from gs_reg.parts.types import Decision, PartMaps
 
-from ..runs.progress import log, say
+from ..runs.progress import log, plural, say
 from .job import Job, file_name
 from .label_file import load_labels, save_labels
 from .pictures import save_mask
@@ -57,7 +57,7 @@ def find_parts(job: Job) -> Decision:
         job.run.write_json("parts.json", shares)
         save_labels(path, decision)
     for name, share in shares.items():
-        say(f"  {name}: {share['gaussians']:,} Gaussians, {share['visible']:.1%} of the visible object")
+        say(f"  {name}: {plural(int(share['gaussians']), 'Gaussian')}, {share['visible']:.1%} of the visible object")
     return load_labels(path, len(job.scene.splats))
 
 
@@ -75,7 +75,7 @@ def teacher_maps(job: Job) -> PartMaps:
         try:
             progress("preparing", 0.0)
             teacher.prepare(part_prompt(job.config))
-            progress(f"{len(views)} views", 0.1)
+            progress(plural(len(views), "view"), 0.1)
             maps = teacher.maps(views.photos, views.alphas, views.cameras)
         finally:
             teacher.close()

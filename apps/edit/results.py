@@ -12,6 +12,7 @@ from gs_reg.parts.types import Decision
 
 from ..runs.folder import versions
 from .job import Job, peak_memory
+from .tables import row_source
 
 HISTOGRAM = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
 """Edges of the bins of softness."""
@@ -51,6 +52,7 @@ def common(job: Job) -> dict[str, Any]:
         "peak_gb": peak_memory(),
         "seed": job.config.seed,
         "model": model_files(job.config.model),
+        "source": row_source(job.config.model),
         "versions": versions(),
     }
 

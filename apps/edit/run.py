@@ -17,6 +17,7 @@ from .labels import check_part, find_parts
 from .plan import announce_plan
 from .removal import removal
 from .report import write_report
+from .scores import check_scores
 from .start import look, start
 from .training import finished, optimise
 
@@ -25,6 +26,7 @@ __all__ = ["Config", "main"]
 
 def main(config: Config) -> int:
     check_edit(config)
+    check_scores(config)
     clock, device = Clock(), pick_device(config.device)
     say(f"{config.data}:")
     scene = look(config, device)

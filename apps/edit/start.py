@@ -15,7 +15,7 @@ from gs_reg.io.atomic import atomic_path
 from gs_reg.io.rows import RawRows
 
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
-from ..runs.progress import say
+from ..runs.progress import plural, say
 from ..runs.resume import check_settings
 from .checks import with_absolute_paths
 from .config import SHADES, PartsConfig
@@ -38,7 +38,7 @@ def look(config: PartsConfig, device: torch.device) -> EditScene:
     with tempfile.TemporaryDirectory() as folder:
         scene = open_scene(Path(config.data), settings, Path(folder) / DECODED, device)
     cameras = scene.views.cameras
-    for line in (*scene.notes, f"{len(scene.views)} views of {cameras.width}x{cameras.height}"):
+    for line in (*scene.notes, f"{plural(len(scene.views), 'view')} of {cameras.width}x{cameras.height}"):
         say(f"  {line}")
     return scene
 

@@ -19,7 +19,7 @@ from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
 from ..runs.folder import open_run
-from ..runs.progress import say, stage_bar
+from ..runs.progress import plural, say, stage_bar
 from .offset import offset_words, rounding
 from .scene_file import StoredScene, splats_frame, stored_splats
 
@@ -58,7 +58,10 @@ def main(config: Config) -> int:
         else:
             save_splats(config.to, opened.splats, spz_version=config.spz_version, offset=opened.offset)
     before, after = opened.file.stat().st_size, config.to.stat().st_size
-    say(f"wrote {config.to}: {len(opened.splats):,} Gaussians, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
+    say(
+        f"wrote {config.to}: {plural(len(opened.splats), 'Gaussian')}, "
+        f"{after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)"
+    )
     for line in (*opened.notes, *_lost(config.to, opened.offset)):
         say(f"  {line}")
     return 0

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -81,6 +82,8 @@ def keep_handlers() -> None:
 
 PARENT = "GS_REG_PARENT"
 """Variable of the environment: the process with which one that it started ends."""
+PROGRESS = "GS_REG_PROGRESS"
+"""Variable of the environment: the descriptor of the pipe on which a child reports its progress."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl(2)."""
 
@@ -95,13 +98,25 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_child(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_child(
+    words: Sequence[str], progress: Callable[[str, float], None] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs a process to its end, with its output as text; an interrupt is passed on, and its end awaited.
 
-    Where this process is killed, a child that is gs-reg ends too.
+    Where this process is killed, a child that is gs-reg ends too. What such a child reports to its first `stage_bar`
+    goes to `progress`, from another thread.
     """
-    pipe, environment = subprocess.PIPE, os.environ | {PARENT: str(os.getpid())}
-    child = subprocess.Popen(words, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace", env=environment)
+    pipe = subprocess.PIPE
+    with _reports_to(progress) as writing:
+        child = subprocess.Popen(
+            words,
+            stdout=pipe,
+            stderr=pipe,
+            encoding="utf-8",
+            errors="replace",
+            env=os.environ | {PARENT: str(os.getpid()), PROGRESS: " ".join(map(str, writing))},
+            pass_fds=writing,
+        )
     try:
         out, errors = child.communicate()
     except BaseException:
@@ -109,3 +124,36 @@ def run_child(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         child.communicate()
         raise
     return subprocess.CompletedProcess(list(words), child.returncode, out, errors)
+
+
+@contextmanager
+def _reports_to(progress: Callable[[str, float], None] | None) -> Iterator[tuple[int, ...]]:
+    """The descriptor for a child that is started in the block, if anyone listens."""
+    if progress is None:
+        yield ()
+        return
+    reading, writing = os.pipe()
+    threading.Thread(target=_pass_on, args=(reading, progress), daemon=True).start()
+    try:
+        yield (writing,)
+    finally:
+        os.close(writing)  # so that the thread ends with the child
+
+
+def _pass_on(reading: int, progress: Callable[[str, float], None]) -> None:
+    """Lines `share stage` of the pipe, until its other end is closed."""
+    with open(reading, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            share, _, stage = line.rstrip("\n").partition(" ")
+            progress(stage, float(share))
+
+
+@contextmanager
+def reporting_to_parent() -> Iterator[Callable[[str, float], None] | None]:
+    """Reports stage and share to the gs-reg that started this process, to one block; None = there is none."""
+    writing = os.environ.pop(PROGRESS, "")
+    if not writing.isdecimal():
+        yield None
+        return
+    with open(int(writing), "w", encoding="utf-8", errors="replace", buffering=1) as lines:
+        yield lambda stage, share: print(f"{share:.4f} {stage}", file=lines)

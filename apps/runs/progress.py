@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..streams import discard
+from .interrupts import reporting_to_parent
 
 log = logging.getLogger("gs_reg")
 T = TypeVar("T")
@@ -154,8 +155,13 @@ class _StepLogger:
 def stage_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     """A bar for work that reports the name of its stage and the share done, from 0 to 1; its clock moves by itself.
 
-    Where stderr is no terminal, it becomes a message every LOG_INTERVAL_SECONDS at most.
+    Where stderr is no terminal, it becomes a message every LOG_INTERVAL_SECONDS at most; in a child of `run_child` the
+    first one moves the parent's bar.
     """
+    with reporting_to_parent() as report:
+        if report is not None:
+            yield report
+            return
     if not _live_bars():
         yield _StageLogger(title)
         return

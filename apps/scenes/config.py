@@ -88,8 +88,8 @@ class Config:
         return runs_folder(self.name, self.data)
 
     @classmethod
-    def of_preset(cls, name: str) -> Config:
-        """The config with the values of a preset; raises InputError for an unknown name."""
+    def of_preset(cls, name: object) -> Config:
+        """The config with the values of a preset; raises InputError for what is no name of one, of any type."""
         known: dict[str, presets.Name] = {other: other for other in presets.PRESETS}
         if not isinstance(name, str) or name not in known:
             raise InputError(f"preset: expected one of {', '.join(known)}, got {name!r}")

@@ -26,7 +26,7 @@ from ..look.offset import offset_figures
 from ..look.pictures import save_depth, save_picture
 from ..look.scene_file import splats_frame, stored_splats
 from ..runs.folder import Run, open_run
-from ..runs.progress import counted, say, stage_bar
+from ..runs.progress import counted, plural, say, stage_bar
 from ..runs.results import SEEN
 from .config import Config as ReconstructConfig
 from .depth_metrics import depth_metrics, stored_depth
@@ -225,7 +225,7 @@ def summary(result: dict) -> str:
     """One line for the terminal."""
     mean, count = result["mean"], len(result["views"])
     if mean["psnr"] is None:
-        return f"no held-out views to measure; {result['gaussians']:,} Gaussians"
+        return f"no held-out views to measure; {plural(result['gaussians'], 'Gaussian')}"
     text = f"held-out views ({count}), over {HEADLINE}: PSNR {mean['psnr']:.2f} dB, SSIM {mean['ssim']:.3f}"
     if mean["psnr_seen"] is not None:
         text += f"; seen pixels {mean['psnr_seen']:.2f} dB, {mean['ssim_seen']:.3f}"

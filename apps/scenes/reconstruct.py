@@ -25,7 +25,7 @@ from ..look.viewer_layout import write_viewer_layout
 from ..runs.devices import pick_device
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
 from ..runs.interrupts import run_child
-from ..runs.progress import say, stage_bar
+from ..runs.progress import plural, say, stage_bar
 from ..runs.resume import check_same
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .config import Config
@@ -124,7 +124,10 @@ def without_apart(config: Config, dataset: Dataset, error: NoSharedPoints) -> tu
 def announce(dataset: Dataset, config: Config) -> None:
     """Prints the photos and the split, before anything long starts."""
     width, height = dataset.frames[0].camera.width, dataset.frames[0].camera.height
-    say(f"{config.data}: {dataset.kind}, {len(dataset.frames)} photos, {width}x{height} in use ({dataset.downscale})")
+    say(
+        f"{config.data}: {dataset.kind}, {plural(len(dataset.frames), 'photo')}, "
+        f"{width}x{height} in use ({dataset.downscale})"
+    )
     for name, reason in dataset.skipped:
         say(f"  left out {name}: {reason}")
     for note in dataset.notes:
@@ -190,7 +193,7 @@ def finish(run: Run, config: Config) -> None:
     say("measuring the held-out photos ...")
     with stage_bar("evaluation") as progress:
         progress("photos", 0.0)
-        done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)])
+        done = run_child([sys.executable, "-m", "gs_reg", "eval", str(run.path)], progress)
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     if done.returncode:
         raise InputError(f"evaluation failed: {lines[-1].removeprefix('gs-reg: ')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..runs.progress import plural
 from .check import Check, first_line, version_of
 
 
@@ -13,7 +14,9 @@ def check_torch() -> Check:
     except Exception as error:
         return Check("torch", False, f"{type(error).__name__}: {error}", "pip install torch", required=True)
     build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
-    return Check("torch", True, f"{torch.__version__}, {build}, {torch.get_num_threads()} threads", required=True)
+    return Check(
+        "torch", True, f"{torch.__version__}, {build}, {plural(torch.get_num_threads(), 'thread')}", required=True
+    )
 
 
 def driver_version() -> str | None:

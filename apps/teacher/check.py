@@ -56,7 +56,14 @@ def main(config: Config) -> int:
     figures = as_json(checks, {**more, "data": index["config"], "data_version": index["version"]})
     chosen = more["settings"]
     write_settings(
-        config.model, {**settings, "blocks": chosen["blocks"], "u_path": chosen["path"], "tau": chosen["tau"]}
+        config.model,
+        {
+            **settings,
+            "blocks": chosen["blocks"],
+            "u_path": chosen["path"],
+            "tau": chosen["tau"],
+            "refine": chosen["refine"],
+        },
     )
     _write(config.model / "figures.json", json.dumps(_finite(figures), indent=1) + "\n")
     facts = {

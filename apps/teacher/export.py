@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +21,9 @@ from gs_reg.io.atomic import atomic_folder
 from .batches import teacher_tokenizer
 from .learning import averaged_weights, read_training_settings
 from .stages import read_basis
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 SETTINGS = "teacher.json"
 
@@ -49,10 +52,20 @@ def export(training: Path, folder: Path) -> None:
     networks = Networks(network, tokenizer, size)
     with reading(training):
         networks.load_state_dict(weights)
-    networks.transformer.set_attn_processor(diffusers().models.attention_processor.JointAttnProcessor2_0())
     vae = build_vae(read_basis(training / "basis.safetensors"), size)
     vae.load_state_dict(decoder)
-    pipe = diffusers().StableDiffusion3Pipeline(
+    pipe = pipeline_of(networks, vae, tokenizer)
+    blocks = list(range(network.blocks - 1))
+    with atomic_folder(folder) as temporary:
+        pipe.save_pretrained(temporary)
+        maps = {"resolution": size, "blocks": blocks, "u_path": list(MAP_PATH), "tau": TAU}
+        write_settings(temporary, {**maps, "training": settings, "stage": stage})
+
+
+def pipeline_of(networks: Networks, vae: Any, tokenizer: CLIPTokenizer) -> Any:
+    """A StableDiffusion3Pipeline; the networks themselves record no attention from then on."""
+    networks.transformer.set_attn_processor(diffusers().models.attention_processor.JointAttnProcessor2_0())
+    return diffusers().StableDiffusion3Pipeline(
         transformer=networks.transformer,
         scheduler=diffusers().FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=vae,
@@ -63,11 +76,6 @@ def export(training: Path, folder: Path) -> None:
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    blocks = list(range(network.blocks - 1))
-    with atomic_folder(folder) as temporary:
-        pipe.save_pretrained(temporary)
-        maps = {"resolution": size, "blocks": blocks, "u_path": list(MAP_PATH), "tau": TAU}
-        write_settings(temporary, {**maps, "training": settings, "stage": stage})
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gs_reg.data_tools.synthetic.objects.dataset import Split
 from gs_reg.diffusion.networks import Networks
 from gs_reg.diffusion.schedule import MAP_PATH
 from gs_reg.diffusion.word_maps import TAU
+from gs_reg.parts.maps import RADIUS
 
 from .batches import pictures as draw_pictures
 from .batches import teacher_tokenizer
@@ -97,15 +98,19 @@ def measure(
 
 
 def choose_settings(networks: Networks, validation: Split, latents: Latents, size: int, pictures: int) -> MapSettings:
-    """The blocks, path and tau of the best mean IoU on the validation split."""
+    """Of the best mean IoU on the validation split: first tau and refinement, then blocks and path."""
     blocks = tuple(range(len(networks.transformer.transformer_blocks) - 1))
+
+    def best(candidates: list[MapSettings]) -> MapSettings:
+        scores = [
+            map_figures(networks, validation, latents, size, pictures=pictures, settings=c, seed=55).mean
+            for c in candidates
+        ]
+        return candidates[int(np.argmax(scores))]
+
+    read = best([MapSettings(blocks, MAP_PATH, t, r) for t in (TAU, 0.3, 0.5) for r in (RADIUS, 1 / 16, 1 / 8)])
     some = [b for b in (blocks, blocks[1:], blocks[len(blocks) // 2 :]) if b]
-    candidates = [MapSettings(b, p, t) for b in some for p in (MAP_PATH, (0.26,)) for t in (TAU, 0.3, 0.5)]
-    scores = [
-        map_figures(networks, validation, latents, size, pictures=pictures, settings=c, seed=55).mean
-        for c in candidates
-    ]
-    return candidates[int(np.argmax(scores))]
+    return best([replace(read, blocks=b, path=p) for b in some for p in (MAP_PATH, (0.26,))])
 
 
 def _untrained(networks: Networks, size: int) -> Networks:

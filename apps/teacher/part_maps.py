@@ -8,7 +8,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -18,7 +17,9 @@ from gs_reg.data_tools.synthetic.objects.dataset import Split
 from gs_reg.data_tools.synthetic.objects.families import PARTS
 from gs_reg.diffusion.networks import Networks
 from gs_reg.diffusion.schedule import MAP_PATH
-from gs_reg.diffusion.word_maps import TAU, exclusive, raw_maps, walk
+from gs_reg.diffusion.word_maps import TAU, raw_maps, walk
+from gs_reg.parts.maps import RADIUS, part_maps
+from gs_reg.parts.types import PartMaps
 
 from .batches import pictures as draw_pictures
 from .batches import teacher_tokenizer, tokens_of
@@ -39,6 +40,8 @@ class MapSettings:
     blocks: tuple[int, ...]
     path: tuple[float, ...] = MAP_PATH
     tau: float = TAU
+    refine: float = RADIUS
+    """Radius of the refinement on the pictures, as a share of their side."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,28 @@ def map_figures(
         images, truth = draw_pictures(split, rows, paints, rng.choice(BACKGROUNDS, len(rows)), size)
         tokens, names, _ = tokens_of(tokenizer, [part_prompt(family)] * len(rows))
         walk(networks, latents.encode(images), networks.text(tokens), settings.path)
-        shares = upsampled_shares(raw_maps(networks, names, settings.blocks), names, size, settings.tau)
+        raw = raw_maps(networks, names, settings.blocks)
+        shares = picture_shares(raw, names, images, truth, settings)
         inside = truth > 0
         plain[family] = iou(shares.argmax(1) * inside, truth)
         forced[family] = iou((shares[:, 1:].argmax(1) + 1) * inside, truth)
     return MapFigures(plain, forced)
 
 
-def upsampled_shares(
-    maps: Float[Tensor, "n L N"], names: Float[Tensor, "n L T"], size: int, tau: float
+def picture_shares(
+    maps: Float[Tensor, "n L N"],
+    names: Float[Tensor, "n L T"],
+    images: Float[Tensor, "n H W 3"],
+    truth: Int[Tensor, "n H W"],
+    settings: MapSettings,
 ) -> Float[Tensor, "n L+1 H W"]:
-    """Shares of background and parts in each pixel."""
+    """Shares of background and parts in each pixel, as an edit reads them from renders with their alphas."""
     cells = int(maps.shape[-1] ** 0.5)
-    up = F.interpolate(maps.unflatten(-1, (cells, cells)), size=(size, size), mode="bilinear").flatten(2)
-    return exclusive(up, (names.sum(-1) > 0).float(), tau).unflatten(-1, (size, size))
+    tau = torch.full((maps.shape[1],), settings.tau)
+    ready = part_maps(maps.unflatten(-1, (cells, cells)), tau, images, settings.refine)
+    named = (names.sum(-1) > 0).float()
+    labels = tuple(map(str, range(maps.shape[1])))
+    return PartMaps(labels, ready * named[..., None, None], named).shares((truth > 0).float())
 
 
 def iou(predicted: Int[Tensor, "n H W"], truth: Int[Tensor, "n H W"]) -> float:

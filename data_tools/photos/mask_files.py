@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from gs_reg.errors import InputError
@@ -54,6 +54,19 @@ def unused_masks(frames: Sequence[SourceFrame], folders: Sequence[Path]) -> tupl
         for folder in folders
         if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
     )
+
+
+def left_over(frames: Sequence[SourceFrame], folders: Sequence[Path], used: Collection[Path]) -> tuple[str, ...]:
+    """A note on each folder with pictures that are neither a photo nor the mask of one, which names the first three."""
+    known = {path for frame in frames for path in frame.paths.values()}.union(used)
+    notes = []
+    for folder in folders:
+        pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = [str(path.relative_to(folder)) for path in pictures if path not in known]
+        if names:
+            named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            notes.append(f"warning: masks that fit no photo in {folder}: {named}: call them NAME.png or NAME.EXT.png")
+    return tuple(notes)
 
 
 def _name(frame: SourceFrame) -> PurePosixPath:

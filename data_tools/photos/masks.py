@@ -16,7 +16,7 @@ from gs_reg.errors import InputError
 
 from ..readers.types import SourceFrame
 from .images import read_header
-from .mask_files import MaskFiles, mask_folders, unused_masks
+from .mask_files import MaskFiles, left_over, mask_folders, unused_masks
 
 MaskMode = Literal["none", "ignore", "transparent"]
 """What masked pixels mean: nothing is masked; in no loss; must be empty."""
@@ -85,7 +85,9 @@ def find_masks(
     mode = asked if asked != "auto" else "transparent" if kinds == {"alpha"} else "ignore"
     chosen = "chosen by auto because of the alpha channels" if mode == "transparent" else "chosen by auto"
     reason = f", {chosen}" if asked == "auto" else ""
-    return mode, found, (f"masks: {mode}{reason}; {count} of {len(frames)} photos have one",)
+    files = [source.path for source in found if source.path is not None]
+    left = left_over(frames, folders, files) if count < len(frames) else ()
+    return mode, found, (f"masks: {mode}{reason}; {count} of {len(frames)} photos have one", *left)
 
 
 def _refuse(given: Mapping[str, bool], reason: str) -> None:

@@ -29,6 +29,9 @@ class TeacherSettings:
     """Side in pixels of the pictures that are shown to the teacher."""
     zero_rows: int = 256
     """Rows of zeros that stand for T5's part of the text where there is no T5."""
+    refine: float = 8 / 512
+    """Radius by which maps are refined on the pictures, as a share of their longer side; coarse image tokens want
+    more."""
 
 
 def read_settings(folder: Path) -> TeacherSettings | None:
@@ -51,12 +54,15 @@ def read_settings(folder: Path) -> TeacherSettings | None:
             taus=taus,
             resolution=int(given.get("resolution", 512)),
             zero_rows=int(given.get("zero_rows", 256)),
+            refine=float(given.get("refine", 8 / 512)),
         )
     rising = all(a < b for a, b in zip((0.0, *settings.u_path), (*settings.u_path, 1.0), strict=True))
     if not settings.u_path or not rising:
         raise InputError(f"{path}: u_path is {list(settings.u_path)}: fractions that rise between 0 and 1 are needed")
     if min(settings.tau, *settings.taus.values(), 1.0) <= 0:
         raise InputError(f"{path}: tau must be above 0")
+    if not 0 < settings.refine <= 0.5:
+        raise InputError(f"{path}: refine is {settings.refine:g}: a share of the side up to 0.5 is needed")
     if settings.resolution < 1 or settings.zero_rows < 0:
         raise InputError(f"{path}: resolution must be above 0, and zero_rows not below")
     return settings

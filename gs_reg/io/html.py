@@ -57,6 +57,7 @@ def save_html(
     if splats.sh_degree > DEGREE:
         log.warning("%s: the page draws harmonics up to degree %d; higher ones are left out", path, DEGREE)
     some = splats.means[:: -(-len(splats) // LOOKED_AT)].double()
+    keys = _keys_of(cameras or {})
     cameras = cameras or {"": _whole_scene(some)}
     distances = [_distance(some, camera) for camera in cameras.values()]
     rows, ranges = packed_rows(splats)
@@ -73,11 +74,17 @@ def save_html(
         title=html.escape(title),
         style=_read("style.css"),
         script="\n".join(map(_read, SCRIPTS)),
+        keys=keys,
         scene=json.dumps(scene).replace("<", "\\u003c"),  # names of photos are data: none may end the element
         splats=_compressed(rows),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _keys_of(cameras: Mapping[str, Cameras]) -> str:
+    """The help on keys that go to photos' cameras, where there are any to go to."""
+    return ("n, p: photos' cameras; " if len(cameras) > 1 else "") + ("r: first camera;" if cameras else "")
 
 
 def packed_rows(splats: Splats) -> tuple[np.ndarray, dict[str, Any]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
-from gs_reg.io.ply import finite_rows, offset_comment, read_element, read_header
+from gs_reg.io.ply import ROUNDED, finite_rows, offset_comment, read_element, read_header
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,17 @@ def _warn_of_clamped(path: str | Path, splats: Splats, bounds: tuple[float, floa
         )
 
 
+def _warn_of_rounding(path: Path, splats: Splats, step: float) -> None:
+    """Warns where positions in such steps are moved by a share of the scene's size that shows."""
+    size = float((splats.means - splats.means.median(0).values).abs().median())
+    if step / 2 > size * ROUNDED:
+        log.warning(
+            "%s: SPZ has steps of %.2g units in a scene of these coordinates: positions move by up to %.2g along each "
+            "axis; export a .ply, or %s",
+            *(path, step, step / 2, RESCALE),
+        )
+
+
 def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
     """Order of rows along a Morton (Z-order) curve of 2^10 cells a side; ties keep their order."""
     low, high = means.amin(0), means.amax(0)
@@ -153,7 +164,9 @@ def load_compressed_ply(path: str | Path) -> Splats:
         sh = _table(rows, [f"f_rest_{i}" for i in range(rows.dtype.itemsize)], "u1", path)
     # gsply reads its own layout only: the same columns in its order
     parts = [_packed_header(len(chunks), len(vertices), sh.shape[1]), np.hstack([bounds, colours]), packed, sh]
-    return _from_gsply(decompress_from_bytes(b"".join(bytes(part) for part in parts)), path)
+    with np.errstate(invalid="ignore", over="ignore"):  # bounds that are not finite, or too far apart for float32
+        data = decompress_from_bytes(b"".join(bytes(part) for part in parts))
+    return _from_gsply(data, path)
 
 
 def lasting_degree(splats: Splats) -> int:
@@ -293,7 +306,8 @@ def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
 
 def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version: Literal[3, 4] = 4) -> None:
     """Writes SPZ, about 20 bytes a splat before gzip or zstd. Positions are 24-bit fixed point, with at most 16
-    fractional bits: fewer where the scene is large. Sizes beyond e^-10 to e^5.9 are clamped with a warning.
+    fractional bits: fewer where the scene is large, with a warning where that shows. Sizes beyond e^-10 to e^5.9 are
+    clamped with a warning.
 
     Raises:
         InputError: no splats, or positions beyond 4 million.
@@ -308,6 +322,8 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
         raise InputError(f"{path}: SPZ holds positions up to {2**22}, got {largest:.3g}: {RESCALE}")
     _warn_of_clamped(path, splats, SPZ_LOG_SIZES)
     fractional_bits = min(16, math.floor(math.log2((2**23 - 1) / max(largest, 1e-9))))
+    if len(splats) > 1:
+        _warn_of_rounding(path, splats, 2.0**-fractional_bits)
     data = _to_gsply(flip_axes(SPZ_AXES, splats) if frame == "rub" else splats)
     with atomic_path(path) as temporary:
         try:

@@ -119,6 +119,12 @@ def reprojection_error(candidate: Views, reference: Views) -> float | None:
     return float((warped - candidate.photos[0])[there].abs().mean())
 
 
+def agreeing(edits: Sequence[Views], config: AnchorConfig = AnchorConfig()) -> list[int]:
+    """Rows of the edits that agree with the one that agrees with most: a first edit that failed must not decide."""
+    rows = [[j for j, other in enumerate(edits) if i == j or agrees(other, one, config)] for i, one in enumerate(edits)]
+    return max(rows, key=len, default=[])
+
+
 def agrees(candidate: Views, reference: Views, config: AnchorConfig = AnchorConfig()) -> bool:
     """The gate: whether an edit may be an anchor beside the first one. It may where the two share nothing."""
     error = reprojection_error(candidate, reference)

@@ -151,6 +151,10 @@ def test_the_other_commands_name_their_flags_too(flags, text, tmp_path, capsys):
         ("masks: grey", ".read.masks: expected one of auto, none"),
         ("seed: 1.5", ".seed: expected a whole number, got 1.5"),
         ("preset: bets", ".preset: expected one of best, rays"),
+        ("preset: {}", ".preset: expected one of best, rays"),
+        ("preset: [ci]", ".preset: expected one of best, rays"),
+        ("preset: 0.5", ".preset: expected one of best, rays"),
+        ("preset: .nan", ".preset: expected one of best, rays"),
     ],
 )
 def test_a_value_of_a_file_that_cannot_be_is_named_in_the_file(text, named, photos, tmp_path, capsys):

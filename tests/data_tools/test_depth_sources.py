@@ -200,8 +200,8 @@ def test_holes(scene, views, folder):
         ("train_00.npy", np.full((H, W), np.nan), r"train_00.npy: no pixel has a value"),
         ("train_00.npy", -np.ones((H, W)), r"train_00.npy: no pixel has a value"),
         ("train_00.npy", np.array([{}], dtype=object), "not an array that can be read"),
-        ("train_00.png", np.ones((H, W), np.uint8), r"train_00.png: uint8 with 1 channels: expected a 16-bit grey PNG"),
-        ("train_00.png", np.ones((H, W, 3), np.uint16), r"uint16 with 3 channels: expected a 16-bit grey PNG"),
+        ("train_00.png", np.ones((H, W), np.uint8), r"train_00.png: 8 bits, grey: expected a 16-bit grey PNG"),
+        ("train_00.png", np.ones((H, W, 3), np.uint16), r"16 bits, colour: expected a 16-bit grey PNG"),
         ("train_00.png", b"text", r"train_00.png: not a picture that can be read"),
         ("train_00.exr", b"text", r"train_00.exr: (not an EXR file|EXR needs a library)"),
     ],
@@ -240,6 +240,18 @@ def test_two_maps_for_one_photo(views, folder):
 def test_bad_flags(flags, message):
     with pytest.raises(InputError, match=message):
         depth_source(DepthSourceConfig(**flags))
+
+
+def test_a_broken_png_is_one_line(views, folder, capfd):
+    path = folder / "train_00.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(1, 60_000, (H, W)).astype(np.uint16))
+    whole = path.read_bytes()
+    (folder / "train_00.npy").unlink()
+    for broken in (whole[: len(whole) // 2], whole[:20], whole[:200] + bytes(400) + whole[600:]):
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match=r"train_00\.png: not a picture that can be read: export it again$"):
+            depth_source(files(folder, png_scale=1.0))(views)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_png_of_unknown_unit(views, folder):

@@ -64,6 +64,20 @@ def test_masks_that_fit_no_photo(tmp_path):
     assert not [note for note in read_dataset(root, ReadConfig(masks="none")).notes if "mask" in note]
 
 
+def test_masks_of_some_photos_name_those_that_fit_none(tmp_path):
+    root = in_folders(tmp_path, ["a/x.png", "b/y.png"])
+    save_mask(root / "masks" / "x.png", 9)
+    assert len([note for note in read_dataset(root).notes if "mask" in note]) == 1
+    for name in ("y_mask.png", "b/yy.png", "z.png", "z2.png", "z3.png"):
+        save_mask(root / "masks" / name, 9)
+    dataset = read_dataset(root)
+    assert columns_kept(dataset) == [9, None]
+    (note,) = [note for note in dataset.notes if "fit no photo" in note]
+    assert f"in {root / 'masks'}: b/yy.png, y_mask.png, z.png and 2 more: call them" in note
+    save_mask(root / "masks" / "b" / "y.png", 9)  # every photo has one: the others are no one's loss
+    assert not [note for note in read_dataset(root).notes if "fit no photo" in note]
+
+
 def test_a_mask_outside_the_folder_is_refused(tmp_path):
     root = photosets.write_transforms(tmp_path / "data", shoot(2))
     save_mask(tmp_path / "m.png", 9)

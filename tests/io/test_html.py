@@ -55,6 +55,15 @@ def test_nothing_is_asked_for_outside(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("count", "offered"), [(0, ""), (1, "r: first camera;"), (2, "n, p: photos' cameras; r: fir")])
+def test_help_has_the_keys_that_lead_somewhere(tmp_path, count, offered):
+    save_html(tmp_path / "a.html", some(), {f"{i}.png": camera(i) for i in range(count)})
+    page = (tmp_path / "a.html").read_text()
+    (text,) = re.findall(r'<p id="help">(.*?)</p>', page, re.DOTALL)
+    assert f"pinch;\n{offered}" in text and "b: background" in text
+    assert ("n, p" in text) == (count > 1) and ("r:" in text) == (count > 0)
+
+
 def test_the_splats_come_back(tmp_path):
     splats = some(500, degree=3)
     save_html(tmp_path / "a.html", splats)

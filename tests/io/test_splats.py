@@ -2,7 +2,9 @@
 
 import gzip
 import struct
+import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -273,6 +275,19 @@ def test_spz_versions_and_raw_frame(tmp_path):
     assert (load_splats(path, spz_frame="raw").sh - s.sh).abs().max() < 0.014
 
 
+@pytest.mark.parametrize(("far", "step"), [(0, None), (2000.0, 2**-12), (4e6, 0.5)])
+def test_spz_says_how_far_it_moves_splats_far_from_the_origin(tmp_path, caplog, far, step):
+    s = random_splats(100, size=0.5)
+    s = replace(s, means=s.means + torch.tensor([far, 0, 0]))
+    save_splats(tmp_path / "a.spz", s)
+    moved = float((load_splats(tmp_path / "a.spz").means - s.means).abs().max())
+    if step is None:
+        assert not caplog.records and moved < 1e-5
+    else:
+        assert f"steps of {step:.2g} units" in caplog.text and f"up to {step / 2:.2g} along each axis" in caplog.text
+        assert 0.4 * step < moved <= 0.5 * step
+
+
 def test_signs_of_harmonics():
     for signs, text in [((1, -1, -1), "--+-++-+-+--+-+"), ((-1, -1, 1), "-+-+-+-+-+-+-+-")]:
         turn = sh_rotation(torch.diag(torch.tensor(signs, dtype=torch.float64)), 3)
@@ -343,6 +358,20 @@ def test_oversized_counts(tmp_path):
     packed.write_bytes(packed.read_bytes().replace(b"element vertex 1\n", b"element vertex 300\n"))
     with pytest.raises(InputError, match="chunk"):
         load_splats(packed)
+
+
+@pytest.mark.parametrize(("low", "high"), [(np.inf, np.inf), (-np.inf, np.inf), (np.nan, 0), (-3e38, 3e38)])
+def test_bounds_of_a_chunk_that_are_not_finite(tmp_path, caplog, low, high):
+    path = tmp_path / "a.compressed.ply"
+    save_splats(path, random_splats(300))
+    head, data = path.read_bytes().split(b"end_header\n", 1)
+    bounds = np.frombuffer(data, "<f4", 2 * 18).reshape(2, 18).copy()
+    bounds[0, [0, 3]] = low, high  # of x, of the first 256 splats
+    path.write_bytes(head + b"end_header\n" + bounds.tobytes() + data[bounds.nbytes :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load_splats(path)) in (44, 45)  # where the range overflows, one is at its lower end
+    assert "of 300 splats with values that are not finite" in caplog.text
 
 
 @pytest.mark.parametrize("count", [51, 40_000_000, 4_000_000_000])

@@ -7,6 +7,7 @@ import torch
 
 from gs_reg.parts.anchors import (
     AnchorConfig,
+    agreeing,
     agrees,
     choose_anchors,
     composite,
@@ -133,3 +134,13 @@ def test_the_gate_refuses_an_edit_that_does_not_agree(mug):
     assert not agrees(bad, reference) and reprojection_error(bad, reference) > 0.12
     blind = replace(good, masks=torch.zeros_like(good.masks))
     assert reprojection_error(blind, reference) is None and agrees(blind, reference)
+
+
+def test_the_largest_group_that_agrees_is_kept_where_the_first_edit_failed():
+    edited = recoloured()
+    after = part_views(edited.after, edited.cameras, edited.chosen)
+    assert after.masks is not None
+    good = after[int(after.masks.sum((1, 2)).argmax())]
+    bad = replace(good, images=1 - good.photos)
+    assert agreeing([bad, good, good]) == [1, 2] and agreeing([good, good, bad]) == [0, 1]
+    assert agreeing([good, good]) == [0, 1] and agreeing([]) == []

@@ -20,6 +20,7 @@ from ...photos.names import PhotoFiles
 from .types import MapKind
 
 ENDINGS = (".npy", ".exr", ".png")
+PNG_COLORS = {0: "grey", 2: "colour", 3: "a palette", 4: "grey and alpha", 6: "colour and alpha"}
 LAYOUT = "expected FOLDER/NAME.npy, NAME.exr or NAME.png (16 bits) for every photo NAME.*, in folders as the photos"
 
 
@@ -136,14 +137,25 @@ def _exr(path: Path) -> ndarray:
 
 
 def _png16(path: Path) -> ndarray:
-    import cv2
+    from PIL import Image
 
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise InputError(f"{path}: not a picture that can be read: export it again")
-    if values.dtype != np.uint16 or values.ndim != 2:
-        channels = values.shape[2] if values.ndim == 3 else 1
-        raise InputError(
-            f"{path}: {values.dtype} with {channels} channels: expected a 16-bit grey PNG, as 8 bits are too coarse"
-        )
-    return values
+    # not by OpenCV, whose libpng writes what it finds broken to stderr by itself
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            depth, color = _png_header(path)
+            if (depth, color) != (16, 0):
+                raise InputError(
+                    f"{path}: {depth} bits, {PNG_COLORS[color]}: expected a 16-bit grey PNG, as 8 bits are too coarse"
+                )
+            return np.asarray(picture).astype(np.uint16)
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises errors of many types for broken files
+        raise InputError(f"{path}: not a picture that can be read: export it again") from error
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """Bits of a channel, and the type of colour, a key of PNG_COLORS."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return header[24], header[25]

@@ -93,12 +93,11 @@ def write_dataset(folder: Path, config: DataConfig, report: Callable[[str, float
     """Draws all pictures; the same config gives the same files. The folder is complete or absent."""
     total, done = sum(config.counts.values()), 0
     with atomic_folder(folder) as temporary:
-        for number, (split, count) in enumerate(config.counts.items()):
+        for split, count in config.counts.items():
             arrays = _create(temporary, split, count * config.views, 2 * config.size)
             for shape in range(count):
                 family = tuple(PARTS)[shape % len(PARTS)]
-                # shapes of different splits have different seeds, whatever their counts are
-                seed = (config.seed * len(SPLITS) + number) * 1_000_000 + shape
+                seed = shape_seed(split, shape, config.seed)
                 _draw_shape(arrays, slice(shape * config.views, (shape + 1) * config.views), family, seed, config)
                 done += 1
                 report(split, done / total)
@@ -108,6 +107,11 @@ def write_dataset(folder: Path, config: DataConfig, report: Callable[[str, float
         files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
         index = {"version": VERSION, "config": asdict(config), "parts": PARTS, "sha256": files}
         (temporary / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def shape_seed(split: str, shape: int, seed: int = 0) -> int:
+    """Of make_object: no two splits have one in common, whatever their counts are."""
+    return (seed * len(SPLITS) + SPLITS.index(split)) * 1_000_000 + shape
 
 
 def _create(folder: Path, split: str, n: int, side: int) -> dict[str, np.memmap]:

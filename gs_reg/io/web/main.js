@@ -43,9 +43,9 @@ class Viewer {
   }
 
   listen() {
+    const steps = { n: () => this.show(this.shown + 1), p: () => this.show(this.shown - 1) };
     const actions = {
-      n: () => this.show(this.shown + 1),
-      p: () => this.show(this.shown - 1),
+      ...(this.scene.cameras.length > 1 && steps),
       r: () => this.show(0),
       Home: () => this.show(0),
       b: () => this.setBackground(this.background + 1),

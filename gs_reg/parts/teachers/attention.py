@@ -16,7 +16,7 @@ from gs_reg.diffusion.word_maps import shared_noise
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
 
-from ..maps import RADIUS, part_maps
+from ..maps import part_maps
 from ..prompts import TEXT_LIMIT, PartPrompt, Pass, passes
 from ..types import PartMaps
 from .base import prepared
@@ -30,19 +30,10 @@ BATCH = 4
 class WordAttention:
     """Four calls a view up the noise path; the maps are those of the last one (RoMaP, spec 2.1)."""
 
-    def __init__(
-        self,
-        model: DiffusionModel,
-        *,
-        seed: int = 0,
-        gamma: float = GAMMA,
-        batch: int = BATCH,
-        radius: float = RADIUS,
-    ):
-        """`radius`: of the refinement on the picture, as a share of its longer side."""
+    def __init__(self, model: DiffusionModel, *, seed: int = 0, gamma: float = GAMMA, batch: int = BATCH):
         if model.kind != "flow":
             raise InputError(f"teacher sd3: {type(model.network).__name__} is no flow model; expected one like SD3")
-        self.model, self.seed, self.gamma, self.batch, self.radius = model, seed, gamma, batch, radius
+        self.model, self.seed, self.gamma, self.batch = model, seed, gamma, batch
         blocks = model.settings.blocks
         self.blocks = readable_blocks(model.network, blocks)
         self.prompt: PartPrompt | None = None
@@ -63,7 +54,7 @@ class WordAttention:
                 for chunk in _chunks(rows, self.batch):
                     raw.update(zip(chunk, self.raw(pictures[chunk], side).to(pictures), strict=True))
         # a view at a time: maps of the pictures' size are many times larger than what they come from
-        one = [part_maps(raw[c][None], tau, pictures[c : c + 1], self.radius) for c in range(len(pictures))]
+        one = [part_maps(raw[c][None], tau, pictures[c : c + 1], settings.refine) for c in range(len(pictures))]
         maps = torch.cat(one) if one else pictures.new_zeros(0, len(prompt.parts), *pictures.shape[1:3])
         self.notes = {"calls": self.model.calls_by_purpose["teacher"], "blocks": list(self.blocks)}
         return PartMaps(prompt.parts, maps, maps.new_ones(maps.shape[:2]))

@@ -15,7 +15,6 @@ from gs_reg.diffusion.model import DiffusionModel
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras, Splats
 
-from ..maps import RADIUS
 from ..prompts import PartPrompt
 from ..types import PartMaps
 from .marks import Mark
@@ -54,11 +53,6 @@ class TeacherSetting:
     """Loads the pipeline of --model, or gives the one that the editor has too."""
     folders: tuple[Path, ...] = ()
     """Of --teacher-model: folders of transformers; which is which their config.json says."""
-    refine: float = RADIUS
-    """Radius by which sd3's maps are refined on the pictures, as a share of their longer side.
-
-    Coarse image tokens want more: the small teacher's best on its validation shapes is about 1/8, two of its tokens.
-    """
     device: torch.device | str = "cpu"
     seed: int = 0
 

@@ -48,7 +48,7 @@ def make_teacher(flag: str, setting: TeacherSetting) -> PartTeacher:
 def _word_attention(setting: TeacherSetting) -> PartTeacher:
     if setting.model is None:
         raise MissingPart("teacher sd3: expected --model with a folder of diffusers (SD3, SD3.5 or our small teacher)")
-    return WordAttention(setting.model(), seed=setting.seed, radius=setting.refine)
+    return WordAttention(setting.model(), seed=setting.seed)
 
 
 PLAIN: Mapping[str, Callable[[TeacherSetting], PartTeacher]] = {

@@ -74,12 +74,16 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(plan, tmp_path, capsys):
         ({"seeds": "3"}, "seeds: expected a list"),
         ({"sede": [1]}, "unknown key 'sede'"),
         ({"variants": {"x": {"preset": "bets"}}}, "preset: expected one of"),
+        ({"variants": {"x": {"preset": {}}}}, "tiny x x.preset: expected one of"),
+        ({"variants": {"x": {"preset": ["ci"]}}}, "tiny x x.preset: expected one of"),
+        ({"variants": {"x": {"preset": float("nan")}}}, "tiny x x.preset: expected one of"),
+        ({"variants": {"x": {"preset": "ci", "free.train.render.far": 0.001}}}, "tiny x x.free.*far: expected more"),
         ({"variants": {"x": {"train": {"step": 3}}}}, "did you mean 'steps'"),
     ],
 )
 def test_a_wrong_plan_is_refused_before_anything_starts(plan, change, complaint):
     plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | change))
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=f"^{plan}: .*{complaint}"):
         sweep.read_plan(plan)
 
 

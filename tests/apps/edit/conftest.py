@@ -21,7 +21,7 @@ from gs_reg.render import render
 
 from ...diffusion import tiny as pipelines
 
-SIZE, VIEWS, COUNT = 96, 9, 2000
+SIZE, VIEWS, COUNT = 64, 6, 1200
 BEFORE = Paint((NAMES.index("white"), NAMES.index("red"), NAMES.index("blue")), (0, 0, 0))
 """Rim, handle, body."""
 AFTER = replace(BEFORE, colors=(BEFORE.colors[0], NAMES.index("green"), BEFORE.colors[2]))

@@ -15,6 +15,7 @@ from gs_reg.apps.look.viewer_layout import cameras_json
 from gs_reg.apps.runs.folder import Run
 from gs_reg.data_tools.dataset import read_dataset
 from gs_reg.io import load_splats, read_offset, save_splats
+from gs_reg.types import Splats
 
 FAR = (2.0**23, -(2.0**22), 512.0)
 """float32 holds whole numbers in x, halves in y."""
@@ -40,6 +41,13 @@ def far(near, tmp_path):
 def export(source, to, *words):
     assert cli.main(["export", str(source), "--to", str(to), "--overwrite", *words]) == 0
     return load_splats(to) if to.suffix == ".ply" else None
+
+
+def test_one_is_one(tmp_path, capsys):
+    one = Splats(torch.ones(1, 3), torch.ones(1, 4), torch.ones(1, 3), torch.ones(1), torch.ones(1, 1, 3))
+    save_splats(tmp_path / "one.ply", one)
+    assert cli.main(["export", str(tmp_path / "one.ply"), "--to", str(tmp_path / "one.splat")]) == 0
+    assert "one.splat: 1 Gaussian, 0.0 MB" in capsys.readouterr().err
 
 
 def test_ordinary_runs_name_no_offset(near):

@@ -1,6 +1,7 @@
 """Kills, signals, locks and broken files of a run: each ends in one line, and the run goes on."""
 
 import json
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from gs_reg.apps import cli
 from gs_reg.apps.runs.folder import new_run
+from gs_reg.apps.runs.interrupts import run_child
 from gs_reg.apps.runs.lock import locked
 from gs_reg.apps.runs.training import StopSignal
 from gs_reg.errors import InputError
@@ -42,6 +44,19 @@ def test_sigterm_after_pycolmap_was_imported_is_one_line():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert (done.stdout, done.stderr, done.returncode) == ("15\n", "", 0)
+
+
+def test_the_first_bar_of_a_child_moves_that_of_its_parent():
+    program = (
+        "from gs_reg.apps.runs.progress import stage_bar\n"
+        "for title in ('first', 'second'):\n    with stage_bar(title) as progress:\n"
+        "        progress(f'{title} photo 1/2', 0.25)\n        progress('', 0.5)"
+    )
+    heard: queue.Queue = queue.Queue()
+    done = run_child([sys.executable, "-c", program], lambda *report: heard.put(report))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [heard.get(timeout=10) for _ in range(2)] == [("first photo 1/2", 0.25), ("", 0.5)]
+    assert heard.empty()
 
 
 KILL_AT = {

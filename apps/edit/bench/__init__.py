@@ -1,0 +1,1 @@
+"""`gs-reg edit bench`: parts and edits of procedural objects, whose truth is known."""

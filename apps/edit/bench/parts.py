@@ -1,0 +1,152 @@
+"""How well parts are found: the label field beside the maps that it is made from, and without each of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from gs_reg.data_tools.synthetic.objects.cameras import orbit
+from gs_reg.parts.decision import decide, masks
+from gs_reg.parts.evidence import Evidence, gather
+from gs_reg.parts.field import FieldConfig, fit_evidence
+from gs_reg.parts.prompts import PartPrompt
+from gs_reg.parts.teachers.base import PartTeacher
+from gs_reg.parts.types import PartMaps
+from gs_reg.render import RenderConfig, render
+from gs_reg.types import Cameras, Splats, Views
+
+from .objects import BenchObject
+
+LABEL_RINGS = (0.0, 20.0, 40.0)
+LEAST_PIXELS = 8
+"""A part of fewer pixels at 64 px is not counted in a view; in proportion at other sizes."""
+SEEN = 1e-3
+"""Least sum of blending weights of a Gaussian that counts."""
+VARIANTS: dict[str, FieldConfig] = {
+    "linear": FieldConfig(),
+    "joint": FieldConfig(solver="joint"),
+    "degree 0": FieldConfig(degree=0),
+    "degree 1": FieldConfig(degree=1),
+    "degree 2": FieldConfig(degree=2),
+    "joint, no anchors": FieldConfig(solver="joint", anchors=False),
+    "joint, not soft": FieldConfig(solver="joint", soft=False),
+    "adam": FieldConfig(solver="adam", view_rounds=0),
+}
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """Mean IoU over the parts of an object."""
+
+    miou: float
+    """Masks of the decision in held-out views, over views and parts."""
+    miou_3d: float
+    """Of the Gaussians that label views show."""
+    miou_maps: float
+    """The teacher's own maps in the label views, each view by itself."""
+
+
+def label_views(item: BenchObject, views: int, size: int) -> Views:
+    """Renders over black that the teacher looks at."""
+    cameras = orbit(views, size, LABEL_RINGS)
+    image = render(item.splats, cameras)
+    return Views(cameras, image.colors.clamp(0, 1), alphas=image.alphas[..., 0])
+
+
+def taught(item: BenchObject, teacher: PartTeacher, views: Views) -> PartMaps:
+    """What the teacher says of the object's parts."""
+    teacher.prepare(PartPrompt(f"a photo of a {item.name}", item.item.parts))
+    assert views.alphas is not None
+    return teacher.maps(views.photos, views.alphas, views.cameras)
+
+
+def part_figures(
+    item: BenchObject, views: Views, maps: PartMaps, held_out: tuple[Views, Tensor], variants: Mapping[str, FieldConfig]
+) -> dict[str, PartFigures]:
+    """By the name of the variant."""
+    assert views.alphas is not None
+    truth = true_pixels(item, views.cameras)
+    own = ids_iou(maps.shares(views.alphas).argmax(1), truth, len(maps.names))
+    evidence = gather(item.splats, views.cameras, maps, RenderConfig())
+    return {name: _figures(item, views.cameras, evidence, held_out, config, own) for name, config in variants.items()}
+
+
+def _figures(
+    item: BenchObject,
+    cameras: Cameras,
+    evidence: Evidence,
+    held_out: tuple[Views, Tensor],
+    config: FieldConfig,
+    own: float,
+) -> PartFigures:
+    field = fit_evidence(evidence, config)
+    decision = decide(item.splats, cameras, field)
+    seen = field.seen > SEEN
+    photos, truth = held_out
+    shown = drawn_ids(item.splats, photos.cameras, decision.ids, len(evidence.maps.names))
+    return PartFigures(
+        ids_iou(shown, truth, len(evidence.maps.names)),
+        _mean_iou(decision.ids[seen], item.parts[seen], len(evidence.maps.names)),
+        own,
+    )
+
+
+def drawn_ids(splats: Splats, cameras: Cameras, ids: Int[Tensor, "N"], parts: int) -> Int[Tensor, "C H W"]:
+    """The part whose mask covers each pixel, 0 = none."""
+    out = torch.zeros(len(cameras), cameras.height, cameras.width, dtype=torch.long)
+    for part in range(1, parts + 1):
+        out[masks(splats, cameras, ids == part)] = part
+    return out
+
+
+def true_pixels(item: BenchObject, cameras: Cameras) -> Int[Tensor, "C H W"]:
+    from .objects import photographed
+
+    return photographed(item.item, item.look, cameras)[1]
+
+
+def ids_iou(predicted: Int[Tensor, "C H W"], truth: Int[Tensor, "C H W"], parts: int) -> float:
+    """Mean over the parts of each view that are seen there."""
+    least = LEAST_PIXELS * (truth.shape[-1] / 64) ** 2
+    values = []
+    for part in range(1, parts + 1):
+        a, b = predicted == part, truth == part
+        iou = (a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp_min(1)
+        values += iou[b.sum((1, 2)) >= least].tolist()
+    return float(torch.tensor(values).mean())
+
+
+def _mean_iou(predicted: Int[Tensor, "N"], truth: Int[Tensor, "N"], parts: int) -> float:
+    a, b = (F.one_hot(x, parts + 1)[:, 1:].bool() for x in (predicted, truth))
+    union = (a | b).sum(0)
+    return float(((a & b).sum(0) / union.clamp_min(1))[b.any(0)].mean())
+
+
+def true_maps(truth: Int[Tensor, "C H W"], names: tuple[str, ...]) -> PartMaps:
+    maps = F.one_hot(truth, len(names) + 1)[..., 1:].movedim(-1, 1).float()
+    return PartMaps(names, maps, torch.ones(maps.shape[:2]))
+
+
+def spoiled(maps: PartMaps, seed: int) -> PartMaps:
+    """True maps made wrong by view: eroded or dilated at random, two parts swapped in one view of six, a tenth of the
+    views missing."""
+    generator = torch.Generator().manual_seed(seed)
+    out, weights = maps.maps.clone(), maps.weights.clone()
+    count, parts = out.shape[:2]
+    for view in range(count):
+        for part in range(parts):
+            radius = int(torch.randint(0, 1 + max(1, out.shape[-1] // 40), (), generator=generator))
+            sign = 1 if torch.rand((), generator=generator) < 0.5 else -1
+            grown = F.max_pool2d(sign * out[view, part][None], 2 * radius + 1, 1, radius)[0]
+            out[view, part] = sign * grown
+        if view % 6 == 5 and parts > 1:
+            a, b = torch.randperm(parts, generator=generator)[:2].tolist()
+            out[view, [a, b]] = out[view, [b, a]]
+    gone = torch.rand(count, generator=generator) < 0.1
+    weights[gone] = 0
+    return replace(maps, maps=out, weights=weights)
