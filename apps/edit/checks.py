@@ -113,7 +113,8 @@ def with_absolute_paths(config: PartsConfig) -> PartsConfig:
         name: value.resolve() for name in files if isinstance(value := getattr(config, name, None), Path)
     }
     for name in ("teacher_model", "scores_model", "lpips"):
-        changes[name] = tuple(path.resolve() for path in getattr(config, name, ()))
+        if hasattr(config, name):  # `edit parts` has no scores
+            changes[name] = tuple(path.resolve() for path in getattr(config, name))
     for name in ("teacher", "editor"):
         kind, colon, place = str(getattr(config, name, "")).partition(":")
         if colon and Path(place).is_dir():

@@ -64,8 +64,10 @@ def _cards(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Value, unit and name."""
     cards = []
     if locality := result.get("locality"):
+        for name in ("changed", "removed", "added"):
+            if locality[name]:
+                cards.append((f"{locality[name]:,}", "", f"splats {name}"))
         cards += [
-            (f"{locality['changed']:,}", "", "splats changed"),
             ("0" if locality["intact"] else "SOME", "", f"of {locality['frozen']:,} others changed"),
         ]
         outside = (result.get("metrics") or {}).get("outside_the_mask")

@@ -19,7 +19,7 @@ from .removal import removal
 from .report import write_report
 from .scores import check_scores
 from .start import look, start
-from .training import optimise
+from .training import finished, optimise
 
 __all__ = ["Config", "main"]
 
@@ -51,5 +51,6 @@ def make_edit(job: Job, clock: Clock) -> None:
     if config.remove:
         edit = removal(job, decision)
     else:
-        edit = optimise(job, decision, edited_anchors(job, decision), clock).row_edit()
+        anchors = edited_anchors(job, decision)
+        edit = finished(job, optimise(job, decision, anchors, clock), anchors)
     write_edit(job, decision, edit)

@@ -16,7 +16,9 @@ from gs_reg.densify.part import PartDensity
 from gs_reg.diffusion.sds import SdsConfig, sds_loss
 from gs_reg.fit import FitConfig, shuffled
 from gs_reg.io import checkpoint
+from gs_reg.io.rows import RowEdit
 from gs_reg.models.part_edit import PartEdit
+from gs_reg.parts.carry import carry_colors
 from gs_reg.parts.types import Decision
 from gs_reg.parts.views import dilated
 from gs_reg.render import RenderConfig
@@ -95,6 +97,16 @@ def stages_of(job: Job, decision: Decision, anchors: Views) -> list[Stage]:
             cost = EditCost(config.terms, guidance_of(job, noise, number), config.guidance.balance)
             made.append(Stage(name, FitConfig(steps), shots, cost, begin, load, lambda: density_of(config)))
     return made
+
+
+def finished(job: Job, model: PartEdit, anchors: Views) -> RowEdit:
+    """What training came to; without guidance, which sees all sides, colours are carried to what no anchor shows."""
+    config, edit = cast(Config, job.config), model.row_edit()
+    if config.guidance.weight > 0:
+        return edit
+    splats = model.canonical().detach()
+    rows = carry_colors(splats, splats.extra["edited"] > 0, anchors, job.scene.render)
+    return replace(edit, splats=rows.to("cpu"))
 
 
 def guidance_of(job: Job, sds: SdsConfig, number: int) -> Guidance | None:

@@ -79,7 +79,7 @@ def fill_behind(
         points = unproject(guess.cameras, guess.depths)[0]
         open_ = (guess.depths > 0) & (now.alphas[..., 0] < SOLID)
         others = [other for other in guesses if other is not None and other is not guess]
-        open_ &= ~_seen_through(points, before) & _agreed(points, others)
+        open_ &= ~_seen_through(points, before) & agreed(points, others)
         if open_.any():
             given = pictures.get(views.names[i])
             colors = guess.photos if given is None else given.to(guess.photos)[None]
@@ -130,7 +130,7 @@ def _seen_through(points: Float[Tensor, "H W 3"], views: Views) -> Bool[Tensor, 
     return count >= SEEN_THROUGH
 
 
-def _agreed(points: Float[Tensor, "H W 3"], guesses: Sequence[Views]) -> Bool[Tensor, "H W"]:
+def agreed(points: Float[Tensor, "H W 3"], guesses: Sequence[Views]) -> Bool[Tensor, "H W"]:
     """Where at least half of the views that see the same hole guess a surface there too; also where none sees it."""
     balance = torch.zeros_like(points[..., 0])
     for guess in guesses:

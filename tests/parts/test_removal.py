@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
+from gs_reg.geometry import unproject
 from gs_reg.models.part_edit import PartEdit
 from gs_reg.parts.holes import harmonic
 from gs_reg.parts.locality import rows_changed
-from gs_reg.parts.removal import fill_behind
+from gs_reg.parts.removal import agreed, fill_behind
 from gs_reg.parts.views import part_views
 from gs_reg.render import render
 from gs_reg.sh import rgb_to_sh
@@ -128,3 +129,26 @@ def test_what_is_in_front_of_a_part_says_nothing_of_what_is_behind():
     chosen = torch.cat([tile, torch.zeros(len(front), dtype=torch.bool)])
     filling = fill_behind(both, chosen, seen(cameras((0,))))
     assert len(filling.splats) > 30 and filling.splats.means[:, 2].abs().max() < 0.02
+
+
+def test_views_outvote_a_surface_that_they_do_not_guess():
+    """One camera guesses a wall at depth 3, as others may; or the air, or a wall elsewhere."""
+    shots = cameras((0, 0, 0))
+    mask = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    mask[:, 20:40, 20:40] = True
+
+    def guess(depth):
+        return Views(shots[0], masks=mask, depths=mask * depth)
+
+    points = unproject(shots[0], mask * 3.0)[0]
+    same, air, elsewhere = guess(3.03), guess(0.0), guess(3.3)
+    inside = mask[0]
+    for others, wanted in (
+        ([], True),
+        ([same], True),
+        ([same, air], True),
+        ([air], False),
+        ([elsewhere], False),
+        ([same, air, elsewhere], False),
+    ):
+        assert bool(agreed(points, others)[inside].all()) == wanted
