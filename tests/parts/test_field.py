@@ -166,7 +166,7 @@ def test_a_known_field_comes_back_from_24_views():
     right = normal_product(evidence, pixels, known)
     factors = packed_factors(evidence, evidence.confidence, 1, ridge)
     found = descend(
-        lambda x: normal_product(evidence, pixels, x), right, lambda r: solve_packed(factors, r), 0 * known, 200
+        lambda x: normal_product(evidence, pixels, x), right, lambda r: solve_packed(factors, r), 0 * known, 60
     )
     assert (found - known).abs().max() < 1e-3
 
@@ -176,7 +176,7 @@ def test_three_views_do_not_blow_up_and_nothing_seen_is_background():
     far = dataclasses.replace(splats, means=torch.cat([splats.means[:-1], splats.means[-1:] + 1000]))
     maps = dataclasses.replace(maps, weights=torch.ones(3, 2).double())
     for solver in ("linear", "joint"):
-        field = fit_field(far, cameras, maps, FieldConfig(solver))
+        field = fit_field(far, cameras, maps, FieldConfig(solver, anchors=False))
         assert field.sh.abs().max() < 10
         assert field.seen[-1] == 0 and torch.allclose(field.sh[-1, 0] * C0, torch.tensor([1.0, 0, 0]).double())
         assert field.names == ("background", "a", "b")
@@ -204,7 +204,8 @@ def test_masks_wrong_by_view_are_made_good(family):
     def scores(config):
         decision = decide(splats, cameras, fit_evidence(evidence, config))
         shown = evidence.seen >= 1
-        known = dataclasses.replace(decision, ids=decision.ids[shown])
+        rows = {name: getattr(decision, name)[shown] for name in ("ids", "probabilities", "softness")}
+        known = dataclasses.replace(decision, **rows)
         in_3d = part_iou_3d(known, splats.extra["part"][shown])
         return mean_iou(part_iou_2d(splats, unseen_views, decision, truth)), mean_iou(in_3d)
 
@@ -222,11 +223,12 @@ def test_meets_the_gradient_fit_with_a_tenth_of_the_views():
         return mean_iou(part_iou_3d(decide(splats, cameras, fit_evidence(evidence, config)), splats.extra["part"]))
 
     steps = []
-    slow = AdamConfig(steps=120, every=20, anchors=200, neighbors=20)
+    # the paper's weight of the neighbours' term is for many more Gaussians than its anchors reach
+    slow = AdamConfig(steps=200, every=50, anchors=10, neighbors=5, neighbor_weight=1)
     field = fit_evidence(
         evidence, FieldConfig("adam", adam=slow), lambda what, done, total: steps.append((what, done, total))
     )
-    assert steps[-1] == ("gradient fit", 120, 120)
+    assert steps[-1] == ("gradient fit", 200, 200)
     gradient = mean_iou(part_iou_3d(decide(splats, cameras, field), splats.extra["part"]))
     assert gradient > 0.5  # it works
     assert score(FieldConfig()) >= gradient
