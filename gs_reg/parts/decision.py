@@ -76,7 +76,7 @@ def _without_islands(ids: Int[Tensor, "N"], graph: Graph, config: DecisionConfig
     """Small islands go to the parts around them, from their shores inwards; to the background where nothing is."""
     owner, sizes = graph.islands(ids)
     least = (config.island_share * torch.bincount(ids)[ids]).clamp_min(config.island)
-    left = (sizes[owner] < least) & (ids > 0)
+    left = sizes[owner] < least  # holes of background as well
     ids = ids.masked_fill(left, 0)
     while left.any():
         votes = torch.nn.functional.one_hot(ids, int(ids.max()) + 1).to(graph.weights) * ~left[:, None]

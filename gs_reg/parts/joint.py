@@ -160,10 +160,11 @@ def descend(product, right: Tensor, bounded, x: Float[Tensor, "N K D"], iteratio
     slope, plain = dot(residual, step), False
     for _ in range(iterations):
         along = product(direction)
-        length = 1.0 if plain else (slope / dot(direction, along).clamp_min(1e-30)).to(x)
+        curvature = dot(direction, along)
+        length = 1.0 if plain else (slope / curvature.clamp_min(1e-30)).to(x)
         moved, left = x + length * direction, residual - length * along
         reached = -dot(moved, right + left).sum()
-        if not reached <= value:
+        if not reached <= value or (curvature < 0).any():
             if plain:
                 break  # nothing is left but rounding
             direction, plain = step, True
