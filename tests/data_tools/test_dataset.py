@@ -78,6 +78,10 @@ def test_test_photos_are_not_opened(tmp_path):
     """T17: training pixels do not change when the test photos turn to noise, to wrong sizes, or are gone."""
     shots = shoot(6)
     root = photosets.write_llff(tmp_path, shots)
+    for path in sorted((root / "images").iterdir()):  # a dark corner
+        pixels = np.array(Image.open(path))
+        pixels[:12, :12] = 0
+        Image.fromarray(pixels).save(path)
     dataset = read_dataset(root, ReadConfig(test=("0", "3"), masks="dark"))
     before = load_scene(dataset)
     noise = np.random.default_rng(9).integers(0, 256, (36, 48, 3), dtype=np.uint8)

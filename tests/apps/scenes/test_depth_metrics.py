@@ -36,7 +36,7 @@ def test_the_built_in_pair_is_measured_in_metres(tmp_path):
     small = depth_metrics(Run(tmp_path), dataset, "motorcycle", {name: half})
     assert small is not None and small["median_relative_error"] < 1e-5 and small["pixels"] < metrics["pixels"] / 3.9
     (tmp_path / "depths" / "motorcycle_left.npy").write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"motorcycle_left\.npy: no depth map"):
+    with pytest.raises(InputError, match=r"motorcycle_left\.npy: (not an array|the file|No such)"):
         depth_metrics(Run(tmp_path), dataset, "motorcycle", {name: world})
 
 
