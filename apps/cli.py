@@ -85,8 +85,8 @@ GROUPS = {
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
-FAMILIES = {name.split()[0] for name in COMMANDS if " " in name}
-"""First words of commands that have two."""
+FAMILIES = {name.split()[0] for name in COMMANDS if " " in name} - COMMANDS.keys()
+"""First words of commands that have two, and that are no command by themselves."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] == "--version":
         argv[0] = "version"
     name = " ".join(argv[:2]) if " ".join(argv[:2]) in COMMANDS else argv[0]
-    if name in FAMILIES and name not in COMMANDS:  # demo is both
+    if name in FAMILIES:
         return _family(name, argv[1:])
     if name not in COMMANDS:
         return _unknown(name)
