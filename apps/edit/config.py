@@ -158,7 +158,7 @@ class Config(PartsConfig):
     neutral: Literal["grey", "white", "black", "none"] = "grey"
     """Colour that the part gets before the edit, so that its old look does not hold that back; none = its own."""
     slamp: SlampConfig = presets.BEST.slamp
-    model_edit: PartEditConfig = PartEditConfig()
+    model_edit: PartEditConfig = presets.BEST.model_edit
     densify: DensifyConfig = presets.GROWTH
     terms: EditTerms = presets.BEST.terms
     guidance: Guidance = presets.BEST.guidance

@@ -8,6 +8,7 @@ from typing import Literal
 from gs_reg.densify import DensifyConfig
 from gs_reg.diffusion.sds import SdsConfig
 from gs_reg.diffusion.slamp import SlampConfig
+from gs_reg.models.part_edit import PartEditConfig
 from gs_reg.parts.anchors import AnchorConfig
 from gs_reg.parts.field import FieldConfig
 from gs_reg.terms.guidance import EditTerms
@@ -39,6 +40,7 @@ class Preset:
     slamp: SlampConfig = SlampConfig()
     terms: EditTerms = EditTerms()
     guidance: Guidance = Guidance()
+    model_edit: PartEditConfig = PartEditConfig(lr_color=0.05)
     coarse: int = 400
     """Steps from a part without its colour."""
     fine: int = 200
@@ -49,6 +51,7 @@ BEST = Preset()
 PAPER = Preset(
     fit=FieldConfig(solver="adam", view_rounds=0),
     slamp=SlampConfig(mode="clean"),
+    model_edit=PartEditConfig(),
     guidance=Guidance(sds=SdsConfig(guidance=100.0, rescale=0.0, u_end=0.70)),
     coarse=600,
     fine=300,

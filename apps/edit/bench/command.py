@@ -108,7 +108,11 @@ def edits_of_all(items: Sequence[BenchObject], config: Config) -> dict[str, Any]
     done: list[EditFigures] = []
     by_name = {item.name: item for item in items}
     for edit in planned_edits(items, config.seed):
-        figures = one_edit(edit, by_name[edit.family], config)
+        try:
+            figures = one_edit(edit, by_name[edit.family], config)
+        except InputError as error:  # a part that was not found is an edit that failed
+            say(f"{edit.name}: {edit.words!r}: WRONG: {error}")
+            figures = EditFigures(edit.name, edit.words, False, 0.0, 0.0, 0.0, None, False, 0.0, 0)
         said = "right" if figures.right else "WRONG"
         say(f"{edit.name}: {edit.words!r}: {said} (colour in {figures.color_views:.0%} of the views)")
         done.append(figures)
