@@ -137,8 +137,11 @@ def assert_same_bits(run, unbroken):
 
 
 def test_ctrl_c_then_resume(finished, photos, tmp_path):
-    run = tmp_path / "run"
-    code, errors = broken_off(photos, run, signal.SIGINT, (run / "events.jsonl").exists)
+    for attempt in range(5):  # on a busy machine the few steps may end before the signal is sent
+        run = tmp_path / f"run_{attempt}"
+        code, errors = broken_off(photos, run, signal.SIGINT, (run / "events.jsonl").exists)
+        if code != 0:
+            break
     assert code == 130
     assert errors.splitlines()[-1].startswith("gs-reg: interrupted; saved at step ") and str(run) in errors
     status = read(run / "status.json")
