@@ -20,11 +20,10 @@ from gs_reg.parts.types import PartMaps
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras, Splats, Views
 
-from .objects import BenchObject
+from ...teacher.part_maps import iou
+from .objects import BenchObject, photographed
 
 LABEL_RINGS = (0.0, 20.0, 40.0)
-LEAST_PIXELS = 8
-"""A part of fewer pixels at 64 px is not counted in a view; in proportion at other sizes."""
 SEEN = 1e-3
 """Least sum of blending weights of a Gaussian that counts."""
 VARIANTS: dict[str, FieldConfig] = {
@@ -72,7 +71,7 @@ def part_figures(
     """By the name of the variant."""
     assert views.alphas is not None
     truth = true_pixels(item, views.cameras)
-    own = ids_iou(maps.shares(views.alphas).argmax(1), truth, len(maps.names))
+    own = iou(maps.shares(views.alphas).argmax(1), truth)
     gathered = {hard: gather(item.splats, views.cameras, maps, RenderConfig(), hard=hard) for hard in (False, True)}
     return {
         name: _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
@@ -94,7 +93,7 @@ def _figures(
     photos, truth = held_out
     shown = drawn_ids(item.splats, photos.cameras, decision.ids, len(evidence.maps.names))
     return PartFigures(
-        ids_iou(shown, truth, len(evidence.maps.names)),
+        iou(shown, truth),
         _mean_iou(decision.ids[seen], item.parts[seen], len(evidence.maps.names)),
         own,
     )
@@ -109,20 +108,7 @@ def drawn_ids(splats: Splats, cameras: Cameras, ids: Int[Tensor, "N"], parts: in
 
 
 def true_pixels(item: BenchObject, cameras: Cameras) -> Int[Tensor, "C H W"]:
-    from .objects import photographed
-
     return photographed(item.item, item.look, cameras)[1]
-
-
-def ids_iou(predicted: Int[Tensor, "C H W"], truth: Int[Tensor, "C H W"], parts: int) -> float:
-    """Mean over the parts of each view that are seen there."""
-    least = LEAST_PIXELS * (truth.shape[-1] / 64) ** 2
-    values = []
-    for part in range(1, parts + 1):
-        a, b = predicted == part, truth == part
-        iou = (a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp_min(1)
-        values += iou[b.sum((1, 2)) >= least].tolist()
-    return float(torch.tensor(values).mean())
 
 
 def _mean_iou(predicted: Int[Tensor, "N"], truth: Int[Tensor, "N"], parts: int) -> float:
