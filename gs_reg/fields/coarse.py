@@ -73,7 +73,7 @@ class CoarseField(CodeScale):
         for i, layer in enumerate(self.hidden, 1):
             a = layer(h) + skip if i == SKIP else layer(h)
             with torch.no_grad():
-                t = t @ layer.weight.T
+                t = F.linear(t, layer.get_parameter("weight"))
                 t = (t + t_skip if i == SKIP else t) * _silu_slope(a)
             h = F.silu(a)
         with torch.no_grad():
