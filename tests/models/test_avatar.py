@@ -271,5 +271,5 @@ def test_a_frame_played_from_what_was_prepared_is_the_same():
     with torch.no_grad():
         ready = avatar.prepare()
         for frame in range(3):
-            a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), ready=ready)
+            a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), prepared=ready)
             assert torch.equal(a.means, b.means) and torch.equal(a.warps, b.warps) and torch.equal(a.sh, b.sh)
