@@ -85,7 +85,7 @@ def toy_avatar(
     tracked = track(frames)
     field = known_field() if coarse else None
     return Avatar.start(
-        splats, latents_of(sample.parts), field, detail, tracked, PRIOR.neutral, range(frames - 1), config
+        splats, latents_of(sample.parts), field, detail, tracked, PRIOR.neutral, tracked.codes[: frames - 1], config
     )
 
 

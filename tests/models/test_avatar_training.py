@@ -50,8 +50,8 @@ def psnr(avatar, film):
 
 
 def test_a_known_head_is_learnt_and_a_frame_that_was_held_out_gets_better():
-    films, _ = shoot_of(48)
-    avatar = toy_avatar(CONFIG, points=900)
+    films, _ = shoot_of(40)
+    avatar = toy_avatar(CONFIG, points=700)
     avatar.paint(films[0])
     before = psnr(avatar, films[-1])
     state = State.begin(avatar, SELECTIVE)

@@ -7,7 +7,7 @@ The canonical frame is that of the expression prior, in its units; where the hea
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from gs_reg.edit import Edit
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import DetailField
 from gs_reg.fields.jacobian import from_neighbours
-from gs_reg.fields.slits import cut_slits, farthest_codes
+from gs_reg.fields.slits import cut_slits
 from gs_reg.fields.still import moving
 from gs_reg.models.avatar.compose import composed
 from gs_reg.models.avatar.config import AvatarConfig
@@ -113,16 +113,17 @@ class Avatar(nn.Module):
         detail: DetailField | None,
         track: Track,
         neutral: Float[Tensor, "D"],
-        training: Sequence[int],
+        probes: Float[Tensor, "P D"],
         config: AvatarConfig = AvatarConfig(),
         screen: ScreenCnn | None = None,
     ) -> Avatar:
         """From a canonical cloud (see `start_cloud`) and the latent vectors with which the coarse field was distilled.
 
-        `track` has codes and poses of all frames, `training` says which of them are trained on.
+        `track` has codes and poses of all frames, `probes` are training codes that lie far apart (see
+        `farthest_codes`).
         """
         tensors = first_tensors(cloud, latent, track, config, 0 if screen is None else screen.channels)
-        tensors |= {"neutral": neutral.to(cloud.means), "probes": farthest_codes(track.codes[list(training)])}
+        tensors |= {"neutral": neutral.to(cloud.means), "probes": probes}
         avatar = cls(tensors, coarse, detail, config, screen)
         avatar.rebuild()
         return avatar
