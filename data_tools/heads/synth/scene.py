@@ -44,7 +44,7 @@ OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3
 """Share of the light that does not come into the mouth."""
 LASH_STRIPE = 0.0011
 TOOTH_WIDTH = 0.0075
-HEM = 0.02
+HEM = 0.03
 """Of the bust: metres that are cut off, so that it ends level and not with whole triangles."""
 
 

@@ -142,9 +142,9 @@ def _lines(mesh: Head, rest: ndarray, seed: int) -> Float[ndarray, "P"]:
     P = rest - mesh.eyes[:, :3].mean(0)
     wobble = 0.0012 * noise(P, 35, seed + 5)
     level = np.sin(2 * np.pi * (P[:, 1] + wobble) / 0.0085) ** 6
-    ridges = 1 - np.abs(noise(P, 110, seed + 6)).clip(0, 1)
+    ridges = 1 - np.abs(noise(P, 90, seed + 6)).clip(0, 1)
     forehead = smoothstep(0.02, 0.03, P[:, 1])
-    return forehead * level + (1 - forehead) * ridges**3
+    return forehead * level + (1 - forehead) * ridges**5
 
 
 def _polyline(points: Float[ndarray, "P 2"], line: Float[ndarray, "L 2"]) -> tuple[ndarray, ndarray]:
