@@ -67,7 +67,7 @@ def head_arrays() -> dict[str, np.ndarray]:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         half = kept.with_suffix(f".{os.getpid()}.npz")
-        np.savez(half, **arrays)
+        np.savez(half, **arrays)  # pyright: ignore[reportArgumentType]
         os.replace(half, kept)
     except OSError:
         return arrays  # a folder that cannot be written costs seconds, no more
@@ -198,8 +198,7 @@ def _head_mesh(
     groups: Mapping[str, tuple[np.ndarray, np.ndarray]], kept: np.ndarray, uv_count: int
 ) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
     """Triangles with the group of each; and what makes their vertices and texture coordinates of those of the file."""
-    vertices = scipy.sparse.identity(len(kept), format="csr")
-    texture = scipy.sparse.identity(uv_count, format="csr")
+    vertices, texture = (scipy.sparse.csr_matrix(scipy.sparse.identity(n)) for n in (len(kept), uv_count))
     quads, quads_uv, names = [], [], []
     for name, (of_vertices, of_uv) in groups.items():
         inside = kept[of_vertices].all(1)
