@@ -145,12 +145,11 @@ def joined(tracks: dict[str, SequenceTrack], frame_names: list[str]) -> tuple[Tr
         raise InputError(f"{first.source}: the same code in all {len(codes)} frames: expected expressions that change")
     arkits = [part.arkit for part in parts if part.arkit is not None]
     arkit = torch.from_numpy(np.concatenate(arkits)) if len(arkits) == len(parts) else None
-    pose = HeadPose(
-        *(
-            torch.from_numpy(np.concatenate([getattr(part, key) for part in parts])).float()
-            for key in ("rotation", "translation", "scale")
-        )
+    rotation, translation, scale = (
+        torch.from_numpy(np.concatenate([getattr(part, key) for part in parts])).float()
+        for key in ("rotation", "translation", "scale")
     )
+    pose = HeadPose(rotation, translation, scale)
     track = Track(torch.from_numpy(codes), pose, first.prior, tuple(frame_names), arkit)
     return track, None if first.ident is None else torch.from_numpy(first.ident)
 

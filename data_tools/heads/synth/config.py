@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-SERIALS = (
+SERIALS: tuple[str, ...] = (
     "222200042",
     "222200044",
     "222200046",
@@ -28,7 +28,7 @@ SERIALS = (
 )
 """NeRSemble's, from the subject's right to the left: eight above, then eight below; 222200037 is the most frontal."""
 
-SEQUENCES = (
+SEQUENCES: tuple[str, ...] = (
     "EXP-1-head",
     "EXP-2-eyes",
     "EXP-3-cheeks+nose",

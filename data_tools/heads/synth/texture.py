@@ -39,7 +39,7 @@ def paint(mesh: Head, size: int, seed: int, picture: Path | None = None) -> UInt
         atlas[covered, :3] = pixels[covered] / 255
     atlas[covered, 3] = _spots(mesh, rest, regions, seed)
     atlas[covered, 4] = _lines(mesh, rest, seed)
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    _, nearest = distance_transform_edt(~covered, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
     return np.ascontiguousarray((atlas[tuple(nearest)].clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
@@ -120,7 +120,7 @@ def _skin(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarr
 
 def _spots(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarray, "P"]:
     """Freckles and moles; none on the lips, inside the mouth and under hair."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     r = np.random.default_rng([seed, 3])
     skin = mesh.neutral[mesh.vertices_of(Part.SKIN, Part.LID_UPPER, Part.LID_LOWER)]
@@ -128,7 +128,7 @@ def _spots(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndar
     centres = skin[r.integers(len(skin), size=420)] + r.normal(size=(420, 3)) * 0.002
     radius = np.where(r.random(420) < 0.07, r.uniform(0.0018, 0.003, 420), r.uniform(0.0007, 0.0016, 420))
     depth = np.where(radius > 0.0017, 0.95, r.uniform(0.35, 0.8, 420))
-    distance, nearest = cKDTree(centres).query(rest, k=3, distance_upper_bound=0.006)
+    distance, nearest = KDTree(centres).query(rest, k=3, distance_upper_bound=0.006)
     known = np.isfinite(distance)
     nearest = np.where(known, nearest, 0)
     strength = np.where(known, depth[nearest] * np.exp(-((distance / radius[nearest]) ** 2)), 0.0).max(1)
