@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+DULL = 1e-3
+"""Highlights below this are left out."""
 SLACK = np.float32(1e-4)
 """Of barycentric coordinates: without it, rounding opens cracks between neighbours."""
 
@@ -183,12 +185,13 @@ def shade(points, faces, ids, values, corners, face_values, atlas, eyes, lights,
                     length = -length
                 nx, ny, nz = nx / length, ny / length, nz / length
                 light, gloss = 0.22, 0.0
+                dull = DULL ** (1 / materials[material, 5])
                 for i in range(lights.shape[0]):
                     lx, ly, lz, strength = lights[i, 0], lights[i, 1], lights[i, 2], lights[i, 3]
                     light += strength * max(nx * lx + ny * ly + nz * lz, 0.0)
                     hx, hy, hz = lx + vx, ly + vy, lz + vz
                     facing = (nx * hx + ny * hy + nz * hz) / (math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9)
-                    if facing > 0:
+                    if facing > dull:
                         gloss += strength * materials[material, 4] * facing ** materials[material, 5]
                 light, gloss = light * (1 - value[11]), gloss * (1 - value[11])
                 red += min(color[0] * light + gloss, 1.0)
