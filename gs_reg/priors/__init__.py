@@ -41,4 +41,12 @@ def load_prior(name: str, folder: Path | None = None) -> ExpressionPrior:
         from gs_reg.priors.anny import anny_prior
 
         return anny_prior()
+    if name not in PRIORS:
+        raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")
+    if folder is None:
+        raise InputError(f"prior {name}: its files are yours to bring: name their folder")
+    if name == "ict":
+        from gs_reg.priors.ict import ict_prior
+
+        return ict_prior(folder)
     raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")
