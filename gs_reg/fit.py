@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from gs_reg.edit import Axis
 from gs_reg.errors import InputError
 from gs_reg.optim import OptimConfig
 from gs_reg.shot import Shot
-from gs_reg.state import Constrained, State
+from gs_reg.state import Constrained, Posed, State
 from gs_reg.terms import Context, scalar_value
 from gs_reg.types import Render, Splats, Views
 
@@ -93,8 +93,9 @@ def fit(
         start = time.perf_counter()
         shot = shoot(step)
         splats = shot.dropout.drop(state.model(shot.views), step)
-        image = shot.draw(splats, absgrad=state.density is not None and state.density.absgrad)
-        values = cost(Context(step, config.steps, state.model, splats, image, shot))
+        posed = _posed(state, shot)
+        image = posed.draw(splats, absgrad=state.density is not None and state.density.absgrad)
+        values = cost(Context(step, config.steps, state.model, splats, image, posed))
         if not values:
             raise ValueError("cost: expected at least one value, got none: every weight is 0")
         stacked = torch.stack([scalar_value(f"cost: {name}", value) for name, value in values.items()])
@@ -103,7 +104,7 @@ def fit(
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
         state.optimizer.zero_grad()
         if state.density is not None:
-            state.density.step_pre_backward(image, splats, shot.views.cameras)
+            state.density.step_pre_backward(image, splats, posed.views.cameras)
         stacked.sum().backward()
         state.optimizer.step(step, config.steps, _visible(state, shot, image))
         if isinstance(state.model, Constrained):
@@ -111,11 +112,19 @@ def fit(
         if state.density is not None:
             decay = config.optim.decay(step, config.steps)
             splats = state.model.canonical().detach()
-            observation = Observation(step, config.steps, splats, image, _render_size(shot), decay)
+            size, frame = _render_size(shot), shot.views.frame
+            observation = Observation(step, config.steps, splats, image, size, decay, frame)
             if (edit := state.density.step_post_backward(observation)) is not None:
                 state.apply(edit)
         state.step = step + 1  # before the yield: a checkpoint that the caller writes includes this step
         yield Step(step, numbers, shot, image.detach(), time.perf_counter() - start, state)
+
+
+def _posed(state: State, shot: Shot) -> Shot:
+    """The shot with its cameras in the frame of the model's splats."""
+    if not isinstance(state.model, Posed):
+        return shot
+    return replace(shot, views=replace(shot.views, cameras=state.model.cameras(shot.views)))
 
 
 def _visible(state: State, shot: Shot, image: Render) -> dict[Axis, Tensor]:

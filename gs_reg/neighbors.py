@@ -77,6 +77,17 @@ def _tree(host: np.ndarray):
     return KDTree(host)
 
 
+def morton_order(points: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
+    """Order of rows along a Morton (Z-order) curve of 2^10 cells a side; ties keep their order."""
+    low, high = points.amin(0), points.amax(0)
+    cells = ((points - low) / (high - low).clamp_min(1e-30) * 1023).long()
+    code = torch.zeros_like(cells[:, 0])
+    for bit in range(10):
+        for axis in range(3):
+            code |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
+    return code.argsort(stable=True)
+
+
 @dataclass(frozen=True)
 class Graph:
     """Weighted edges by the node that they start from, and again by the one that they lead to, which serves gradients.

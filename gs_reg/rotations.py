@@ -38,3 +38,9 @@ def quat_multiply(a: Float[Tensor, "*B 4"], b: Float[Tensor, "*B 4"]) -> Float[T
     """The rotation b first, then a."""
     aw, av, bw, bv = a[..., :1], a[..., 1:], b[..., :1], b[..., 1:]
     return torch.cat([aw * bw - (av * bv).sum(-1, keepdim=True), aw * bv + bw * av + torch.linalg.cross(av, bv)], -1)
+
+
+def rotvec_to_quat(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 4"]:
+    """Unit quaternion of the rotation about each vector by its length in radians; smooth at 0 too."""
+    half = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) / 2
+    return torch.cat([half.cos(), torch.sinc(half / torch.pi) / 2 * vectors], dim=-1)

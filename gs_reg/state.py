@@ -12,7 +12,7 @@ from torch import Tensor
 from gs_reg.densify import DensityControl
 from gs_reg.edit import Edit
 from gs_reg.optim import OptimConfig, Optimizer, ParameterGroup
-from gs_reg.types import Splats, Views
+from gs_reg.types import Cameras, Splats, Views
 
 M = TypeVar("M", bound="Model")
 
@@ -49,6 +49,15 @@ class Constrained(Protocol):
 
     def constrain(self) -> None:
         """Puts parameters that a step took out of their bounds back, in place."""
+        ...
+
+
+@runtime_checkable
+class Posed(Protocol):
+    """A model whose splats lie in a frame of its own, such as that of a head, which is elsewhere in every frame."""
+
+    def cameras(self, views: Views) -> Cameras:
+        """The cameras of the views in that frame, differentiable."""
         ...
 
 

@@ -24,6 +24,8 @@ class Observation:
     """Width and height in the pixels of `means2d`: the supersampled size."""
     decay: float
     """Factor of the learning rate schedule at this step."""
+    frame: int | None = None
+    """Of the views that were drawn."""
 
 
 def median_depth(image: Render, splats: Splats, cameras: Cameras) -> Tensor | None:

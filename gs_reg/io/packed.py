@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
 from gs_reg.io.ply import ROUNDED, finite_rows, offset_comment, read_element, read_header
+from gs_reg.neighbors import morton_order
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -100,17 +101,6 @@ def _warn_of_rounding(path: Path, splats: Splats, step: float) -> None:
             "axis; export a .ply, or %s",
             *(path, step, step / 2, RESCALE),
         )
-
-
-def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
-    """Order of rows along a Morton (Z-order) curve of 2^10 cells a side; ties keep their order."""
-    low, high = means.amin(0), means.amax(0)
-    cells = ((means - low) / (high - low).clamp_min(1e-30) * 1023).long()
-    code = torch.zeros(len(means), dtype=torch.long)
-    for bit in range(10):
-        for axis in range(3):
-            code |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return code.argsort(stable=True)
 
 
 def _table(rows: np.ndarray, names: list[str], kind: str, path: Path) -> np.ndarray:

@@ -37,7 +37,8 @@ class ToyPrior(TensorDataclass):
     """x' = x + sum_k z_k a_k e_k b(|x - c_k| / r_k) with b(u) = (1 - u^2)^3 inside u < 1.
 
     The first channel opens the mouth: its e_k points up for the upper half and down for the lower. A half is said by
-    the part, LIP_UPPER or LIP_LOWER; points of other parts belong to the half on whose side of the slit (y = 0) they lie.
+    the part, LIP_UPPER or LIP_LOWER; points of other parts belong to the half on whose side of the slit (y = 0) they
+    lie.
     """
 
     centers: Float[Tensor, "K 3"] = field(

@@ -1,0 +1,1 @@
+"""Fields that move an avatar's Gaussians by expression codes: coarse motion, details, and how they are distilled."""

@@ -1,0 +1,93 @@
+"""The detail field G: bounded residuals of a Gaussian's attributes by latent and expression code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gs_reg.errors import InputError
+from gs_reg.fields.inputs import CodeScale, SplitLayer, groups_of
+
+HEADS = {"pos": (3, 0.05), "rot": (3, 0.5), "scale": (3, 0.5), "opacity": (1, 4.0), "color": (3, 0.5)}
+"""Width and bound of each head: units, radians, log-scale, logit, colour of SH degree 0."""
+LEAN = ("pos", "opacity", "color")
+"""Heads of the preset `lean`."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What G adds to the attributes of N Gaussians; None where a head is off."""
+
+    pos: Float[Tensor, "*B N 3"] | None = None
+    """Added to the warped centre."""
+    rot: Float[Tensor, "*B N 3"] | None = None
+    """Rotation vector in canonical axes, applied after the Gaussian's own rotation."""
+    scale: Float[Tensor, "*B N 3"] | None = None
+    """Added to the log-scales."""
+    opacity: Float[Tensor, "*B N"] | None = None
+    """Added to the opacity logit."""
+    color: Float[Tensor, "*B N 3"] | None = None
+    """Added to the colour of degree 0."""
+    raw: Float[Tensor, "*B N H"] | None = None
+    """What the heads put into tanh, for the loss that keeps them small."""
+
+
+class DetailField(CodeScale):
+    """`depth` hidden layers and one zero-initialised output for each head; without heads it has no weights at all."""
+
+    def __init__(
+        self,
+        dim: int,
+        groups: tuple[int, ...] | None = None,
+        latent: int = 8,
+        width: int = 128,
+        depth: int = 3,
+        octaves: int = 4,
+        heads: Sequence[str] = tuple(HEADS),
+    ):
+        """
+        Raises:
+            InputError: a head that is not there.
+            ValueError: no hidden layer, or groups that do not fit the code.
+        """
+        super().__init__(dim)
+        if unknown := [name for name in heads if name not in HEADS]:
+            raise InputError(f"heads: expected some of {', '.join(HEADS)}, got {', '.join(unknown)}")
+        if depth < 1:
+            raise ValueError(f"depth: expected at least 1 hidden layer, got {depth}")
+        self.heads = tuple(name for name in HEADS if name in heads)
+        groups = groups_of(dim, groups)
+        if self.heads:
+            self.first = SplitLayer(groups, latent, width, octaves)
+            self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth - 1)])
+            self.out = nn.Linear(width, sum(HEADS[name][0] for name in self.heads))
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
+
+    def columns(self, z: Float[Tensor, "*B D"]) -> Float[Tensor, "*B G O"]:
+        """The code's part of the first layer, to be computed once a frame."""
+        return self.first.columns(self.standardised(z))
+
+    def forward(
+        self,
+        x: Float[Tensor, "N 3"],
+        latent: Float[Tensor, "N L"],
+        gates: Float[Tensor, "N G"] | None,
+        z: Float[Tensor, "*B D"],
+    ) -> Residuals:
+        """Residuals of the points under each code; gates None are all open."""
+        if not self.heads:
+            return Residuals()
+        h = F.silu(self.first(x, latent, gates, self.columns(z)))
+        for layer in self.hidden:
+            h = F.silu(layer(h))
+        raw = self.out(h)
+        values = raw.tanh().split([HEADS[name][0] for name in self.heads], -1)
+        parts = {name: HEADS[name][1] * value for name, value in zip(self.heads, values, strict=True)}
+        if "opacity" in parts:
+            parts["opacity"] = parts["opacity"][..., 0]
+        return Residuals(**parts, raw=raw)

@@ -1,0 +1,134 @@
+"""The coarse and the detail field: what each part of them may change, and what nothing may."""
+
+import pytest
+import torch
+
+from gs_reg.errors import InputError
+from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.detail import HEADS, LEAN, DetailField
+
+GROUPS = (9, 4, 2, 1, 0, 3)
+DIM = sum(GROUPS)
+
+
+def inputs(count=50, codes=(), seed=0):
+    """Points, latents, gates and a code (or several)."""
+    random = torch.Generator().manual_seed(seed)
+    draw = [torch.randn(*shape, generator=random) for shape in ((count, 3), (count, 8), (count, 6), (*codes, DIM))]
+    return 0.3 * draw[0], draw[1], draw[2].sigmoid(), draw[3]
+
+
+def stirred(field, seed=1):
+    """The same field with random weights in its last layer and other code statistics."""
+    random = torch.Generator().manual_seed(seed)
+    torch.nn.init.normal_(field.out.weight, std=0.1, generator=random)
+    field.set_codes(torch.randn(DIM, generator=random), 0.5 + torch.rand(DIM, generator=random))
+    return field
+
+
+def naive_first(layer, x, latent, gates, z):
+    """The first layer of the whole concatenated input, written point by point."""
+    rows = []
+    for i in range(len(x)):
+        gated = torch.cat([gates[i, g] * part for g, part in enumerate(z.split(layer.groups))])
+        angles = [x[i, axis] * torch.pi * 2**octave for octave in range(layer.octaves) for axis in range(3)]
+        encoded = [*x[i], *map(torch.sin, angles), *map(torch.cos, angles), *latent[i], *gated]
+        rows.append(torch.cat([layer.point.weight, layer.code], 1) @ torch.stack(encoded) + layer.point.bias)
+    return torch.stack(rows)
+
+
+def test_columns_of_a_frame_are_the_naive_concatenation():
+    torch.manual_seed(0)
+    field = stirred(CoarseField(DIM, GROUPS, width=16)).double()
+    x, latent, gates, z = (values.double() for values in inputs(7))
+    got = field.first(x, latent, gates, field.columns(z))
+    want = naive_first(field.first, x, latent, gates, field.standardised(z))
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [CoarseField, DetailField])
+def test_a_closed_gate_hides_its_group_and_an_open_one_does_not(kind):
+    torch.manual_seed(0)
+    field = stirred(kind(DIM, GROUPS, width=16))
+    out = (lambda *a: field(*a)) if kind is CoarseField else (lambda *a: field(*a).raw)
+    x, latent, gates, z = inputs()
+    starts = [sum(GROUPS[:g]) for g in range(6)]
+    for group, (start, size) in enumerate(zip(starts, GROUPS, strict=True)):
+        other = z.clone()
+        other[start : start + size] += 1
+        closed = gates.clone()
+        closed[:, group] = 0
+        assert torch.equal(out(x, latent, closed, z), out(x, latent, closed, other))
+        assert size == 0 or not torch.allclose(out(x, latent, gates, z), out(x, latent, gates, other), atol=1e-4)
+    torch.testing.assert_close(out(x, latent, None, z), out(x, latent, torch.ones_like(gates), z))
+
+
+@pytest.mark.parametrize("kind", [CoarseField, DetailField])
+def test_fresh_fields_change_nothing(kind):
+    x, latent, gates, z = inputs()
+    values = kind(DIM, GROUPS)(x, latent, gates, z)
+    for value in [values] if kind is CoarseField else [getattr(values, name) for name in HEADS]:
+        assert torch.equal(value, torch.zeros_like(value))
+
+
+def test_several_codes_at_once_are_each_code_by_itself():
+    torch.manual_seed(0)
+    coarse, detail = stirred(CoarseField(DIM, GROUPS)), stirred(DetailField(DIM, GROUPS))
+    x, latent, gates, codes = inputs(codes=(4,))
+    each = torch.stack([coarse(x, latent, gates, z) for z in codes])
+    torch.testing.assert_close(coarse(x, latent, gates, codes), each, atol=1e-6, rtol=1e-5)
+    for name in HEADS:
+        each = torch.stack([getattr(detail(x, latent, gates, z), name) for z in codes])
+        torch.testing.assert_close(getattr(detail(x, latent, gates, codes), name), each, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [*[(name,) for name in HEADS], LEAN, tuple(HEADS)])
+def test_heads_have_their_bounds_and_no_others_exist(heads):
+    torch.manual_seed(0)
+    field = DetailField(DIM, GROUPS, width=16, heads=heads)
+    torch.nn.init.normal_(field.out.weight, std=100.0)
+    x, latent, gates, z = inputs(500)
+    values = field(x, latent, gates, z)
+    assert field.out.out_features == sum(HEADS[name][0] for name in heads)
+    for name, (width, bound) in HEADS.items():
+        value = getattr(values, name)
+        if name not in heads:
+            assert value is None
+            continue
+        assert value.shape == ((500,) if name == "opacity" else (500, width))
+        assert float(value.detach().abs().max()) == pytest.approx(bound, rel=1e-3)
+
+
+def test_without_heads_there_are_no_weights():
+    field = DetailField(DIM, GROUPS, heads=())
+    assert not list(field.parameters())
+    values = field(*inputs())
+    assert all(getattr(values, name) is None for name in (*HEADS, "raw"))
+
+
+def test_jacobian_is_that_of_autograd_and_carries_no_gradient():
+    torch.manual_seed(0)
+    field = stirred(CoarseField(DIM, GROUPS, width=32)).double()
+    x, latent, gates, z = (values.double() for values in inputs(6))
+    offset, jacobian = field.with_jacobian(x, latent, gates, z)
+    torch.testing.assert_close(offset, field(x, latent, gates, z))
+    for i in range(len(x)):
+        one = slice(i, i + 1)
+        slope = torch.autograd.functional.jacobian(lambda p, one=one: p + field(p, latent[one], gates[one], z), x[one])[
+            0, :, 0
+        ]
+        torch.testing.assert_close(jacobian[i], slope, rtol=0, atol=1e-12)
+    assert offset.requires_grad and not jacobian.requires_grad
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="groups: expected 6 sizes that sum to 19"):
+        CoarseField(DIM, (19,))
+    with pytest.raises(ValueError, match="depth: expected at least 3"):
+        CoarseField(DIM, GROUPS, depth=2)
+    with pytest.raises(ValueError, match="depth: expected at least 1"):
+        DetailField(DIM, GROUPS, depth=0)
+    with pytest.raises(InputError, match="heads: expected some of pos, rot, scale, opacity, color, got hue"):
+        DetailField(DIM, GROUPS, heads=("pos", "hue"))
+    with pytest.raises(ValueError, match="scale: expected numbers above 0"):
+        CoarseField(DIM).set_codes(torch.zeros(DIM), torch.zeros(DIM))
