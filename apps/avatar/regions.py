@@ -86,7 +86,11 @@ def region_masks(
 
 
 def visible_labels(
-    in_camera: Float[Tensor, "n 3"], parts: Int[Tensor, "n"], K: Float[Tensor, "3 3"], shape: tuple[int, ...], gap: float
+    in_camera: Float[Tensor, "n 3"],
+    parts: Int[Tensor, "n"],
+    K: Float[Tensor, "3 3"],
+    shape: tuple[int, ...],
+    gap: float,
 ) -> Int[np.ndarray, "H W"]:
     """Part of the sample that each pixel shows, -1 where it shows none."""
     height, width = shape
@@ -94,14 +98,14 @@ def visible_labels(
     xy = in_camera[:, :2] / depth[:, None].clamp_min(1e-6) * K[[0, 1], [0, 1]] + K[:2, 2]
     column, row = xy.floor().long().unbind(1)
     inside = (depth > 1e-6) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column, row, depth, parts = (values[inside].numpy() for values in (column, row, depth, parts))
-    cells = (row // CELL) * (width // CELL + 1) + column // CELL
-    nearest = np.full((height // CELL + 1) * (width // CELL + 1), np.inf, dtype=depth.dtype)
-    np.minimum.at(nearest, cells, depth)
-    shown = np.flatnonzero(depth <= nearest[cells] + gap)
-    shown = shown[np.argsort(-depth[shown], kind="stable")]  # the nearest is written last
+    x, y, z, part = (values[inside].numpy() for values in (column, row, depth, parts))
+    cells = (y // CELL) * (width // CELL + 1) + x // CELL
+    nearest = np.full((height // CELL + 1) * (width // CELL + 1), np.inf, dtype=z.dtype)
+    np.minimum.at(nearest, cells, z)
+    shown = np.flatnonzero(z <= nearest[cells] + gap)
+    shown = shown[np.argsort(-z[shown], kind="stable")]  # the nearest is written last
     labels = np.full((height, width), -1, dtype=np.int64)
-    labels[row[shown], column[shown]] = parts[shown]
+    labels[y[shown], x[shown]] = part[shown]
     return labels
 
 
@@ -113,7 +117,7 @@ def _masks(labels: Int[np.ndarray, "H W"], foreground: Bool[np.ndarray, "H W"], 
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     assert nearest is not None
     spread = labels[nearest[0], nearest[1]]
-    near = ndimage.distance_transform_edt(~known) <= reach
+    near = _distance_to(known) <= reach
     head = foreground & ~np.isin(spread, NOT_HEAD)
     return {
         "full": foreground,
@@ -128,4 +132,9 @@ def _within(labels: Int[np.ndarray, "H W"], parts: tuple[Part, ...], reach: floa
     chosen = np.isin(labels, parts)
     if not chosen.any():
         return chosen
-    return np.asarray(ndimage.distance_transform_edt(~chosen)) <= reach
+    return _distance_to(chosen) <= reach
+
+
+def _distance_to(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Pixels from each pixel to the nearest of the mask."""
+    return np.asarray(ndimage.distance_transform_edt(~mask))

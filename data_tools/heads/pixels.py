@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -14,6 +14,7 @@ BUDGET = 4 << 30
 """Bytes of decoded pixels that are kept."""
 
 
+@runtime_checkable
 class Pixels(Protocol):
     """Pixels of a capture by frame and camera."""
 

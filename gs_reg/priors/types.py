@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -94,6 +94,7 @@ class Track(TensorDataclass):
         return len(self.codes)
 
 
+@runtime_checkable
 class ExpressionPrior(Protocol):
     """A parametric head: how its points move with an expression code. `ident` is the person, None the mean head.
 
