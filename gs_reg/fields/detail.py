@@ -82,7 +82,7 @@ class DetailField(CodeScale):
         """Residuals of the points under each code; gates None are all open."""
         if not self.heads:
             return Residuals()
-        h = F.silu(self.first(x, latent, gates, self.columns(z)))
+        h = F.silu(self.first(self.first.features(x, latent), gates, self.columns(z)))
         for layer in self.hidden:
             h = F.silu(layer(h))
         raw = self.out(h)

@@ -69,15 +69,31 @@ class CodeScale(nn.Module):
         return (z - self.code_mean) / self.code_scale
 
 
-class SplitLayer(nn.Module):
-    """A linear layer of (encoded position, latent, gated code), in two parts: the code's is computed once a frame."""
+class PointLayer(nn.Module):
+    """A linear layer of encoded positions and latents."""
+
+    def __init__(self, latent: int, outputs: int, octaves: int):
+        super().__init__()
+        self.octaves = octaves
+        self.point = nn.Linear(3 + 6 * octaves + latent, outputs)
+
+    def features(self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"]) -> Float[Tensor, "N I"]:
+        return torch.cat([encode(x, self.octaves), latent], dim=1)
+
+    def slopes(self, x: Float[Tensor, "N 3"]) -> Float[Tensor, "3 N O"]:
+        """Derivatives of the outputs by the three axes of the position."""
+        slopes, weight = encode_slopes(x, self.octaves), self.point.weight
+        size = slopes.shape[1]
+        return torch.stack([slopes[:, axis:size:3] @ weight[:, axis:size:3].T for axis in range(3)])
+
+
+class SplitLayer(PointLayer):
+    """The same with gated codes as further inputs, whose part is computed once a frame."""
 
     def __init__(self, groups: tuple[int, ...], latent: int, outputs: int, octaves: int):
-        super().__init__()
-        self.groups, self.octaves = groups, octaves
-        inputs = 3 + 6 * octaves + latent
-        self.point = nn.Linear(inputs, outputs)
-        bound = 1 / math.sqrt(inputs + sum(groups))
+        super().__init__(latent, outputs, octaves)
+        self.groups = groups
+        bound = 1 / math.sqrt(self.point.in_features + sum(groups))
         self.code = nn.Parameter(torch.empty(outputs, sum(groups)).uniform_(-bound, bound))
 
     def columns(self, z: Float[Tensor, "*B D"]) -> Float[Tensor, "*B G O"]:
@@ -87,24 +103,14 @@ class SplitLayer(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "N 3"],
-        latent: Float[Tensor, "N L"],
+        features: Float[Tensor, "N I"],
         gates: Float[Tensor, "N G"] | None,
         columns: Float[Tensor, "*B G O"],
     ) -> Float[Tensor, "*B N O"]:
         """Outputs for points under each code; gates None are all open."""
-        features = torch.cat([encode(x, self.octaves), latent], dim=1)
         if gates is None:
-            code = columns.sum(-2)[..., None, :]
-        elif columns.ndim == 2:  # one product for one code
-            weight = torch.cat([self.point.weight, columns.T], dim=1)
-            return torch.addmm(self.point.bias, torch.cat([features, gates], dim=1), weight.T)
-        else:
-            code = gates @ columns
-        return self.point(features) + code
-
-    def slopes(self, x: Float[Tensor, "N 3"]) -> Float[Tensor, "3 N O"]:
-        """Derivatives of the outputs by the three axes of the position."""
-        slopes, weight = encode_slopes(x, self.octaves), self.point.weight
-        size = slopes.shape[1]
-        return torch.stack([slopes[:, axis:size:3] @ weight[:, axis:size:3].T for axis in range(3)])
+            return self.point(features) + columns.sum(-2)[..., None, :]
+        if columns.ndim > 2:
+            return self.point(features) + gates @ columns
+        weight = torch.cat([self.point.weight, columns.T], dim=1)  # one product for one code
+        return torch.addmm(self.point.bias, torch.cat([features, gates], dim=1), weight.T)

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError, MissingPart

@@ -18,10 +18,15 @@ def inputs(count=50, codes=(), seed=0):
     return 0.3 * draw[0], draw[1], draw[2].sigmoid(), draw[3]
 
 
+def linear(*args, **options):
+    return CoarseField(*args, linear=True, **options)
+
+
 def stirred(field, seed=1):
     """The same field with random weights in its last layer and other code statistics."""
     random = torch.Generator().manual_seed(seed)
-    torch.nn.init.normal_(field.out.weight, std=0.1, generator=random)
+    last = field.basis if getattr(field, "linear", False) else field.out.weight
+    torch.nn.init.normal_(last, std=0.1, generator=random)
     field.set_codes(torch.randn(DIM, generator=random), 0.5 + torch.rand(DIM, generator=random))
     return field
 
@@ -41,16 +46,17 @@ def test_columns_of_a_frame_are_the_naive_concatenation():
     torch.manual_seed(0)
     field = stirred(CoarseField(DIM, GROUPS, width=16)).double()
     x, latent, gates, z = (values.double() for values in inputs(7))
-    got = field.first(x, latent, gates, field.columns(z))
-    want = naive_first(field.first, x, latent, gates, field.standardised(z))
+    z = field.standardised(z)
+    got = field.first(field.first.features(x, latent), gates, field.first.columns(z))
+    want = naive_first(field.first, x, latent, gates, z)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [CoarseField, DetailField])
+@pytest.mark.parametrize("kind", [CoarseField, linear, DetailField])
 def test_a_closed_gate_hides_its_group_and_an_open_one_does_not(kind):
     torch.manual_seed(0)
     field = stirred(kind(DIM, GROUPS, width=16))
-    out = (lambda *a: field(*a)) if kind is CoarseField else (lambda *a: field(*a).raw)
+    out = (lambda *a: field(*a)) if kind is not DetailField else (lambda *a: field(*a).raw)
     x, latent, gates, z = inputs()
     starts = [sum(GROUPS[:g]) for g in range(6)]
     for group, (start, size) in enumerate(zip(starts, GROUPS, strict=True)):
@@ -63,17 +69,18 @@ def test_a_closed_gate_hides_its_group_and_an_open_one_does_not(kind):
     torch.testing.assert_close(out(x, latent, None, z), out(x, latent, torch.ones_like(gates), z))
 
 
-@pytest.mark.parametrize("kind", [CoarseField, DetailField])
+@pytest.mark.parametrize("kind", [CoarseField, linear, DetailField])
 def test_fresh_fields_change_nothing(kind):
     x, latent, gates, z = inputs()
     values = kind(DIM, GROUPS)(x, latent, gates, z)
-    for value in [values] if kind is CoarseField else [getattr(values, name) for name in HEADS]:
+    for value in [values] if kind is not DetailField else [getattr(values, name) for name in HEADS]:
         assert torch.equal(value, torch.zeros_like(value))
 
 
-def test_several_codes_at_once_are_each_code_by_itself():
+@pytest.mark.parametrize("kind", [CoarseField, linear])
+def test_several_codes_at_once_are_each_code_by_itself(kind):
     torch.manual_seed(0)
-    coarse, detail = stirred(CoarseField(DIM, GROUPS)), stirred(DetailField(DIM, GROUPS))
+    coarse, detail = stirred(kind(DIM, GROUPS)), stirred(DetailField(DIM, GROUPS))
     x, latent, gates, codes = inputs(codes=(4,))
     each = torch.stack([coarse(x, latent, gates, z) for z in codes])
     torch.testing.assert_close(coarse(x, latent, gates, codes), each, atol=1e-6, rtol=1e-5)
@@ -106,9 +113,10 @@ def test_without_heads_there_are_no_weights():
     assert all(getattr(values, name) is None for name in (*HEADS, "raw"))
 
 
-def test_jacobian_is_that_of_autograd_and_carries_no_gradient():
+@pytest.mark.parametrize("kind", [CoarseField, linear])
+def test_jacobian_is_that_of_autograd_and_carries_a_gradient_if_asked(kind):
     torch.manual_seed(0)
-    field = stirred(CoarseField(DIM, GROUPS, width=32)).double()
+    field = stirred(kind(DIM, GROUPS, width=32)).double()
     x, latent, gates, z = (values.double() for values in inputs(6))
     offset, jacobian = field.with_jacobian(x, latent, gates, z)
     torch.testing.assert_close(offset, field(x, latent, gates, z))
@@ -119,6 +127,33 @@ def test_jacobian_is_that_of_autograd_and_carries_no_gradient():
         ]
         torch.testing.assert_close(jacobian[i], slope, rtol=0, atol=1e-12)
     assert offset.requires_grad and not jacobian.requires_grad
+    weights = [value for name, value in field.named_parameters() if not name.endswith("bias")]
+    for leaf in [x, *weights]:
+        leaf.requires_grad_()
+    jacobian = field.with_jacobian(x, latent, gates, z, constant=False)[1]
+    assert all(slope is not None for slope in torch.autograd.grad(jacobian.sum(), [x, *weights]))
+
+
+@pytest.mark.parametrize("kind", [CoarseField, linear])
+def test_points_prepared_once_serve_every_code(kind):
+    torch.manual_seed(0)
+    field = stirred(kind(DIM, GROUPS, width=32))
+    x, latent, gates, codes = inputs(codes=(3,))
+    with torch.no_grad():
+        prepared = field.prepare(x, latent, gates)
+        for z in codes:
+            for got, want in zip(field.at(prepared, z), field.with_jacobian(x, latent, gates, z), strict=True):
+                assert torch.equal(got, want)
+
+
+def test_a_linear_field_is_linear_in_the_standardised_code():
+    torch.manual_seed(0)
+    field = stirred(linear(DIM, GROUPS, width=32)).double()
+    x, latent, gates, codes = (values.double() for values in inputs(codes=(2,)))
+    assert torch.equal(field(x, latent, gates, field.code_mean), torch.zeros_like(x))
+    mixed = field(x, latent, gates, field.code_mean + 2 * (codes[0] - field.code_mean) + (codes[1] - field.code_mean))
+    one, two = field(x, latent, gates, codes)
+    torch.testing.assert_close(mixed, 2 * one + two, rtol=0, atol=1e-12)
 
 
 def test_wrong_settings_are_refused():

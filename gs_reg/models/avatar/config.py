@@ -55,8 +55,10 @@ class AvatarConfig:
     skip_from: int = 0
     """Step from which Gaussians that no training code moves or changes leave out both fields, found anew with the
     graph; 0 = never."""
+    train: Literal["all", "screen"] = "all"
+    """What is trained: all, or the screen-space network with its channels and the detail field alone."""
     lr_means: float = 5e-5
-    """Learning rate of the positions; it falls to a hundredth."""
+    """Learning rate of the positions, 0 = fixed, as everywhere here; it falls to a hundredth."""
     lr_quat: float = 1e-3
     """Learning rate of the quaternions."""
     lr_scale: float = 5e-3
@@ -73,6 +75,8 @@ class AvatarConfig:
     """Learning rate of the coarse field."""
     lr_detail: float = 5e-4
     """Learning rate of the detail field; it falls to a hundredth along a cosine."""
+    lr_screen: float = 5e-4
+    """Learning rate of the screen-space network."""
     lr_code: float = 1e-4
     """Learning rate of the corrections of tracked codes."""
     lr_pose: float = 1e-5

@@ -40,7 +40,7 @@ def placed(splats: Splats, world_from_head: Float[Tensor, "4 4"]) -> Splats:
     Raises:
         ValueError: the pose shears or mirrors.
     """
-    linear, rotation = world_from_head[:3, :3], rotation_of(world_from_head)
+    linear, rotation = world_from_head[:3, :3], rotation_of(world_from_head.detach())
     warps = linear.expand(len(splats), 3, 3) if splats.warps is None else linear @ splats.warps
     means = transform_points(world_from_head, splats.means)
     return replace(splats, means=means, warps=warps, sh=rotated_sh(splats.sh, rotation))

@@ -1,0 +1,287 @@
+"""A head avatar: canonical Gaussians with latent vectors, moved by a coarse field and changed by a detail field.
+
+The canonical frame is that of the expression prior, in its units; where the head is in a frame is in the cameras, which
+`fit` moves (see `Posed`). So several cameras of one frame are one call, and directions of view are the head's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gs_reg.edit import Edit
+from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.detail import HEADS, DetailField, Residuals
+from gs_reg.models.avatar.compose import Motion, composed
+from gs_reg.models.avatar.config import AvatarConfig
+from gs_reg.models.avatar.graph import neighborhood
+from gs_reg.models.avatar.groups import groups_of
+from gs_reg.models.avatar.head_pose import corrected, placed, rotated_sh, rotation_of
+from gs_reg.models.avatar.start import first_tensors, seen_colors
+from gs_reg.models.screen_cnn import ScreenCnn
+from gs_reg.neighbors import Graph, make_graph
+from gs_reg.optim import ParameterGroup
+from gs_reg.priors.types import Track
+from gs_reg.sh import rgb_to_sh
+from gs_reg.types import Cameras, Splats, Views
+
+COLUMNS = (
+    "means",
+    "quats",
+    "log_scales",
+    "opacity_logits",
+    "dc",
+    "sh_rest",
+    "latent",
+    "gate_logits",
+    "screen_channels",
+)
+"""Parameters with a row for each Gaussian."""
+MARKS = ("distilled_latent", "part", "moving")
+"""Buffers with a row for each Gaussian."""
+STILL, FAINT = 2e-4, 0.01
+"""Of a Gaussian that skips both fields: largest offset in units (0.05 mm), and largest share of a head's bound."""
+NOISE = 0.01
+"""Standard deviation of what latent vectors of new Gaussians differ by."""
+
+
+class Avatar(nn.Module):
+    means: Tensor
+    quats: Tensor
+    log_scales: Tensor
+    opacity_logits: Tensor
+    dc: Tensor
+    sh_rest: Tensor
+    latent: Tensor
+    gate_logits: Tensor
+    screen_channels: Tensor
+    """What the screen-space network sees beside colours; no columns without it."""
+    distilled_latent: Tensor
+    """Latent vectors as they were distilled."""
+    part: Tensor
+    """What of a head each Gaussian began as, see `Part`."""
+    moving: Tensor
+    """False for rows that skip both fields."""
+    neighbors: Tensor
+    neighbor_weights: Tensor
+    code_corrections: Tensor
+    pose_corrections: Tensor
+    tracked: Tensor
+    """Codes of all frames."""
+    poses: Tensor
+    """world_from_canonical of all frames."""
+    neutral: Tensor
+    probes: Tensor
+    """Training codes that lie far apart, by which slits and still Gaussians are found."""
+    age: Tensor
+    """Steps done."""
+    built: Tensor
+    """Age when the graph was made."""
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        coarse: CoarseField | None,
+        detail: DetailField | None,
+        config: AvatarConfig = AvatarConfig(),
+        screen: ScreenCnn | None = None,
+    ):
+        """From its tensors; see `start` for a fresh one, and `loaded` for one from a state dict."""
+        super().__init__()
+        self.config, self.coarse, self.detail, self.screen = config, coarse, detail, screen
+        self.distilled = None if coarse is None else copy.deepcopy(coarse).requires_grad_(False)
+        for name, value in tensors.items():
+            if name in COLUMNS or name.endswith("_corrections"):
+                self.register_parameter(name, nn.Parameter(value.clone()))
+            else:
+                self.register_buffer(name, value.clone())
+        self._graph: tuple[Tensor, Graph] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        cloud: Splats,
+        latent: Float[Tensor, "N L"],
+        coarse: CoarseField | None,
+        detail: DetailField | None,
+        track: Track,
+        neutral: Float[Tensor, "D"],
+        probes: Float[Tensor, "P D"],
+        config: AvatarConfig = AvatarConfig(),
+        screen: ScreenCnn | None = None,
+    ) -> Avatar:
+        """From a canonical cloud (see `start_cloud`) and the latent vectors with which the coarse field was distilled.
+
+        `track` has codes and poses of all frames, `probes` are training codes that lie far apart.
+        """
+        tensors = first_tensors(cloud, latent, track, config, 0 if screen is None else screen.channels)
+        tensors |= {"neutral": neutral, "probes": probes}
+        avatar = cls(tensors, coarse, detail, config, screen)
+        avatar.rebuild()
+        return avatar
+
+    @classmethod
+    def loaded(
+        cls,
+        state: Mapping[str, Tensor],
+        coarse: CoarseField | None,
+        detail: DetailField | None,
+        config: AvatarConfig = AvatarConfig(),
+        screen: ScreenCnn | None = None,
+    ) -> Avatar:
+        """From a state dict; the networks, which must be built as they were, get their weights from it."""
+        tensors = {name: value for name, value in state.items() if "." not in name}
+        avatar = cls(tensors, coarse, detail, config, screen)
+        avatar.load_state_dict(dict(state))
+        return avatar
+
+    @torch.no_grad()
+    def paint(self, views: Views) -> None:
+        """Gives all Gaussians the colours that the views show; they should be of a neutral frame and have alphas."""
+        moved = replace(views, cameras=self.cameras(views))
+        self.dc.copy_(rgb_to_sh(seen_colors(self(views), moved))[:, None])
+        self.sh_rest.zero_()
+
+    def forward(self, views: Views) -> Splats:
+        """The splats of the views' frame, in the canonical frame."""
+        frame = self._frame(views)
+        return self.deformed(self.code(frame), self.pose(frame) if self.config.sh_frame == "world" else None)
+
+    def deformed(self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"] | None = None) -> Splats:
+        """The splats under an expression code, in the canonical frame.
+
+        The pose says how the head is turned, which matters to colours where `sh_frame` is world.
+        """
+        base = self.canonical()
+        splats = base if self.coarse is None and not self.has_details else composed(base, self.motion(code))
+        if pose is not None and self.config.sh_frame == "world":
+            splats = replace(splats, sh=rotated_sh(splats.sh, rotation_of(pose.detach()).T))
+        return splats
+
+    def posed(self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"]) -> Splats:
+        """The splats under an expression code in the world, where the head has a pose, for exports."""
+        return placed(self.deformed(code, pose), pose)
+
+    def cameras(self, views: Views) -> Cameras:
+        """The cameras of the views in the canonical frame, which has the frame's pose in the world."""
+        return views.cameras.moved(self.pose(self._frame(views)))
+
+    def canonical(self) -> Splats:
+        sh = torch.cat([self.dc, self.sh_rest], dim=1) if self.sh_rest.numel() else self.dc
+        extra = {"latent": self.latent, "screen": self.screen_channels}
+        extra = {name: value for name, value in extra.items() if value.numel()}
+        return Splats(self.means, self.quats, self.log_scales, self.opacity_logits, sh, extra)
+
+    def motion(self, code: Float[Tensor, "D"]) -> Motion:
+        """What the fields say of all Gaussians under a code."""
+        rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
+        gates = self.gates()
+        columns = [self.means, self.latent, gates]
+        x, latent, gates = (c if rows is None or c is None else c[rows] for c in columns)
+        assert x is not None and latent is not None
+        jacobian, folded = None, torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if self.coarse is None:
+            offset = torch.zeros_like(x)
+        elif self.config.jacobian == "exact":
+            offset, jacobian = self.coarse.with_jacobian(x, latent, gates, code)
+        else:
+            offset = self.coarse(x, latent, gates, code)
+        residuals = self.detail(x, latent, gates, code) if self.detail is not None and self.has_details else Residuals()
+        motion = Motion(offset, jacobian, folded, residuals)
+        return motion if rows is None else motion.spread(rows, len(self.means))
+
+    def gates(self) -> Float[Tensor, "N G"] | None:
+        return self.gate_logits.sigmoid() if self.config.gates else None
+
+    def code(self, frame: int) -> Float[Tensor, "D"]:
+        """The corrected code of a frame."""
+        return self.tracked[frame] + self.code_corrections[frame]
+
+    def pose(self, frame: int) -> Float[Tensor, "4 4"]:
+        """The corrected world_from_canonical of a frame."""
+        return corrected(self.poses[frame], self.pose_corrections[frame])
+
+    def code_correction(self, views: Views) -> Float[Tensor, "D"]:
+        return self.code_corrections[self._frame(views)]
+
+    @torch.no_grad()
+    def distilled_offset(self, views: Views, rows: Int[Tensor, "M"]) -> Float[Tensor, "M 3"] | None:
+        """Of the coarse field before training, with all gates open, at the present centres; None without the field."""
+        if self.distilled is None:
+            return None
+        code = self.code(self._frame(views))
+        return self.distilled(self.means[rows], self.distilled_latent[rows], None, code)
+
+    def _frame(self, views: Views) -> int:
+        if views.frame is None or not 0 <= views.frame < len(self.tracked):
+            raise ValueError(f"frame: expected 0 to {len(self.tracked) - 1}, got {views.frame}")
+        return views.frame
+
+    @property
+    def has_details(self) -> bool:
+        return self.detail is not None and self.config.detail and bool(self.detail.heads)
+
+    def graph(self) -> Graph:
+        """Neighbours in the canonical frame, without edges across slits; made anew by `rebuild` alone."""
+        if self._graph is None or self._graph[0] is not self.neighbor_weights:
+            self._graph = self.neighbor_weights, make_graph(self.neighbors, self.neighbor_weights)
+        return self._graph[1]
+
+    @torch.no_grad()
+    def rebuild(self) -> None:
+        """Makes the graph from the present rows and, from `skip_from` on, finds anew which rows skip the fields."""
+        self.neighbors, self.neighbor_weights = neighborhood(self.means, self.config.neighbors)
+        self.built.copy_(self.age)
+        if self.config.skip_from and int(self.age) >= self.config.skip_from:
+            self.skip_still()
+
+    @torch.no_grad()
+    def skip_still(self) -> None:
+        """Lets Gaussians leave out both fields that move less than 0.05 mm and change by less than 1 % of the detail
+        field's bounds under all probes."""
+        self.moving.fill_(True)
+        largest = self.means.new_zeros(len(self.means))
+        for code in self.probes:
+            motion = self.motion(code)
+            largest = torch.maximum(largest, motion.offset.norm(dim=1) / STILL)
+            for name, (_, bound) in HEADS.items():
+                value = getattr(motion.residuals, name)
+                if value is not None:
+                    largest = torch.maximum(largest, value.abs().reshape(len(largest), -1).amax(1) / (FAINT * bound))
+        self.moving.copy_(largest >= 1)
+
+    def constrain(self) -> None:
+        """After each step: counts it, and makes the graph anew where it is old."""
+        self.age += 1
+        if int(self.age - self.built) >= self.config.rebuild_every:
+            self.rebuild()
+
+    @torch.no_grad()
+    def edit(self, edit: Edit) -> None:
+        """Gathers the rows of all Gaussians, then writes the patch; new ones get noise on their latent vectors."""
+        if edit.axis != "gaussians":
+            return
+        patch = dict(edit.patch)
+        if "sh" in patch:
+            sh = patch.pop("sh")
+            patch |= {"dc": sh[:, :1], "sh_rest": sh[:, 1:]}
+        if edit.rows is None:
+            for name, value in patch.items():
+                getattr(self, name).copy_(value)
+            return
+        tensors = {name: getattr(self, name)[edit.rows] for name in (*COLUMNS, *MARKS)} | patch
+        if edit.fresh is not None:
+            random = torch.Generator().manual_seed(1_000_003 * self.config.seed + int(self.age))
+            noise = NOISE * torch.randn(tensors["latent"].shape, generator=random).to(self.latent)
+            tensors["latent"] = torch.where(edit.fresh[:, None], tensors["latent"] + noise, tensors["latent"])
+        for name, value in tensors.items():
+            setattr(self, name, nn.Parameter(value) if name in COLUMNS else value)
+        self.rebuild()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return groups_of(self)
