@@ -20,7 +20,7 @@ from ..look.video import write_video
 from .drawing import Head, as_bytes, device_of, draw, draw_posed
 from .job import Job
 from .protocols import Name, Protocol, evenly, jitter, measure, over_white, protocols
-from .regions import Surface, region_masks
+from .regions import region_masks
 
 SHOWN = 4
 """Frames of each protocol whose pictures the report has."""
@@ -120,8 +120,8 @@ def jitter_of(job: Job, model: Head) -> float | None:
 def face_rows(model: Head) -> Tensor:
     """Some hundred Gaussians of the face."""
     if isinstance(model, Avatar):
-        face = torch.isin(model.part, torch.tensor([int(Part.SKIN), int(Part.LIP_UPPER), int(Part.LIP_LOWER)]).to(model.part))
-        rows = face.nonzero()[:, 0]
+        face = torch.tensor([Part.SKIN, Part.LIP_UPPER, Part.LIP_LOWER]).to(model.part)
+        rows = torch.isin(model.part, face).nonzero()[:, 0]
         rows = rows if len(rows) else torch.arange(len(model.means))
     else:
         rows = torch.arange(len(model.means), device=device_of(model))

@@ -6,7 +6,7 @@ After the description in Qian et al. 2024 (GaussianAvatars), section 3; no code 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gs_reg.edit import Edit
 from gs_reg.errors import InputError
+from gs_reg.models.avatar.start import seen_colors
 from gs_reg.neighbors import nearest
 from gs_reg.optim import ParameterGroup
 from gs_reg.priors.types import ExpressionPrior, Track
@@ -133,6 +134,13 @@ class RigBound(nn.Module):
         }
         return cls(prior, ident, track, tensors, config)
 
+    @torch.no_grad()
+    def paint(self, views: Views) -> None:
+        """Gives all Gaussians the colours that the views show; they should be of a neutral frame and have alphas."""
+        splats = self(views)
+        sizes = splats.log_scales + triangle_sizes(splats)[:, None].log()
+        self.dc.copy_(rgb_to_sh(seen_colors(replace(splats, log_scales=sizes, warps=None), views))[:, None])
+
     def forward(self, views: Views) -> Splats:
         """The splats in the world, at the code and pose of the views' frame.
 
@@ -215,6 +223,12 @@ def triangle_frames(
     across = torch.linalg.cross(along, normal)
     size = ((b - a).norm(dim=-1) + ((c - a) * across).sum(-1).abs()) / 2
     return corners.mean(1), torch.stack([along, normal, across], -1), size.clamp_min(1e-9)
+
+
+def triangle_sizes(splats: Splats) -> Float[Tensor, "N"]:
+    """Of the triangles whose frames are the splats' warps."""
+    assert splats.warps is not None
+    return torch.linalg.det(splats.warps).abs() ** (1 / 3)
 
 
 def _rotation(vector: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
