@@ -41,5 +41,5 @@ def main(config: Config) -> int:
     with stage_bar("photos") as progress:
         for step in synthesize(c, config.out):
             progress(f"{step.sequence}, {step.done:,} of {step.total:,}", step.done / step.total)
-    say(f"wrote {config.out}; `gs-reg avatar check {config.out}` shows it, `gs-reg avatar train {config.out}` trains on it")
+    say(f"wrote {config.out}: `gs-reg avatar check` shows it, `gs-reg avatar train` makes an avatar of it")
     return 0
