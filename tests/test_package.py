@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     *("cv2", "scipy", "skimage", "pycolmap", "gsply", "rich", "tyro", "trimesh", "open3d", "viser", "imageio", "PIL"),
-    *("gsplat", "diffusers", "transformers"),
+    *("gsplat", "diffusers", "transformers", "mediapipe"),
 }
 
 

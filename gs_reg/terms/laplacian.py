@@ -51,7 +51,8 @@ class Laplacian:
 
     def __call__(self, context: Context) -> Tensor:
         names = [field.name for field in dataclasses.fields(self)[2:]]
-        columns = {name: context.splats.extra[name].flatten(1) for name in names if name in context.splats.extra}
+        extra, count = context.splats.extra, len(context.splats)
+        columns = {name: extra[name].reshape(count, -1) for name in names if name in extra}
         if not columns:
             raise ValueError(f"extra: expected one of {', '.join(names)} for the Laplacian term")
         features = torch.cat(list(columns.values()), dim=1)

@@ -176,7 +176,7 @@ def test_rows_that_nothing_moves_skip_both_fields():
         avatar.gate_logits[:200] = -100  # under no code do they move; the points themselves may
         avatar.coarse.out.bias.zero_()
     before = avatar.deformed(avatar.code(2))
-    still = avatar.motion(avatar.code(2)).offset.norm(dim=1)
+    still = avatar.motion(avatar.code(2), avatar.prepare()).offset.norm(dim=1)
     avatar.skip_still()
     assert 0 < int((~avatar.moving).sum()) < len(avatar.means)
     after = avatar.deformed(avatar.code(2))

@@ -2,5 +2,7 @@
 
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.models.avatar.model import Avatar
+from gs_reg.models.avatar.saving import load_avatar, save_avatar
+from gs_reg.models.avatar.start import CloudConfig, start_cloud
 
-__all__ = ["Avatar", "AvatarConfig"]
+__all__ = ["Avatar", "AvatarConfig", "CloudConfig", "load_avatar", "save_avatar", "start_cloud"]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
-from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.coarse import CoarseField, Prepared
 from gs_reg.fields.detail import HEADS, DetailField, Residuals
 from gs_reg.models.avatar.compose import Motion, composed
 from gs_reg.models.avatar.config import AvatarConfig
@@ -48,6 +48,18 @@ STILL, FAINT = 2e-4, 0.01
 """Of a Gaussian that skips both fields: largest offset in units (0.05 mm), and largest share of a head's bound."""
 NOISE = 0.01
 """Standard deviation of what latent vectors of new Gaussians differ by."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is the same in every frame as long as nothing is trained."""
+
+    rows: Int[Tensor, "M"] | None
+    """Rows that move; None = all."""
+    x: Float[Tensor, "M 3"]
+    latent: Float[Tensor, "M L"]
+    gates: Float[Tensor, "M G"] | None
+    coarse: Prepared | None
 
 
 class Avatar(nn.Module):
@@ -152,16 +164,23 @@ class Avatar(nn.Module):
         frame = self._frame(views)
         return self.deformed(self.code(frame), self.pose(frame) if self.config.sh_frame == "world" else None)
 
-    def deformed(self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"] | None = None) -> Splats:
+    def deformed(
+        self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"] | None = None, ready: Ready | None = None
+    ) -> Splats:
         """The splats under an expression code, in the canonical frame.
 
-        The pose says how the head is turned, which matters to colours where `sh_frame` is world.
+        The pose says how the head is turned, which matters to colours where `sh_frame` is world. Who plays an avatar
+        hands over what `prepare` has made, once, under no_grad.
         """
         base = self.canonical()
-        splats = base if self.coarse is None and not self.has_details else composed(base, self.motion(code))
-        if pose is not None and self.config.sh_frame == "world":
-            splats = replace(splats, sh=rotated_sh(splats.sh, rotation_of(pose.detach()).T))
-        return splats
+        if self.coarse is None and not self.has_details:
+            return self._colored(base, pose)
+        return self._colored(composed(base, self.motion(code, ready or self.prepare())), pose)
+
+    def _colored(self, splats: Splats, pose: Float[Tensor, "4 4"] | None) -> Splats:
+        if pose is None or self.config.sh_frame == "head":
+            return splats
+        return replace(splats, sh=rotated_sh(splats.sh, rotation_of(pose.detach()).T))
 
     def posed(self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"]) -> Splats:
         """The splats under an expression code in the world, where the head has a pose, for exports."""
@@ -177,23 +196,26 @@ class Avatar(nn.Module):
         extra = {name: value for name, value in extra.items() if value.numel()}
         return Splats(self.means, self.quats, self.log_scales, self.opacity_logits, sh, extra)
 
-    def motion(self, code: Float[Tensor, "D"]) -> Motion:
-        """What the fields say of all Gaussians under a code."""
+    def prepare(self) -> Ready:
+        """What the fields read of the rows that move, and what the coarse field makes of it before it knows a code."""
         rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
-        gates = self.gates()
-        columns = [self.means, self.latent, gates]
-        x, latent, gates = (c if rows is None or c is None else c[rows] for c in columns)
+        x, latent, gates = (_of(rows, column) for column in (self.means, self.latent, self.gates()))
         assert x is not None and latent is not None
-        jacobian, folded = None, torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        if self.coarse is None:
-            offset = torch.zeros_like(x)
-        elif self.config.jacobian == "exact":
-            offset, jacobian = self.coarse.with_jacobian(x, latent, gates, code)
-        else:
-            offset = self.coarse(x, latent, gates, code)
-        residuals = self.detail(x, latent, gates, code) if self.detail is not None and self.has_details else Residuals()
+        exact = self.config.jacobian == "exact"
+        coarse = None if self.coarse is None else self.coarse.prepare(x, latent, gates, jacobian=exact)
+        return Ready(rows, x, latent, gates, coarse)
+
+    def motion(self, code: Float[Tensor, "D"], ready: Ready) -> Motion:
+        """What the fields say of all Gaussians under a code."""
+        offset, jacobian = torch.zeros_like(ready.x), None
+        folded = torch.zeros(len(offset), dtype=torch.bool, device=offset.device)
+        if self.coarse is not None and ready.coarse is not None:
+            offset, jacobian = self.coarse.at(ready.coarse, code)
+        residuals = Residuals()
+        if self.detail is not None and self.has_details:
+            residuals = self.detail(ready.x, ready.latent, ready.gates, code)
         motion = Motion(offset, jacobian, folded, residuals)
-        return motion if rows is None else motion.spread(rows, len(self.means))
+        return motion if ready.rows is None else motion.spread(ready.rows, len(self.means))
 
     def gates(self) -> Float[Tensor, "N G"] | None:
         return self.gate_logits.sigmoid() if self.config.gates else None
@@ -246,8 +268,9 @@ class Avatar(nn.Module):
         field's bounds under all probes."""
         self.moving.fill_(True)
         largest = self.means.new_zeros(len(self.means))
+        ready = self.prepare()
         for code in self.probes:
-            motion = self.motion(code)
+            motion = self.motion(code, ready)
             largest = torch.maximum(largest, motion.offset.norm(dim=1) / STILL)
             for name, (_, bound) in HEADS.items():
                 value = getattr(motion.residuals, name)
@@ -285,3 +308,7 @@ class Avatar(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return groups_of(self)
+
+
+def _of(rows: Int[Tensor, "M"] | None, column: Tensor | None) -> Tensor | None:
+    return column if rows is None or column is None else column[rows]

@@ -21,11 +21,10 @@ def save_avatar(folder: str | Path, avatar: Avatar, info: AvatarInfo) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    detail = avatar.detail
     model = {
         "config": dataclasses.asdict(avatar.config),
         "coarse": None if avatar.coarse is None else _sizes(avatar.coarse),
-        "detail": None if detail is None else {"heads": list(detail.heads), **(_sizes(detail) if detail.heads else {})},
+        "detail": None if avatar.detail is None else _sizes(avatar.detail),
         "screen": None if avatar.screen is None else avatar.screen.channels,
     }
     save_avatar_files(folder, avatar.state_dict(), info, model)
@@ -50,14 +49,15 @@ def load_avatar(folder: str | Path) -> tuple[Avatar, AvatarInfo]:
 
 def _sizes(field: CoarseField | DetailField) -> dict[str, Any]:
     """What a field is built from, its code's size left out."""
+    sizes: dict[str, Any] = {"linear": field.linear} if isinstance(field, CoarseField) else {"heads": list(field.heads)}
+    if isinstance(field, DetailField) and not field.heads:
+        return sizes
+    width = field.width if isinstance(field, CoarseField) else field.out.in_features
+    groups = field.groups if isinstance(field, CoarseField) else field.first.groups
     point, octaves = field.first.point, field.first.octaves
-    return {
-        "groups": list(field.first.groups),
-        "latent": point.in_features - 3 - 6 * octaves,
-        "width": field.out.in_features,
-        "depth": len(field.hidden) + 1,
-        "octaves": octaves,
-    }
+    latent = point.in_features - 3 - 6 * octaves
+    depth = len(field.hidden) + 1
+    return sizes | {"groups": list(groups), "latent": latent, "width": width, "depth": depth, "octaves": octaves}
 
 
 def _arguments(sizes: dict[str, Any], dim: int) -> dict[str, Any]:
