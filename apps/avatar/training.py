@@ -23,9 +23,10 @@ from gs_reg.optim import OptimConfig
 from gs_reg.stages import Stage, Training
 from gs_reg.state import Model
 from gs_reg.terms import Context, evaluate
+from gs_reg.types import Views
 
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
-from .distilling import Distilled
+from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
 from .job import Job
 from .shots import FrameShots, neutral_frames
@@ -94,36 +95,37 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
 
 
 def _networks(job: Job) -> tuple[CoarseField | None, DetailField | None]:
-    """Unused weights: those of a state dict replace them."""
-    from .distilling import coarse_field
-
-    dim, latent = job.source.prior.dim, 8 if job.config.latents else 0
-    with torch.random.fork_rng([]):
-        torch.manual_seed(job.config.seed)
-        coarse = coarse_field(job) if job.config.coarse else None
-        detail = DetailField(dim, None, latent, heads=job.config.heads) if job.config.heads else None
-    return coarse, detail
+    """Untrained ones, of the shapes that the config asks for."""
+    config, coarse = job.config, coarse_field(job.config, job.source)
+    shapes = empty_field(config, job.source).arguments
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        detail = DetailField(shapes["dim"], shapes["groups"], shapes["latent"], heads=config.heads)
+    return coarse, detail if config.heads else None
 
 
 def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]], Model]) -> Model:
     """The first cloud with the distilled field, painted by the most neutral training frame."""
-    source, capture = job.source, job.source.capture
-    coarse, detail = _networks(job)
-    if coarse is not None:
-        coarse.load_state_dict(distilled.field)
+    source, config = job.source, job.config
+    _, detail = _networks(job)
     if detail is not None:
         detail.set_codes(distilled.mean, distilled.scale)
-    screen = ScreenCnn() if job.config.screen else None
-    settings = replace(job.config.model, seed=job.config.seed)
-    track, neutral = capture.tracks, source.prior.neutral
     avatar = Avatar.start(
-        distilled.cloud, distilled.latent, coarse, detail, track, neutral, distilled.probes, settings, screen
+        distilled.cloud,
+        distilled.latents,
+        distilled.coarse,
+        detail,
+        source.capture.tracks,
+        source.prior.neutral,
+        distilled.probes,
+        replace(config.model, seed=config.seed),
+        ScreenCnn() if config.screen else None,
     )
     avatar.paint(neutral_views(job))
     return load(avatar.state_dict())
 
 
-def neutral_views(job: Job):
+def neutral_views(job: Job) -> Views:
     """Photos of the most neutral training frame."""
     capture = job.source.capture
     frames = torch.tensor(capture.train_frames)

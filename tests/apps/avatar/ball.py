@@ -88,12 +88,12 @@ class BallPrior:
         return SurfaceSample(points, points / RADIUS, self.parts_at(points), triangles, barycentric)
 
     def forward(self, x, z, ident=None, part=None):
-        return x + self.moves(x) @ z
+        return x + (self.moves(x) @ z[..., None, :, None])[..., 0]
 
     def backward(self, x, z, ident=None, part=None):
         back = x
         for _ in range(20):
-            back = x - self.moves(back) @ z
+            back = x - (self.moves(back) @ z[..., None, :, None])[..., 0]
         return back, None
 
     def posed_mesh(self, z, ident=None):
