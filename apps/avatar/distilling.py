@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.errors import InputError
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.distill import Distillation, code_statistics
 from gs_reg.fields.distill import coarse_field as fresh_field
+from gs_reg.fields.report import gates
 from gs_reg.fields.slits import farthest_codes
 from gs_reg.io import checkpoint
 from gs_reg.io.checkpoint import Checkpoint
@@ -26,6 +28,7 @@ from .config import Config
 from .job import Job
 from .sources import Source
 
+REPORT = "distill_report.json"
 FOLDER = "distil"
 """Of its checkpoints; those of the training are numbered from 0 again."""
 
@@ -57,6 +60,7 @@ def distilled_field(job: Job) -> Distilled:
     run = distillation(config, source, coarse or empty_field(config, source), sample)
     if coarse is not None:
         _steps(job, run)
+        _check_gates(job, run)
     mean, scale = code_statistics(source.prior, source.codes)
     return Distilled(cloud, run.latents.detach(), coarse, mean, scale, farthest_codes(source.codes))
 
@@ -109,6 +113,28 @@ def _steps(job: Job, run: Distillation) -> None:
             if stop.requested is not None:
                 raise Interrupted(stop.requested)
     say(f"distilled in {total:,} steps")
+
+
+def _check_gates(job: Job, run: Distillation) -> None:
+    """Says and stores how far the field is from the prior.
+
+    Raises:
+        InputError: too far, without --allow-bad-distill.
+    """
+    capture, config = job.source.capture, job.config
+    if not (job.run.path / REPORT).is_file():
+        with job.times.timed("distil"):
+            held_out = capture.tracks.codes[list(capture.test_frames)] if len(capture.test_frames) else None
+            report = gates(run.field, run.latents.detach(), run.subject, held_out, config.seed)
+        for line in str(report).splitlines():
+            say(f"  {line}")
+        job.run.write_json(REPORT, report.to_json())
+    failures = job.run.read_json(REPORT)["failures"]
+    if failures and not config.allow_bad_distill:
+        raise InputError(
+            f"{job.run.path / REPORT}: the distilled field is too far from the prior ({failures[0]}): give it more "
+            "steps with --distil.steps, or go on with --allow-bad-distill"
+        )
 
 
 def _save(job: Job, run: Distillation) -> None:

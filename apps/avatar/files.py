@@ -17,10 +17,11 @@ from gs_reg.types import Cameras
 
 from ..look.report import read_json
 from ..runs.folder import open_run
+from .distilling import REPORT
 from .drawing import Head
 from .evaluation import most_frontal
 from .job import Job
-from .results import PROTOCOLS, REPORT
+from .results import PROTOCOLS
 
 FOLDER = "avatar"
 

@@ -9,13 +9,13 @@ from gs_reg.models.avatar import Avatar
 from ..look.report import read_json, read_json_lines
 from ..runs.folder import versions
 from ..runs.stage_times import peak_memory
+from .distilling import REPORT
 from .drawing import Head
 from .evaluation import protocol_line
 from .job import Job
 from .protocols import Name
 
 PROTOCOLS: tuple[Name, ...] = ("self_reenactment", "novel_view")
-REPORT = "distill_report.json"
 
 
 def write_result(job: Job, model: Head, figures: dict[str, Any]) -> dict[str, Any]:
