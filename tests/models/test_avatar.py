@@ -8,6 +8,8 @@ import torch
 from gs_reg.fields.detail import HEADS
 from gs_reg.models.avatar import AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
+from gs_reg.neighbors import laplacian_energy
+from gs_reg.priors.types import Part
 from gs_reg.render import RenderConfig, render
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.state import Constrained, Editable, Model, Posed
@@ -212,3 +214,62 @@ def test_colours_of_the_start_are_those_of_the_photos():
 def test_a_frame_that_is_not_there(frame):
     with pytest.raises(ValueError, match=f"frame: expected 0 to 6, got {frame}"):
         toy_avatar()(Views(rig(), frame=frame))
+
+
+def test_edges_between_the_lips_are_cut():
+    """T8: points of the two lips coincide while the mouth is shut; no term may hold them together."""
+    cut, whole = (toy_avatar(replace(CONFIG, cut_slits=cut, neighbors=16), points=1500) for cut in (True, False))
+    lips = {Part.LIP_UPPER: 1, Part.LIP_LOWER: -1}
+    side = torch.tensor([lips.get(part, 0) for part in cut.part.tolist()])
+    inside = side.bool() & (cut.means[:, 1].abs() < 0.02) & (cut.means[:, 2] > 0.32) & (cut.means[:, 0].abs() < 0.08)
+    across = side[:, None] * side[cut.neighbors.long()] < 0
+    assert inside.sum() > 30
+
+    def share(avatar):
+        return float((avatar.neighbor_weights * across)[inside].sum(1).mean())
+
+    assert share(whole) > 0.3 and share(cut) < 0.05
+    for avatar in (cut, whole):
+        torch.testing.assert_close(avatar.neighbor_weights.sum(1), torch.ones(1500))
+        assert len(avatar.graph().nodes) == int((avatar.neighbor_weights != 0).sum())
+    opened = cut.deformed(cut.neutral + torch.eye(8)[0]).extra["offset"]
+    assert float(laplacian_energy(opened, cut.graph())) < 0.3 * float(laplacian_energy(opened, whole.graph()))
+
+
+@pytest.mark.parametrize("mode, tolerance", [("knn", 0.03), ("none", 0)])
+def test_other_ways_to_carry_the_shape_along(mode, tolerance):
+    exact = toy_avatar(CONFIG, points=3000, heads=())
+    other = toy_avatar(replace(CONFIG, jacobian=mode), points=3000, heads=())
+    a, b = exact(views()), other(views())
+    assert torch.equal(a.means, b.means)
+    if mode == "none":
+        assert b.warps is None
+        return
+    # along the skin: how motion changes away from it neighbours do not tell
+    moved = (a.extra["offset"].norm(dim=1) > 0.004) & (exact.part == Part.SKIN)
+    normals = torch.nn.functional.normalize(exact.means[moved], dim=1)
+    along = torch.eye(3) - normals[:, :, None] * normals[:, None, :]
+    difference, change = (((a.warps - w)[moved] @ along).norm(dim=(1, 2)) for w in (b.warps, torch.eye(3)))
+    assert difference.median() < tolerance < change.median()
+
+
+def test_a_fold_becomes_a_rotation_and_is_reported():
+    avatar = toy_avatar(CONFIG, heads=())
+    assert not avatar(views()).extra["folded"].any()
+    with torch.no_grad():
+        avatar.coarse.out.weight *= 40
+    splats = avatar(views())
+    folded = splats.extra["folded"]
+    assert 0 < int(folded.sum()) < len(folded) and not folded.requires_grad
+    turned = splats.warps[folded] @ splats.warps[folded].mT
+    torch.testing.assert_close(turned, torch.eye(3).expand_as(turned), rtol=0, atol=1e-5)
+
+
+def test_a_frame_played_from_what_was_prepared_is_the_same():
+    avatar = toy_avatar(CONFIG)
+    stirred(avatar.detail)
+    with torch.no_grad():
+        ready = avatar.prepare()
+        for frame in range(3):
+            a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), ready=ready)
+            assert torch.equal(a.means, b.means) and torch.equal(a.warps, b.warps) and torch.equal(a.sh, b.sh)

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 
 from gs_reg.edit import Edit
 from gs_reg.fields.coarse import CoarseField, Prepared
-from gs_reg.fields.detail import HEADS, DetailField, Residuals
-from gs_reg.models.avatar.compose import Motion, composed
+from gs_reg.fields.detail import DetailField, Residuals
+from gs_reg.fields.jacobian import from_neighbours
+from gs_reg.fields.slits import cut_slits
+from gs_reg.fields.still import moving
+from gs_reg.models.avatar.compose import Motion, composed, spread
 from gs_reg.models.avatar.config import AvatarConfig
-from gs_reg.models.avatar.graph import neighborhood
 from gs_reg.models.avatar.groups import groups_of
 from gs_reg.models.avatar.head_pose import corrected, placed, rotated_sh, rotation_of
 from gs_reg.models.avatar.start import first_tensors, seen_colors
 from gs_reg.models.screen_cnn import ScreenCnn
-from gs_reg.neighbors import Graph, make_graph
+from gs_reg.neighbors import Graph, gaussian_weights, make_graph, nearest
 from gs_reg.optim import ParameterGroup
 from gs_reg.priors.types import Track
 from gs_reg.sh import rgb_to_sh
@@ -44,8 +46,6 @@ COLUMNS = (
 """Parameters with a row for each Gaussian."""
 MARKS = ("distilled_latent", "part", "moving")
 """Buffers with a row for each Gaussian."""
-STILL, FAINT = 2e-4, 0.01
-"""Of a Gaussian that skips both fields: largest offset in units (0.05 mm), and largest share of a head's bound."""
 NOISE = 0.01
 """Standard deviation of what latent vectors of new Gaussians differ by."""
 
@@ -207,15 +207,18 @@ class Avatar(nn.Module):
 
     def motion(self, code: Float[Tensor, "D"], ready: Ready) -> Motion:
         """What the fields say of all Gaussians under a code."""
-        offset, jacobian = torch.zeros_like(ready.x), None
-        folded = torch.zeros(len(offset), dtype=torch.bool, device=offset.device)
+        count, offset, jacobian = len(self.means), torch.zeros_like(ready.x), None
         if self.coarse is not None and ready.coarse is not None:
             offset, jacobian = self.coarse.at(ready.coarse, code)
         residuals = Residuals()
         if self.detail is not None and self.has_details:
             residuals = self.detail(ready.x, ready.latent, ready.gates, code)
-        motion = Motion(offset, jacobian, folded, residuals)
-        return motion if ready.rows is None else motion.spread(ready.rows, len(self.means))
+        motion = spread(offset, jacobian, residuals, ready.rows, count)
+        if self.coarse is not None and self.config.jacobian == "knn":
+            moved = self.means + motion.offset
+            jacobian = from_neighbours(self.means, moved, self.neighbors, self.neighbor_weights)
+            motion = replace(motion, jacobian=jacobian)
+        return motion.guarded()
 
     def gates(self) -> Float[Tensor, "N G"] | None:
         return self.gate_logits.sigmoid() if self.config.gates else None
@@ -257,26 +260,21 @@ class Avatar(nn.Module):
     @torch.no_grad()
     def rebuild(self) -> None:
         """Makes the graph from the present rows and, from `skip_from` on, finds anew which rows skip the fields."""
-        self.neighbors, self.neighbor_weights = neighborhood(self.means, self.config.neighbors)
+        rows = (self.means, self.latent, self.gates())
+        self.neighbors, distances = nearest(self.means, self.config.neighbors)
+        weights = gaussian_weights(distances)
+        if self.coarse is not None and self.config.cut_slits:
+            weights = cut_slits(self.coarse, *rows, self.probes, self.neighbors, weights)
+        self.neighbor_weights = weights
         self.built.copy_(self.age)
         if self.config.skip_from and int(self.age) >= self.config.skip_from:
             self.skip_still()
 
     @torch.no_grad()
     def skip_still(self) -> None:
-        """Lets Gaussians leave out both fields that move less than 0.05 mm and change by less than 1 % of the detail
-        field's bounds under all probes."""
-        self.moving.fill_(True)
-        largest = self.means.new_zeros(len(self.means))
-        ready = self.prepare()
-        for code in self.probes:
-            motion = self.motion(code, ready)
-            largest = torch.maximum(largest, motion.offset.norm(dim=1) / STILL)
-            for name, (_, bound) in HEADS.items():
-                value = getattr(motion.residuals, name)
-                if value is not None:
-                    largest = torch.maximum(largest, value.abs().reshape(len(largest), -1).amax(1) / (FAINT * bound))
-        self.moving.copy_(largest >= 1)
+        """Lets Gaussians leave out both fields that no probe moves or changes."""
+        detail = self.detail if self.has_details else None
+        self.moving.copy_(moving(self.coarse, detail, self.means, self.latent, self.gates(), self.probes))
 
     def constrain(self) -> None:
         """After each step: counts it, and makes the graph anew where it is old."""
