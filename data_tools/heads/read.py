@@ -1,0 +1,55 @@
+"""Reads a capture of whichever layout a folder has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gs_reg.errors import InputError
+from gs_reg.priors.types import ExpressionPrior
+
+from . import gaussian_avatars, gha, nersemble
+from .assemble import ReadOptions
+from .types import Capture
+
+LOOKED_FOR = (
+    "calibration/camera_params.json with sequences/ (NeRSemble 2, its benchmark, gs-reg avatar synth)",
+    "camera_params/PID/camera_params.json (NeRSemble 1)",
+    "transforms_train.json with flame_param_path (GaussianAvatars, VHAP)",
+    "cameras/FRAME/camera_*.npz with params/ (Gaussian Head Avatar)",
+)
+
+
+def read_capture(
+    folder: str | Path, options: ReadOptions = ReadOptions(), prior: ExpressionPrior | None = None
+) -> Capture:
+    """The capture in a folder. `prior` is needed where head poses are told inside of FLAME (GaussianAvatars, VHAP).
+
+    Raises:
+        InputError: no capture, or something in it is missing or does not fit; one line.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"{folder}: no such folder: expected a capture of a head")
+    if nersemble.find(root, options.participant):
+        return nersemble.read(root, options)
+    if gaussian_avatars.find(root):
+        return gaussian_avatars.read(root, options, prior)
+    if gha.find(root):
+        return gha.read(root, options)
+    raise InputError(f"{folder}: no capture of a head: looked for {'; '.join(LOOKED_FOR)}")
+
+
+def check_codes(capture: Capture, prior: ExpressionPrior) -> None:
+    """That the codes of a capture belong to a prior.
+
+    Raises:
+        InputError: another prior, another version of it, or codes of another size.
+    """
+    if capture.prior != prior.name:
+        raise InputError(
+            f"{capture.folder}: its codes are of {capture.prior}, the prior is {prior.name}: codes of one mean nothing "
+            f"to the other; choose the prior {capture.prior}, or track again"
+        )
+    size = capture.tracks.codes.shape[1]
+    if size != prior.dim:
+        raise InputError(f"{capture.folder}: codes of {size} numbers: {prior.name} has {prior.dim}: track it again")
