@@ -37,6 +37,8 @@ class Config:
     """Sequences that nothing is trained on; default those of the capture."""
     held_out_cameras: tuple[str, ...] | None = None
     """Cameras that nothing is trained on; default those of the capture."""
+    width: int | None = None
+    """Width of the pictures that are trained on; default as they are."""
     method: Method = "fields"
     """fields: coarse and detail field; rig-bound: Gaussians in the frames of the prior's triangles, the rival."""
     coarse: bool = True
@@ -98,8 +100,8 @@ class Config:
     """Minutes after which a checkpoint is written all the same."""
 
     USUAL: ClassVar[tuple[str, ...]] = (
-        *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "heads", "views", "steps", "screen"),
-        *("allow_bad_distill", "eval_frames", "lpips", "licence", "consent", "device", "seed"),
+        *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "width", "heads", "views", "steps"),
+        *("screen", "allow_bad_distill", "eval_frames", "lpips", "licence", "consent", "device", "seed"),
         *("out", "name", "config", "resume", "dry_run", "json"),
     )
     """What --help shows; --help-all shows the others too."""

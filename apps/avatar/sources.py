@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.data_tools.heads import read_capture
-from gs_reg.data_tools.heads.types import Capture
-from gs_reg.errors import InputError
+from gs_reg.data_tools.heads import Capture, ReadOptions, check_codes, gaussian_avatars, read_capture
 from gs_reg.priors import ExpressionPrior, load_prior
+
+FLAME = "flame2023"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def open_source(
     prior_folder: Path | None = None,
     held_out: Sequence[str] | None = None,
     held_out_cameras: Sequence[str] | None = None,
+    width: int | None = None,
 ) -> Source:
     """Reads a capture and loads its prior.
 
@@ -48,44 +49,14 @@ def open_source(
     """
     if not folder:
         raise InputError("no capture named: expected its folder; `gs-reg avatar synth` makes one")
-    capture = read_capture(Path(folder))
-    if held_out is not None:
-        for name in held_out:
-            capture.sequence(name)
-        capture = replace(capture, held_out_sequences=tuple(held_out))
-    if held_out_cameras is not None:
-        for name in held_out_cameras:
-            capture.camera(name)
-        capture = replace(capture, held_out_cameras=tuple(held_out_cameras))
-    prior = load_prior(capture.prior, prior_folder)
-    check_source(capture, prior)
+    held = (None if names is None else tuple(names) for names in (held_out, held_out_cameras))
+    options = ReadOptions(width, held_out_sequences=next(held), held_out_cameras=next(held))
+    # GaussianAvatars' poses are told about a joint of FLAME's, which only the prior knows
+    inside = load_prior(FLAME, prior_folder) if prior_folder and gaussian_avatars.find(Path(folder)) else None
+    capture = read_capture(Path(folder), options, inside)
+    prior = load_prior(capture.prior, prior_folder) if inside is None else inside
+    check_codes(capture, prior)
     return Source(capture, prior)
-
-
-def check_source(capture: Capture, prior: ExpressionPrior) -> None:
-    """Raises InputError where the capture cannot train or test an avatar of this prior."""
-    folder, codes = capture.folder, capture.tracks.codes
-    if codes.shape[1] != prior.dim:
-        raise InputError(
-            f"{folder}: its codes have {codes.shape[1]} channels, and those of prior {prior.name} have {prior.dim}; "
-            "were they tracked with another version of it?"
-        )
-    bad = (~codes.isfinite().all(1)).nonzero()[:, 0]
-    if len(bad):
-        raise InputError(
-            f"{folder}: the code of frame {capture.frame_names[int(bad[0])]} has a value that is no number"
-        )
-    for sequence in capture.sequences:
-        if len(sequence) < 2:
-            raise InputError(
-                f"{folder}: sequence {sequence.name} has {len(sequence)} frame: expected at least 2, or leave it out"
-            )
-    if not capture.train_frames:
-        raise InputError(f"{folder}: all of its sequences are held out: expected at least one to train on")
-    if not capture.train_cameras:
-        raise InputError(f"{folder}: all of its cameras are held out: expected at least one to train with")
-    if bool((codes == codes[:1]).all()):
-        raise InputError(f"{folder}: all of its frames have the same code: an expression to learn from is missing")
 
 
 def dataset_of(source: Source) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from gs_reg.data_tools.heads.synth import PRESETS, SynthConfig, synthesize
+from gs_reg.data_tools.heads.synth import SynthConfig, synthesize
+from gs_reg.data_tools.heads.synth.config import PRESETS
 from gs_reg.errors import InputError
 
 from ..runs.progress import say, stage_bar

@@ -80,7 +80,7 @@ def main(config: Config) -> int:
 def check(config: Config, capture: Untracked) -> None:
     """Raises InputError where nothing could be triangulated, or codes would be replaced."""
     if len(capture.cameras) < 2:
-        raise InputError(f"{capture.folder}: {plural(len(capture.cameras), 'camera')}: expected 2 or more to see in depth")
+        raise InputError(f"{capture.folder}: {len(capture.cameras)} camera: expected 2 or more, to see in depth")
     there = [take.folder / CODES for take in capture.takes if (take.folder / CODES).exists()]
     if there and not config.overwrite:
         raise InputError(f"{there[0]}: there are codes already: --overwrite replaces them")
@@ -105,7 +105,8 @@ def landmarks_of(
         # far sides are guessed by the detector: a view counts by how much it is from the front
         facing = torch.stack([face.matrix[2, 2] / face.matrix[:3, 2].norm() for face in seen]).clamp_min(0.05) ** 4
         pixels = torch.stack([face.landmarks for face in seen])
-        places, error = triangulated(capture.cameras[torch.tensor(rows)], pixels, facing[:, None].expand(pixels.shape[:2]))
+        trust = facing[:, None].expand(pixels.shape[:2])
+        places, error = triangulated(capture.cameras[torch.tensor(rows)], pixels, trust)
         points.append(places)
         confidence.append((error < WORST).float())
         scores.append(torch.stack([face.arkit for face in seen]).mean(0))

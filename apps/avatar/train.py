@@ -26,7 +26,7 @@ def main(config: Config) -> int:
     check_flags(config)
     clock, device = Clock(), pick_device(config.device)
     say(f"{config.data}:")
-    source = open_source(config.data, config.prior_folder, config.held_out, config.held_out_cameras)
+    source = open_source(config.data, config.prior_folder, config.held_out, config.held_out_cameras, config.width)
     announce(config, source, device)
     if config.dry_run:
         return 0

@@ -12,11 +12,10 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
 
-from .assemble import ReadOptions, placed_cameras, unpacked
+from .assemble import ReadOptions, placed_cameras, unpacked, wanted
 from .colors import read_color_matrices
 from .files import Picture, PictureFiles
 from .nersemble import NO_TAKES, PARAMS, find, pictures_of, read_cameras
-from .assemble import wanted
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _common(folder: Path, cameras: Sequence[str], found: Sequence[Mapping[int, P
         lost = [number for number in numbers if number not in pictures]
         if lost:
             raise InputError(
-                f"{folder}: camera {camera}: {len(pictures)} photos for {len(numbers)} frames; the first that is missing "
-                f"is {lost[0]}: copy them again, or leave the camera out"
+                f"{folder}: camera {camera}: {len(pictures)} photos for {len(numbers)} frames; the first that is "
+                f"missing is {lost[0]}: copy them again, or leave the camera out"
             )
     return numbers

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from gs_reg.data_tools.heads.synth import SynthConfig, SynthHead, photograph
+from gs_reg.data_tools.heads.synth import SynthConfig
+from gs_reg.data_tools.heads.synth.scene import SynthHead, photograph
 from gs_reg.driving import Landmarker
 from gs_reg.errors import InputError
 from gs_reg.priors import ExpressionPrior
@@ -32,7 +33,9 @@ def own_anchors(prior: ExpressionPrior, detector: Landmarker) -> Anchors:
         InputError: the prior is no mesh that can be drawn, or too few renders show a face to the detector.
     """
     if not isinstance(prior, MeshPrior):
-        raise InputError(f"prior {prior.name}: tracking needs a prior that is a mesh; give the files of its own tracker")
+        raise InputError(
+            f"prior {prior.name}: tracking needs a prior that is a mesh; give the files of its own tracker"
+        )
     cameras = cameras_around()
     pictures = renders(prior, cameras)
 
