@@ -107,6 +107,7 @@ setup(
         "gs_reg": ["py.typed"],
         "gs_reg.apps.teacher": ["weights/**/*"],
         "gs_reg.apps.look.report": ["*.html", "*.css", "*.js"],
+        "gs_reg.bake": ["web/*"],
         "gs_reg.io": ["web/*"],
     },
     ext_modules=[

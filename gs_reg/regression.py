@@ -64,6 +64,7 @@ def fit_ridge(x: Float[Tensor, "M I"], y: Float[Tensor, "M O"], ridge: float) ->
     return Regressor(mean, scale, ((weight.T.contiguous().to(y), middle.to(y)),))
 
 
+@torch.enable_grad()
 def fit_mlp(
     x: Float[Tensor, "M I"], y: Float[Tensor, "M O"], hidden: Sequence[int], seed: int, weight_decay: float = 1e-3
 ) -> Regressor:

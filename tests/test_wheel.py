@@ -66,7 +66,8 @@ def test_the_wheel_fits_every_python_and_old_systems(wheel):
 def test_the_wheel_holds_all_that_is_needed_and_no_more(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"gs_reg/py.typed", "gs_reg/libgsr_cpu_base.so", "gs_reg/apps/look/report/report.html"} <= names
-    assert {f"gs_reg/io/web/{path.name}" for path in (ROOT / "gs_reg" / "io" / "web").iterdir()} <= names
+    for web in ("gs_reg/io/web", "gs_reg/bake/web"):
+        assert {f"{web}/{path.name}" for path in (ROOT / web).iterdir()} <= names
     (licence,) = (name for name in names if name.endswith("/licenses/LICENSE"))
     info = licence.split("/")[0]
     assert all(name.startswith(("gs_reg/", f"{info}/")) for name in names)

@@ -56,12 +56,30 @@ def save_html(
         raise InputError(f"{path}: there are no splats to show")
     if splats.sh_degree > DEGREE:
         log.warning("%s: the page draws harmonics up to degree %d; higher ones are left out", path, DEGREE)
+    scene, rows = scene_of(splats, cameras, title, near)
+    write_page(
+        path,
+        web_text("page.html"),
+        title=html.escape(title),
+        style=web_text("style.css"),
+        script="\n".join(map(web_text, SCRIPTS)),
+        extra="",
+        viewer="Viewer",
+        keys=keys_of(cameras),
+        scene=as_json(scene),
+        splats=compressed_words(rows),
+    )
+
+
+def scene_of(
+    splats: Splats, cameras: Mapping[str, Cameras] | None, title: str, near: float | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What the page's script reads of finite splats and cameras, and the splats as rows of words."""
     some = splats.means[:: -(-len(splats) // LOOKED_AT)].double()
-    keys = _keys_of(cameras or {})
     cameras = cameras or {"": _whole_scene(some)}
     distances = [_distance(some, camera) for camera in cameras.values()]
     rows, ranges = packed_rows(splats)
-    scene = {
+    return {
         "title": title,
         "count": len(rows),
         "words": rows.shape[1],
@@ -69,21 +87,24 @@ def save_html(
         "near": distances[0] / 100 if near is None else near,
         "up": _up(cameras),
         "cameras": [_camera(*item, distance) for item, distance in zip(cameras.items(), distances, strict=True)],
-    }
-    page = Template(_read("page.html")).substitute(
-        title=html.escape(title),
-        style=_read("style.css"),
-        script="\n".join(map(_read, SCRIPTS)),
-        keys=keys,
-        scene=json.dumps(scene).replace("<", "\\u003c"),  # names of photos are data: none may end the element
-        splats=_compressed(rows),
-    )
+    }, rows
+
+
+def write_page(path: str | Path, template: str, **parts: str) -> None:
+    """Writes a page from its template and the parts it names."""
+    page = Template(template).substitute(parts)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _keys_of(cameras: Mapping[str, Cameras]) -> str:
+def as_json(data: Any) -> str:
+    """JSON to lie in a script element: names are data, and none may end the element."""
+    return json.dumps(data).replace("<", "\\u003c")
+
+
+def keys_of(cameras: Mapping[str, Cameras] | None) -> str:
     """The help on keys that go to photos' cameras, where there are any to go to."""
+    cameras = cameras or {}
     return ("n, p: photos' cameras; " if len(cameras) > 1 else "") + ("r: first camera;" if cameras else "")
 
 
@@ -123,13 +144,14 @@ def _whole(values: torch.Tensor) -> np.ndarray:
     return values.round().numpy()
 
 
-def _compressed(rows: np.ndarray) -> str:
+def compressed_words(rows: np.ndarray) -> str:
     """base64 of gzip of byte 0 of all rows, then byte 1 of all ..., which packs an eighth better than row by row."""
     planes = np.ascontiguousarray(rows.view(np.uint8).T)
     return base64.b64encode(gzip.compress(planes.data, compresslevel=1, mtime=0)).decode("ascii")
 
 
-def _read(name: str) -> str:
+def web_text(name: str) -> str:
+    """A file of io/web."""
     return (WEB / name).read_text(encoding="utf-8")
 
 

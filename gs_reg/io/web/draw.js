@@ -1,8 +1,11 @@
 // Splats by WebGL2: the projection of gs_reg.render (docs/kernels.md), one quad a splat, blended back to front.
+// `stored()` is a splat as it lies in the table; a page may change it on its way to `main` by a `splat()` of its own.
 
 const TEXTURE_WIDTH = 2048;
 
-const VERTEX = `#version 300 es
+const AS_STORED = "Splat splat() { return stored(); }";
+
+const vertexShader = (splat) => `#version 300 es
 precision highp float;
 precision highp int;
 precision highp usampler2D;
@@ -16,6 +19,12 @@ uniform float near;
 in uint row;
 out vec2 local;            // in standard deviations
 out vec4 color;            // not premultiplied
+
+struct Splat {
+  vec3 mean, logs, rgb;    // logs: logarithms of the scales
+  float alpha;
+  mat3 axes;
+};
 
 uvec4 texel(int k) {
   int at = int(row) * texels + k;
@@ -56,19 +65,27 @@ vec3 harmonics(vec3 v) {  // degrees 1 to 3, as gs_reg.sh has them
   return sum;
 }
 
+Splat stored() {
+  uvec4 a = texel(0), b = texel(1);
+  vec2 third = vec2(unpackSnorm2x16(b.z).x, unpackUnorm2x16(b.z).y);
+  vec3 logs = logScale.x + logScale.y * vec3(third.y, unpackUnorm2x16(b.w));
+  vec3 rgb = vec3(unpackHalf2x16(a.w), unpackHalf2x16(b.x).x);
+  mat3 turn = rotation(vec3(unpackSnorm2x16(b.y), third.x));
+  return Splat(uintBitsToFloat(a.xyz), logs, rgb, unpackUnorm2x16(b.x).y, turn);
+}
+
+${splat}
+
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0);  // clipped, unless the splat is seen
   local = vec2(0.0);
   color = vec4(0.0);
-  uvec4 a = texel(0), b = texel(1);
-  vec3 mean = uintBitsToFloat(a.xyz);
-  vec3 p = axes * (mean - eye);
-  vec2 blueAlpha = vec2(unpackHalf2x16(b.x).x, unpackUnorm2x16(b.x).y);
-  if (p.z < near || blueAlpha.y < 1.0 / 255.0) return;
+  Splat s = splat();
+  vec3 p = axes * (s.mean - eye);
+  if (p.z < near || s.alpha < 1.0 / 255.0) return;
 
-  vec2 third = vec2(unpackSnorm2x16(b.z).x, unpackUnorm2x16(b.z).y);
-  vec3 scales = exp(logScale.x + logScale.y * vec3(third.y, unpackUnorm2x16(b.w)));
-  mat3 T = axes * rotation(vec3(unpackSnorm2x16(b.y), third.x));
+  vec3 scales = exp(s.logs);
+  mat3 T = axes * s.axes;
   T = mat3(T[0] * scales.x, T[1] * scales.y, T[2] * scales.z);
   vec2 low = -(K.zw + 0.15 * size) / K.xy, high = (size - K.zw + 0.15 * size) / K.xy;
   vec2 slope = clamp(p.xy / p.z, low, high);  // in the Jacobian alone
@@ -79,14 +96,14 @@ void main() {
   vec2 sigma = sqrt(vec2(middle + apart, max(middle - apart, 0.3)));
   vec2 major = xx >= yy ? vec2(0.5 * (xx - yy) + apart, xy) : vec2(xy, 0.5 * (yy - xx) + apart);
   major = apart > 0.0 ? normalize(major) : vec2(1.0, 0.0);
-  float extent = sqrt(2.0 * log(255.0 * blueAlpha.y));  // where alpha falls to 1/255
+  float extent = sqrt(2.0 * log(255.0 * s.alpha));  // where alpha falls to 1/255
   local = extent * vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - extent;
   vec2 pixel = K.xy * p.xy / p.z + K.zw + sigma.x * local.x * major + sigma.y * local.y * vec2(-major.y, major.x);
   gl_Position = vec4((2.0 * pixel / size - 1.0) * vec2(1.0, -1.0), 0.0, 1.0);
 
-  vec3 rgb = vec3(unpackHalf2x16(a.w), blueAlpha.x);
-  if (degree > 0) rgb += harmonics(normalize(mean - eye));
-  color = vec4(max(rgb, 0.0), blueAlpha.y);
+  vec3 rgb = s.rgb;
+  if (degree > 0) rgb += harmonics(normalize(s.mean - eye));
+  color = vec4(max(rgb, 0.0), s.alpha);
 }`;
 
 const FRAGMENT = `#version 300 es
@@ -101,9 +118,9 @@ void main() {
   premultiplied = vec4(color.rgb * alpha, alpha);
 }`;
 
-function compiled(gl) {
+function compiled(gl, splat) {
   const program = gl.createProgram();
-  for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+  for (const [kind, text] of [[gl.VERTEX_SHADER, vertexShader(splat)], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, text);
     gl.compileShader(shader);
@@ -119,12 +136,12 @@ function compiled(gl) {
 }
 
 class Painter {
-  constructor(canvas, scene) {
+  constructor(canvas, scene, splat = AS_STORED) {
     this.gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, stencil: false });
     if (!this.gl) throw new Error("this browser has no WebGL2, or it is switched off");
     this.canvas = canvas;
     this.scene = scene;
-    this.program = compiled(this.gl);
+    this.program = compiled(this.gl, splat);
     this.drawn = 0;
   }
 
@@ -132,16 +149,16 @@ class Painter {
     return this.gl.getUniformLocation(this.program, name);
   }
 
-  // Takes the table to the GPU, and with it what stays the same in every frame.
-  load(rows) {
+  // A texture of words, `texels` for every splat, as what `name` in the shader reads.
+  texture(unit, name, rows, texels) {
     const { gl, scene } = this;
-    const texels = scene.words / 4;
     const height = Math.ceil((scene.count * texels) / TEXTURE_WIDTH);
     const most = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     if (height > most) {
       const room = Math.floor((most * TEXTURE_WIDTH) / texels).toLocaleString("en");
       throw new Error(`these are more splats than the graphics here can hold: ${room}`);
     }
+    gl.activeTexture(gl.TEXTURE0 + unit);
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST); // integers have no other
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
@@ -153,6 +170,14 @@ class Painter {
     const done = 4 * whole * TEXTURE_WIDTH;
     if (rest) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, whole, rest, 1, ...format, rows, done);
     gl.useProgram(this.program);
+    gl.uniform1i(this.uniform(name), unit);
+  }
+
+  // Takes the table to the GPU, and with it what stays the same in every frame.
+  load(rows) {
+    const { gl, scene } = this;
+    const texels = scene.words / 4;
+    this.texture(0, "table", rows, texels);
     gl.uniform1i(this.uniform("texels"), texels);
     gl.uniform1i(this.uniform("degree"), scene.degree);
     gl.uniform2fv(this.uniform("logScale"), scene.logScale);

@@ -10,7 +10,7 @@ class Viewer {
     this.byId = (id) => document.getElementById(id);
     this.canvas = this.byId("canvas");
     this.camera = new Camera(scene.up, scene.near * 2);
-    this.painter = new Painter(this.canvas, scene);
+    this.painter = this.painterOf(this.canvas, scene);
     this.canvas.addEventListener("webglcontextlost", () => this.say("the graphics were reset: reload the page", true));
     this.background = 0;
     this.stale = true; // what is on the screen is not what should be
@@ -22,6 +22,15 @@ class Viewer {
     this.byId("count").textContent = `${scene.count.toLocaleString("en")} splats`;
   }
 
+  painterOf(canvas, scene) {
+    return new Painter(canvas, scene);
+  }
+
+  // The camera from which splats are drawn; that of the person who looks, unless the splats turn as a whole.
+  seen() {
+    return this.camera;
+  }
+
   say(text, isError = false) {
     this.byId("status").textContent = text;
     this.byId("status").classList.toggle("error", isError);
@@ -30,16 +39,21 @@ class Viewer {
   async start(base64) {
     const { count, words } = this.scene;
     const rows = await decodeRows(base64, count, words, (share) => this.say(`unpacking ${Math.round(100 * share)} %`));
+    this.loaded(rows);
+    this.listen();
+    this.change();
+    await this.settled();
+    this.say("");
+  }
+
+  loaded(rows) {
+    const { count, words } = this.scene;
     this.painter.load(rows);
     this.sorter = new Sorter(positionsOf(rows, count, words), (order) => {
       if (order) this.painter.take(order);
       this.fresh = order !== null;
       this.change();
     });
-    this.listen();
-    this.change();
-    await this.settled();
-    this.say("");
   }
 
   listen() {
@@ -67,7 +81,7 @@ class Viewer {
     this.byId("photo").textContent = name && `${name} (${this.shown + 1} of ${cameras.length})`;
     for (const id of ["next", "previous"]) this.byId(id).hidden = cameras.length < 2;
     this.camera.show(cameras[this.shown]);
-    this.jump = [...this.camera.forward];
+    this.jump = [...this.seen().axes[2]];
     this.change();
   }
 
@@ -91,14 +105,15 @@ class Viewer {
   drawFrame() {
     this.frame = 0;
     this.resize();
-    const direction = [...this.camera.forward];
+    const camera = this.seen();
+    const direction = [...camera.axes[2]];
     this.sorter.want(direction);
     const sorted = this.sorter.isSorted(direction);
     if (sorted || (this.jump && this.sorter.isSorted(this.jump))) this.jump = null;
     if (!this.jump && (sorted || this.fresh || this.sorter.milliseconds > QUICK)) {
       this.fresh = false;
       const level = BACKGROUNDS[this.background][1];
-      this.painter.draw(this.camera, [level, level, level]);
+      this.painter.draw(camera, [level, level, level]);
     }
     if (!sorted) return; // the order's arrival asks for the next frame
     if (this.frame) cancelAnimationFrame(this.frame); // asked for by a sort in this very frame
@@ -121,10 +136,11 @@ class Viewer {
   }
 }
 
-async function openPage() {
+// For scripts: `await viewer` in a page gives the Viewer once the first frame is drawn.
+async function openPage(kind) {
   const element = (id) => document.getElementById(id);
   try {
-    const viewer = new Viewer(JSON.parse(element("scene").textContent));
+    const viewer = new kind(JSON.parse(element("scene").textContent));
     const base64 = element("splats").textContent;
     element("splats").remove();
     await viewer.start(base64);
@@ -135,6 +151,3 @@ async function openPage() {
     throw error;
   }
 }
-
-// For scripts: `await viewer` gives the Viewer once the first frame is drawn.
-const viewer = openPage();

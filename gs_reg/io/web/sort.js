@@ -49,9 +49,10 @@ function workerText() {
     onmessage = ({ data }) => {
       if (data.positions) sort.now = makeSort(data.positions);
       const start = performance.now();
-      const order = data.direction && sort.now(data.direction);
+      const { direction, version } = data;
+      const order = direction && sort.now(direction);
       const milliseconds = performance.now() - start;
-      postMessage({ order, direction: data.direction, milliseconds }, order ? [order.buffer] : []);
+      postMessage({ order, direction, version, milliseconds }, order ? [order.buffer] : []);
     };`;
 }
 
@@ -64,6 +65,9 @@ class Sorter {
     this.where = "page";
     this.milliseconds = 0; // that the worker took
     this.positions = positions;
+    this.version = 0; // of the positions
+    this.sorted = 0; // the version of the newest order
+    this.sent = 0; // the version that the worker has
     this.sortHere = null;
     this.startWorker();
   }
@@ -79,25 +83,33 @@ class Sorter {
       this.worker = worker;
       this.where = "worker";
       this.milliseconds = data.milliseconds;
-      if (data.order) this.took(data.order, data.direction);
+      if (data.order) this.took(data.order, data.direction, data.version);
     };
     worker.onerror = (event) => {
       event.preventDefault(); // refused later, or broken: the page goes on by itself
       this.worker = null;
       this.where = "page";
-      this.took(null, null);
+      this.took(null, null, 0);
     };
     worker.postMessage({ positions: this.positions });
   }
 
-  took(order, direction) {
+  took(order, direction, version) {
     this.asked = null;
-    if (order) this.direction = direction;
+    if (order) [this.direction, this.sorted] = [direction, version];
     this.arrived(order);
   }
 
+  // The splats are elsewhere now: orders from before do no longer count.
+  move(positions) {
+    this.positions = positions;
+    this.version++;
+    this.sortHere = null;
+  }
+
   isSorted(direction) {
-    return this.direction !== null && direction.every((value, axis) => value === this.direction[axis]);
+    if (this.direction === null || this.sorted !== this.version) return false;
+    return direction.every((value, axis) => value === this.direction[axis]);
   }
 
   // Sees to it that an order for `direction` comes; with a worker later, and only one at a time.
@@ -105,10 +117,12 @@ class Sorter {
     if (this.asked || this.isSorted(direction)) return;
     if (this.worker) {
       this.asked = direction;
-      this.worker.postMessage({ direction });
+      const positions = this.sent === this.version ? undefined : this.positions;
+      this.worker.postMessage({ direction, version: this.version, positions });
+      this.sent = this.version;
       return;
     }
     this.sortHere ??= makeSort(this.positions);
-    this.took(this.sortHere(direction), direction);
+    this.took(this.sortHere(direction), direction, this.version);
   }
 }
