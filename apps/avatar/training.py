@@ -80,7 +80,8 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
     terms = config.terms if config.coarse else replace(config.terms, near=replace(config.terms.near, weight=0.0))
 
     def load(state: Mapping[str, Tensor]) -> Model:
-        return Avatar.loaded(state, *_networks(job), settings, ScreenCnn() if config.screen else None)
+        coarse, detail, screen = _networks(job)
+        return Avatar.loaded(state, coarse, detail, settings, screen)
 
     def begin(before: Model | None) -> Model:
         if before is None:
@@ -94,20 +95,21 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
     return Stage(name, FitConfig(steps, optim), shots, cost, begin, load, density)
 
 
-def _networks(job: Job) -> tuple[CoarseField | None, DetailField | None]:
+def _networks(job: Job) -> tuple[CoarseField | None, DetailField | None, ScreenCnn | None]:
     """Untrained ones, of the shapes that the config asks for."""
     config, coarse = job.config, coarse_field(job.config, job.source)
     shapes = empty_field(config, job.source).arguments
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         detail = DetailField(shapes["dim"], shapes["groups"], shapes["latent"], heads=config.heads)
-    return coarse, detail if config.heads else None
+        screen = ScreenCnn() if config.screen else None
+    return coarse, detail if config.heads else None, screen
 
 
 def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]], Model]) -> Model:
     """The first cloud with the distilled field, painted by the most neutral training frame."""
     source, config = job.source, job.config
-    _, detail = _networks(job)
+    _, detail, screen = _networks(job)
     if detail is not None:
         detail.set_codes(distilled.mean, distilled.scale)
     avatar = Avatar.start(
@@ -119,7 +121,7 @@ def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]]
         source.prior.neutral,
         distilled.probes,
         replace(config.model, seed=config.seed),
-        ScreenCnn() if config.screen else None,
+        screen,
     )
     avatar.paint(neutral_views(job))
     return load(avatar.state_dict())
