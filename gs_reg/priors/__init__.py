@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from gs_reg.errors import InputError
 from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.regions import REGIONS, region_masks
 from gs_reg.priors.types import UNIT_M, ExpressionPrior, HeadPose, Part, SurfaceSample, Track
 
 __all__ = [
     "ARKIT",
+    "PRIORS",
     "REGIONS",
     "UNIT_M",
     "ExpressionPrior",
@@ -15,5 +19,26 @@ __all__ = [
     "Part",
     "SurfaceSample",
     "Track",
+    "load_prior",
     "region_masks",
 ]
+
+PRIORS = ("anny", "ict", "flame2020", "flame2023", "mononphm", "toy")
+
+
+def load_prior(name: str, folder: Path | None = None) -> ExpressionPrior:
+    """A prior by its name; `folder` is where its files are: anny and toy need none.
+
+    Raises:
+        InputError: there is no such prior, or its files are missing or not what they should be.
+        MissingPart: the package anny is not installed.
+    """
+    if name == "toy":
+        from gs_reg.priors.toy import ToyPrior
+
+        return ToyPrior()
+    if name == "anny":
+        from gs_reg.priors.anny import anny_prior
+
+        return anny_prior()
+    raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")

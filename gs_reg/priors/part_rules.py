@@ -1,0 +1,68 @@
+"""What belongs to which part of a head, where a mesh does not say: by how places move, and by where they are.
+
+Places are centres of triangles in the head frame: metres, the midpoint of the eyeballs at (0, .03, .03).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gs_reg.priors.types import Part
+
+LOWER_LIP = 0.35
+"""Share of the largest drop by jawOpen above which a place of the lips belongs to the lower lip.
+
+At half, the lower lip's ends would be lost: they drop by .40 to .55 on anny, while no place of the upper drops by .32.
+"""
+MOVES_WITH_LID = 0.2
+"""Share of the largest drop by eyeBlink above which skin belongs to the upper lid."""
+LID_REACH = 1.55
+"""In radii of the eyeball."""
+
+
+def lips(mask: np.ndarray, jaw_open: np.ndarray) -> dict[Part, np.ndarray]:
+    """Upper and lower lip of a mask of both; jaw_open is the offset of all places at jawOpen."""
+    drop = -jaw_open[:, 1]
+    lower = drop > LOWER_LIP * drop.max()
+    return {Part.LIP_UPPER: mask & ~lower, Part.LIP_LOWER: mask & lower}
+
+
+def lids(
+    places: np.ndarray, blink: np.ndarray, skin: np.ndarray, eyes: list[tuple[np.ndarray, float]], rims: np.ndarray
+) -> dict[Part, np.ndarray]:
+    """Lids: of the skin in front of an eyeball (centre, radius), the rims, and what drops as both eyes blink."""
+    drops = -blink[:, 1] > MOVES_WITH_LID * -blink[skin, 1].min()
+    upper, lower = np.zeros(len(places), bool), np.zeros(len(places), bool)
+    for center, radius in eyes:
+        place = (places - center) / radius
+        near = skin & (np.linalg.norm(place, axis=1) < LID_REACH) & (place[:, 2] > 0.3)
+        upper |= near & (drops | (rims & (place[:, 1] > 0.1)))
+        lower |= near & ~drops & rims & (place[:, 1] <= 0.1)
+    return {Part.LID_UPPER: upper, Part.LID_LOWER: lower}
+
+
+def scalp_and_neck(places: np.ndarray, skin: np.ndarray, moves: np.ndarray) -> dict[Part, np.ndarray]:
+    """Scalp: behind a plane from the hairline to below the back of the ear. Neck: below one from the chin to the nape.
+
+    moves says how far a place can go, in metres: what moves with the face is not the neck.
+    """
+    y, z = places[:, 1], places[:, 2]
+    neck = skin & (y < -0.065 - 0.2 * (0.03 - z)) & (moves < 0.002) | (skin & (y < -0.13))
+    scalp = skin & ~neck & (y > 0.098 + 1.1 * (z - 0.02))
+    return {Part.SCALP: scalp, Part.NECK: neck}
+
+
+def labelled(count: int, *rules: dict[Part, np.ndarray]) -> np.ndarray:
+    """The part of each place; where rules overlap the later one holds, where none does it is skin."""
+    parts = np.full(count, Part.SKIN, dtype=np.int64)
+    for rule in rules:
+        for part, mask in rule.items():
+            parts[mask] = part
+    return parts
+
+
+def of_vertices(faces: np.ndarray, face_parts: np.ndarray, count: int) -> np.ndarray:
+    """The part of most triangles around each vertex, the smallest number where as many belong to two."""
+    votes = np.zeros((count, len(Part)), dtype=np.int64)
+    np.add.at(votes, (faces.ravel(), np.repeat(face_parts, 3)), 1)
+    return votes.argmax(1)
