@@ -117,9 +117,7 @@ def eye_color(x, y, z, radius, out):
 
 
 @_jit
-def shade(
-    points, faces, ids, values, corners, face_values, atlas, eyes, lights, materials, camera, samples, rgb, alpha
-):
+def shade(points, faces, ids, values, corners, face_values, atlas, eyes, lights, materials, camera, rgb, alpha):
     """Colours of pixels: the mean of the samples x samples that hit, and the share that did.
 
     `values` [V, 12]: world position 3, normal 3, rest position 3, wrinkle, blush, occlusion. `corners` [F, 3, 4]: uv,
@@ -160,10 +158,10 @@ def shade(
                     texel(atlas, uv[0], uv[1], color)
                     texel(atlas, uv[2], uv[3], layer)
                     pigment, blush = layer[3], value[10]
-                    crease = value[9] * (0.22 + 0.55 * color[4])
+                    crease = value[9] * (0.12 + 0.5 * color[4])
                     color[0] *= (1 - 0.32 * pigment) * (1 - 0.75 * crease) * (1 + 0.02 * blush)
-                    color[1] *= (1 - 0.50 * pigment) * (1 - 0.90 * crease) * (1 - 0.24 * blush)
-                    color[2] *= (1 - 0.56 * pigment) * (1 - 0.95 * crease) * (1 - 0.20 * blush)
+                    color[1] *= (1 - 0.50 * pigment) * (1 - 0.90 * crease) * (1 - 0.15 * blush)
+                    color[2] *= (1 - 0.56 * pigment) * (1 - 0.95 * crease) * (1 - 0.12 * blush)
                 elif kind == 1:
                     side = 0 if value[6] > 0 else 1
                     ex, ey, ez = value[6] - eyes[side, 0], value[7] - eyes[side, 1], value[8] - eyes[side, 2]

@@ -17,9 +17,9 @@ AZIMUTHS = tuple(-50 + 100 * i / 7 for i in range(8))
 ELEVATIONS = (18.0, -12.0)
 DISTANCE = 1.1
 """Metres from the head."""
-SPAN = 0.40
+SPAN = 0.35
 """Metres that an image is high, at the head."""
-TARGET = (0.0, -0.02, -0.03)
+TARGET = (0.0, 0.0, -0.03)
 """What the cameras look at, in the head frame of a head at rest."""
 HEAD = (0.02, 0.04, -0.03)
 """Where a head at rest lies in the world; not at its origin, so that a pose that is left out shows."""

@@ -63,7 +63,7 @@ def smoothstep(low: float, high: float, x: ndarray) -> ndarray:
 def scalp_weight(mesh: Head, points: Float[ndarray, "P 3"]) -> Float[ndarray, "P"]:
     """How far points of the neutral head lie where hair grows: above the hairline, and behind the ears."""
     middle = mesh.eyes[:, :3].mean(0)
-    x, y, z = (points - middle).T
+    x, y, z = (points - middle + 0.003 * noise(points, 55, 9)[:, None]).T
     front = smoothstep(0.066, 0.074, y - 0.10 * np.abs(x))
     temple = smoothstep(0.0, 0.01, y - 0.018) * smoothstep(0.068, 0.078, -z)
     back = smoothstep(0.105, 0.113, -z) * smoothstep(-0.075, -0.06, y)
@@ -132,7 +132,7 @@ def _spots(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndar
     known = np.isfinite(distance)
     nearest = np.where(known, nearest, 0)
     strength = np.where(known, depth[nearest] * np.exp(-((distance / radius[nearest]) ** 2)), 0.0).max(1)
-    blotches = 0.22 * smoothstep(0.5, 1.2, noise(rest, 60, seed + 4))
+    blotches = 0.13 * smoothstep(0.4, 1.3, noise(rest, 50, seed + 4))
     bare = (1 - regions.max(1)) * (1 - scalp_weight(mesh, rest))
     return np.maximum(strength, blotches) * bare
 
@@ -142,9 +142,9 @@ def _lines(mesh: Head, rest: ndarray, seed: int) -> Float[ndarray, "P"]:
     P = rest - mesh.eyes[:, :3].mean(0)
     wobble = 0.0012 * noise(P, 35, seed + 5)
     level = np.sin(2 * np.pi * (P[:, 1] + wobble) / 0.0085) ** 6
-    ridges = 1 - np.abs(noise(P, 110, seed + 6)).clip(0, 1)
+    ridges = 1 - np.abs(noise(P, 90, seed + 6)).clip(0, 1)
     forehead = smoothstep(0.02, 0.03, P[:, 1])
-    return forehead * level + (1 - forehead) * ridges**3
+    return forehead * level + (1 - forehead) * ridges**5
 
 
 def _polyline(points: Float[ndarray, "P 2"], line: Float[ndarray, "L 2"]) -> tuple[ndarray, ndarray]:

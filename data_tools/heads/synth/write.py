@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
@@ -107,23 +107,27 @@ def _write_track(
 
     frames = len(moves.arkit)
     r = np.random.default_rng([config.seed, 5, config.sequences.index(sequence)])
-    code = prior.from_arkit(torch.from_numpy(moves.arkit).float())
-    assert code is not None
-    codes = code.numpy()
     wrong = Rotation.from_rotvec(np.radians(config.noise.rotation) * r.normal(size=(frames, 3))).as_matrix()
     away = 1e-3 * config.noise.translation * r.normal(size=(frames, 3))
-    tracked = codes + config.noise.codes * r.normal(size=codes.shape).astype(np.float32)
+    tracked = (moves.arkit + config.noise.codes * r.normal(size=moves.arkit.shape)).astype(np.float32)
     common = {"prior": config.prior, "ident": ident.numpy()}
     _save(
         folder / "sequences" / sequence / "codes.npz",
-        z=tracked.astype(np.float32),
-        arkit=moves.arkit.astype(np.float32),
+        z=_codes(prior, tracked),
+        arkit=tracked,
         head_pose=_poses(moves.rotation @ wrong, moves.translation + away),
-        gaze=_gaze(moves.arkit),
+        gaze=_gaze(tracked),
         **common,
     )
-    truth = {"z": codes, "arkit": moves.arkit, "head_pose": _poses(moves.rotation, moves.translation)}
+    exact = moves.arkit.astype(np.float32)
+    truth = {"z": _codes(prior, exact), "arkit": exact, "head_pose": _poses(moves.rotation, moves.translation)}
     _save(folder / "gt" / f"{sequence}_codes.npz", **truth, **common)
+
+
+def _codes(prior: MeshPrior, arkit: Float32[ndarray, "T 52"]) -> Float32[ndarray, "T dim"]:
+    codes = prior.from_arkit(torch.from_numpy(arkit))
+    assert codes is not None
+    return codes.numpy().astype(np.float32)
 
 
 def _poses(rotation: Float[ndarray, "T 3 3"], translation: Float[ndarray, "T 3"]) -> Float[ndarray, "T 4 4"]:
