@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gs_reg.fields.detail import HEADS
-from gs_reg.models.avatar import AvatarConfig
+from gs_reg.edit import Edit
+from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.detail import HEADS, DetailField
+from gs_reg.models.avatar import Avatar, AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
 from gs_reg.neighbors import laplacian_energy
 from gs_reg.priors.types import Part
@@ -271,5 +273,17 @@ def test_a_frame_played_from_what_was_prepared_is_the_same():
     with torch.no_grad():
         ready = avatar.prepare()
         for frame in range(3):
-            a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), ready=ready)
+            a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), prepared=ready)
             assert torch.equal(a.means, b.means) and torch.equal(a.warps, b.warps) and torch.equal(a.sh, b.sh)
+
+
+def test_no_latents_at_all():
+    template = toy_avatar(CONFIG)
+    coarse, detail = CoarseField(8, latent=0, width=16, depth=3), DetailField(8, latent=0, width=16, depth=2)
+    state = {name: value for name, value in template.state_dict().items() if "." not in name}
+    state |= {name: torch.zeros(600, 0) for name in ("latent", "distilled_latent")}
+    avatar = Avatar(state, coarse, stirred(detail), CONFIG)
+    assert "latent" not in avatar(views()).extra
+    assert "latent" not in [group.name for group in avatar.parameter_groups()]
+    avatar.edit(Edit(torch.arange(500), torch.ones(500, dtype=torch.bool)))
+    assert len(avatar(views())) == 500 == len(avatar.graph())

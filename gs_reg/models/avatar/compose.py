@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.fields.detail import Residuals
-from gs_reg.fields.jacobian import guarded
+from gs_reg.models.avatar.motion import Motion
 from gs_reg.rotations import quat_multiply, rotvec_to_quat
 from gs_reg.sh import C0
 from gs_reg.types import Splats
-
-
-@dataclass(frozen=True)
-class Motion:
-    """What both fields say of all Gaussians under one code."""
-
-    offset: Float[Tensor, "N 3"]
-    """Of the coarse field."""
-    jacobian: Float[Tensor, "N 3 3"] | None
-    """None = Gaussians keep their shape and direction."""
-    residuals: Residuals
-    folded: Bool[Tensor, "N"] | None = None
-    """Rows whose Jacobian was no use and is a rotation instead; None without Jacobians."""
-
-    def guarded(self) -> Motion:
-        """With a rotation in the place of each Jacobian that nearly folds or stretches too far."""
-        if self.jacobian is None:
-            return self
-        jacobian, folded = guarded(self.jacobian)
-        return replace(self, jacobian=jacobian, folded=folded)
-
-
-def spread(
-    offset: Float[Tensor, "M 3"],
-    jacobian: Float[Tensor, "M 3 3"] | None,
-    residuals: Residuals,
-    rows: Int[Tensor, "M"] | None,
-    count: int,
-) -> Motion:
-    """The motion of all Gaussians, of which these rows move and all others stay as they are; None = all move."""
-    if rows is None:
-        return Motion(offset, jacobian, residuals)
-    index = rows
-
-    def among(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values.new_zeros(count, *values.shape[1:]).index_copy(0, index, values)
-
-    if jacobian is not None:
-        jacobian = torch.eye(3).to(jacobian).repeat(count, 1, 1).index_copy(0, index, jacobian)
-    whole = {name: among(value) for name, value in vars(residuals).items()}
-    return Motion(offset.new_zeros(count, 3).index_copy(0, index, offset), jacobian, Residuals(**whole))
 
 
 def composed(base: Splats, motion: Motion) -> Splats:
