@@ -63,9 +63,7 @@ GROUPS = {
         "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
         "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
         "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
-        "avatar train": Command(
-            "avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."
-        ),
+        "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
         "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
         "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
         "avatar bench": Command(
