@@ -48,6 +48,7 @@ GROUPS = {
         ),
         "eval": Command("scenes.evaluate", "Measure a run again from its splats.ply and the held-out photos."),
         "sweep": Command("batch.sweep", "Scenes x variants x seeds of reconstruct, and one table of their figures."),
+        "demo avatar": Command("avatar.demo", "A synthetic head captured, its avatar trained and driven; no download."),
         "demo edit": Command("edit.demo", "A part of an object changed by words, without any download."),
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
@@ -57,6 +58,17 @@ GROUPS = {
     },
     "data": {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
+    },
+    "avatars": {
+        "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
+        "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
+        "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
+        "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
+        "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
+        "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
+        "avatar bench": Command(
+            "avatar.bench.command", "The method against its rivals and without its parts, on a synthetic head."
+        ),
     },
     "edits": {
         "edit parts": Command("edit.parts", "Find the parts of an object: masks, labels and a preview; no edit."),
@@ -76,6 +88,9 @@ GROUPS = {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
         "bench ops": Command("bench.operators", "Time the operators around the rasterizer beside the libraries' own."),
+        "bench avatar": Command(
+            "bench.avatar", "Time fields, Laplacian, a step and a driven frame of avatars, beside torch and pytorch3d."
+        ),
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,12 @@ from gs_reg.errors import InputError
 
 from ..runs.folder import Run
 from ..runs.progress import say, stage_bar
+from ..runs.stage_times import FILE, Progress, peak_memory
 from .config import PartsConfig
 from .scene import EditScene
 
 STAGES: Mapping[str, float] = {"maps": 25, "labels": 15, "anchors": 20, "training": 35, "results": 5}
 """Stages in their order, and the share of the whole that each usually takes, in percent."""
-FILE = "stages.json"
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass
@@ -95,18 +91,6 @@ def load_model(config: PartsConfig, device: torch.device) -> DiffusionModel:
         limit(device, config.vram_gb)
         options = {"vram_gb": config.vram_gb, "allow_download": config.allow_download}
         return DiffusionModel.load(config.model, device=device, **options)
-
-
-def peak_memory() -> dict[str, float]:
-    """Peaks of this process so far in GB: ram, and of the GPU allocated and reserved."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    peaks = {"ram": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9}
-    if torch.cuda.is_available():
-        peaks |= {
-            "gpu_allocated": torch.cuda.max_memory_allocated() / 1e9,
-            "gpu_reserved": torch.cuda.max_memory_reserved() / 1e9,
-        }
-    return {name: round(value, 3) for name, value in peaks.items()}
 
 
 def file_name(part: str) -> str:

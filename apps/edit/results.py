@@ -11,7 +11,8 @@ import torch
 from gs_reg.parts.types import Decision
 
 from ..runs.folder import versions
-from .job import Job, peak_memory
+from ..runs.stage_times import peak_memory
+from .job import Job
 from .tables import row_source
 
 HISTOGRAM = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)

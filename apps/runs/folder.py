@@ -80,8 +80,11 @@ class Run:
         except OSError as error:
             raise error_with_path(error, path) from error
 
-    def drop_events_after(self, step: int) -> None:
-        """Drops events after the checkpoint from which the run resumes: these steps are done again."""
+    def drop_events_after(self, step: int, key: str = "step") -> None:
+        """Drops events after the checkpoint from which the run resumes: these steps are done again.
+
+        `key` is what the events call the number of their step; those of another key stay.
+        """
         path = self.path / "events.jsonl"
         if not path.is_file():
             return
@@ -89,7 +92,7 @@ class Run:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             # a killed run leaves half a line
             with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
-                if json.loads(line).get("step", 0) <= step:
+                if json.loads(line).get(key, 0) <= step:
                     lines.append(line + "\n")
         self.write("events.jsonl", "".join(lines))
 

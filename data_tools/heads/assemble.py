@@ -102,9 +102,9 @@ def assembled(
         masks += [[pictures[n] for pictures in sequence.masks] for n in numbers]
         tracks[sequence.name] = track
         infos.append(SequenceInfo(sequence.name, range(start, len(frame_names))))
-    placed, width, height = _cameras(cameras, photos[0], options.width)
+    placed, width, height = placed_cameras(cameras, photos[0], options.width)
     track, ident = joined(tracks, frame_names)
-    cache = Unpacked(options.cache or _cache_folder(), width)
+    cache = unpacked(options, width)
     files = PictureFiles(photos, masks, width, height, cache, color_matrices or {})
     held = [
         _known(given, default, have, what, folder)
@@ -174,7 +174,14 @@ def _matched(sequence: FoundSequence, cameras: Sequence[str], every: int) -> tup
     return used, track.rows([rows[number] for number in used])
 
 
-def _cameras(cameras: Sequence[FoundCamera], first: Sequence[Picture], width: int | None) -> tuple[Cameras, int, int]:
+def placed_cameras(
+    cameras: Sequence[FoundCamera], first: Sequence[Picture], width: int | None
+) -> tuple[Cameras, int, int]:
+    """Cameras for pictures of the working size, and that size.
+
+    Raises:
+        InputError: pictures of several sizes, or a camera that is none.
+    """
     sizes = {picture.size() for picture in first}
     if len(sizes) != 1:
         raise InputError(f"{first[0].path.parent}: pictures of sizes {sorted(sizes)}: expected one size for all")
@@ -193,7 +200,8 @@ def _cameras(cameras: Sequence[FoundCamera], first: Sequence[Picture], width: in
     return dataclasses.replace(placed, viewmats=placed.viewmats.float(), Ks=placed.Ks.float()), working, height
 
 
-def _cache_folder() -> Path:
+def unpacked(options: ReadOptions, width: int) -> Unpacked:
+    """Where frames of videos are kept."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("gs-reg")) / "captures"
+    return Unpacked(options.cache or Path(platformdirs.user_cache_dir("gs-reg")) / "captures", width)

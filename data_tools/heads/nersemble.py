@@ -133,14 +133,14 @@ def _matrix(value: object, side: int, place: str) -> Float[ndarray, "n n"]:
 
 
 def _sequence(folder: Path, cameras: list[str]) -> FoundSequence:
-    photos = [_pictures(folder / "images", camera) for camera in cameras]
+    photos = [pictures_of(folder / "images", camera) for camera in cameras]
     if not (folder / "alpha_maps").is_dir():
         raise InputError(f"{folder}: no alpha_maps: masks of the person are needed: add them as images/ are")
-    masks = [_pictures(folder / "alpha_maps", camera) for camera in cameras]
+    masks = [pictures_of(folder / "alpha_maps", camera) for camera in cameras]
     return FoundSequence(folder.name, folder, photos, masks, read_track(folder))
 
 
-def _pictures(folder: Path, camera: str) -> Mapping[int, Picture]:
+def pictures_of(folder: Path, camera: str) -> Mapping[int, Picture]:
     """Those of one camera by number of frame."""
     for suffix in VIDEO_SUFFIXES:
         video = folder / f"cam_{camera}{suffix}"

@@ -32,6 +32,8 @@ class Face:
     """In the order of priors.ARKIT; tongueOut, which the model does not see, is 0."""
     matrix: Float[Tensor, "4 4"]
     """Head to the virtual camera: x right, y up, z towards the viewer, centimetres."""
+    landmarks: Float[Tensor, "L 2"]
+    """The model's landmarks in pixels."""
 
 
 class Landmarker:
@@ -79,7 +81,10 @@ class Landmarker:
         for score in found.face_blendshapes[0]:
             if score.category_name != NEUTRAL:
                 arkit[INDEX[score.category_name]] = score.score
-        return Face(arkit, torch.tensor(np.array(found.facial_transformation_matrixes[0]), dtype=torch.float32))
+        matrix = torch.tensor(np.array(found.facial_transformation_matrixes[0]), dtype=torch.float32)
+        height, width = image.shape[:2]
+        places = torch.tensor([[width * mark.x, height * mark.y] for mark in found.face_landmarks[0]])
+        return Face(arkit, matrix, places)
 
 
 def track_faces(

@@ -1,0 +1,75 @@
+"""From ARKit coefficients to an avatar's codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gs_reg.driving import Bridge, Drive, Landmarker, fit_bridge
+from gs_reg.errors import InputError, MissingPart, reading
+from gs_reg.io.atomic import atomic_path
+from gs_reg.priors import ExpressionPrior, load_prior
+
+from ..runs.progress import say
+from .drawing import as_bytes, draw_posed
+from .files import TrainedAvatar
+from .protocols import evenly
+
+BRIDGE = "bridge.safetensors"
+BRIDGE_FRAMES = 300
+
+
+def codes_of(avatar: TrainedAvatar, drive: Drive, task: Path | None) -> Float[Tensor, "T D"]:
+    """By the prior where it speaks ARKit coefficients, else by a bridge that the avatar's own pictures teach.
+
+    Raises:
+        MissingPart: a bridge is needed, and MediaPipe's model is not given.
+    """
+    assert drive.arkit is not None
+    codes = prior_of(avatar).from_arkit(drive.arkit)
+    return bridge_of(avatar, task)(drive.arkit) if codes is None else codes
+
+
+def prior_of(avatar: TrainedAvatar) -> ExpressionPrior:
+    folder = avatar.details["prior_folder"]
+    return load_prior(avatar.info.prior, None if folder is None else Path(folder))
+
+
+@torch.no_grad()
+def bridge_of(avatar: TrainedAvatar, task: Path | None) -> Bridge:
+    """Learned once, on pictures of the avatar at its training codes, and kept beside it.
+
+    Raises:
+        InputError: a face is found on too few of them.
+        MissingPart: MediaPipe's model is not given.
+    """
+    path = avatar.folder / BRIDGE
+    if path.is_file():
+        with reading(path):
+            return Bridge.of_tensors(load_file(path))
+    if task is None:
+        raise MissingPart(
+            f"prior {avatar.info.prior} does not speak ARKit coefficients: give MediaPipe's face_landmarker.task with "
+            "--task, and a bridge is learned from the avatar's own pictures"
+        )
+    track, camera, pairs = avatar.track, avatar.cameras[avatar.frontal], []
+    poses = track.pose.matrices()
+    with Landmarker(task) as detect:
+        for frame in evenly(avatar.train_frames, BRIDGE_FRAMES):
+            picture = as_bytes(draw_posed(avatar.model, track.codes[frame], poses[frame], camera)[0])
+            face = detect(picture)
+            if face is not None:
+                pairs.append((face.arkit, track.codes[frame]))
+    if len(pairs) < 20:
+        raise InputError(
+            f"{avatar.folder}: a face is found on {len(pairs)} pictures of the avatar: too few for a bridge"
+        )
+    bridge = fit_bridge(torch.stack([a for a, _ in pairs]), torch.stack([z for _, z in pairs]))
+    say(bridge.words)
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in bridge.tensors().items()}, temporary)
+    return bridge

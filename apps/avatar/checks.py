@@ -1,0 +1,33 @@
+"""What a user's flags are checked for before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+
+from gs_reg.errors import InputError
+from gs_reg.fields.detail import HEADS
+
+from .config import Config
+
+
+def check_flags(config: Config) -> None:
+    """Raises InputError where flags exclude one another, or leave nothing to do."""
+    if not config.data:
+        raise InputError("no capture named: expected its folder; `gs-reg avatar synth FOLDER` makes one")
+    for name in config.heads:
+        if name not in HEADS:
+            near = difflib.get_close_matches(name, HEADS, n=1)
+            offer = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"--heads {name}: {offer}expected some of {', '.join(HEADS)}")
+    if config.method == "fields" and not config.coarse and not config.heads:
+        raise InputError("--no-coarse without --heads: nothing would move the Gaussians; drop one of the two")
+    if config.method == "rig-bound" and config.screen:
+        raise InputError("--screen with --method rig-bound: the rival has no network in screen space; use --screen 0")
+    if config.views < 1:
+        raise InputError(f"--views: expected at least 1 camera a step, got {config.views}")
+    if config.clusters < 1:
+        raise InputError(f"--clusters: expected at least 1, got {config.clusters}")
+    if config.eval_frames < 1:
+        raise InputError(f"--eval-frames: expected at least 1, got {config.eval_frames}")
+    if sum(config.stage_steps.values()) < 1:
+        raise InputError("--steps: expected at least 1 step of training")

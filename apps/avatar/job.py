@@ -1,0 +1,95 @@
+"""A job at work: its run, config, capture and device; and how it begins or goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gs_reg.densify.clusters import cluster_codes
+from gs_reg.errors import InputError
+from gs_reg.metrics import Lpips, find_lpips
+
+from ..runs.folder import Run, check_free, new_run, open_run, write_settings
+from ..runs.resume import check_settings
+from ..runs.stage_times import StageTimes
+from .config import Config
+from .regions import Surface
+from .sources import Source, dataset_of
+
+SHARES: Mapping[str, float] = {"distil": 20, "training": 65, "evaluation": 15}
+"""Stages in their order, and the percentage of the whole that each usually takes."""
+DATASET = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    run: Run
+    config: Config
+    source: Source
+    device: torch.device
+
+    @property
+    def times(self) -> StageTimes:
+        return StageTimes(self.run, SHARES)
+
+    @cached_property
+    def frame_clusters(self) -> Int[Tensor, "T"]:
+        """Cluster of expressions of each frame; of frames that are not trained on, 0."""
+        frames = torch.tensor(self.source.capture.train_frames)
+        found = torch.zeros(len(self.source.capture), dtype=torch.long)
+        found[frames] = cluster_codes(self.source.codes, self.config.clusters, self.config.seed)
+        return found
+
+    @cached_property
+    def surface(self) -> Surface:
+        return Surface.of(self.source.prior, self.source.ident)
+
+    @cached_property
+    def lpips(self) -> tuple[Lpips | None, str]:
+        """The network, and its files or why there is none."""
+        return find_lpips(self.config.lpips)
+
+
+def start(config: Config, source: Source, device: torch.device) -> Job:
+    """A job in a new run, or in the one that --resume names.
+
+    Raises:
+        InputError: the run was begun with other settings or another capture.
+    """
+    if not config.resume:
+        return Job(_begin(config, source), config, source, device)
+    run = open_run(config.out or config.home)
+    check_settings(run, config)
+    if run.read_json(DATASET)["sha256"] != dataset_of(source)["sha256"]:
+        raise InputError(f"{source.capture.folder}: not the capture that {run.path} began with; start a new run")
+    return Job(run, config, source, device)
+
+
+def _begin(config: Config, source: Source) -> Run:
+    check_free(config.out)
+
+    def fill(run: Run) -> None:
+        write_settings(run, with_absolute_paths(config))
+        run.write_json(DATASET, dataset_of(source))
+
+    return new_run(config.out, config.home, fill)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The config as a run stores it: it can be continued from any folder."""
+    return replace(
+        config,
+        data=str(Path(config.data).resolve()),
+        prior_folder=None if config.prior_folder is None else config.prior_folder.resolve(),
+        lpips=tuple(path.resolve() for path in config.lpips),
+        out=None,
+        config=None,
+        resume=False,
+        json=False,
+    )

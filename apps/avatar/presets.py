@@ -1,0 +1,79 @@
+"""Presets of `gs-reg avatar train` as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gs_reg.densify.clusters import ClusterConfig
+from gs_reg.fields.detail import HEADS
+from gs_reg.fields.distill import DistillConfig
+from gs_reg.models.avatar import AvatarConfig
+from gs_reg.models.avatar.start import CloudConfig
+from gs_reg.terms.avatar import AvatarTerms, HeadInputs, NearDistilled
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that decides the result, except for the capture and the seed."""
+
+    cloud: CloudConfig = CloudConfig()
+    model: AvatarConfig = AvatarConfig()
+    heads: tuple[str, ...] = tuple(HEADS)
+    distil: DistillConfig = DistillConfig()
+    terms: AvatarTerms = AvatarTerms()
+    density: ClusterConfig = ClusterConfig()
+    views: int = 4
+    """Cameras of a step."""
+    warm_up: int = 2_000
+    joint: int = 100_000
+    screen: int = 0
+    degree_every: int = 2_000
+    eval_frames: int = 48
+
+
+BEST = Preset()
+PAPER = replace(
+    BEST,
+    model=AvatarConfig(jacobian="none", gates=False, sh_frame="world"),
+    joint=200_000,
+    screen=10_000,
+)
+"""As near to what is known of the paper as our parts go: no Jacobian, no gates, with the network in screen space."""
+FAST = Preset(
+    cloud=CloudConfig(points=22_000, mouth=1_500, eyes=800),
+    model=AvatarConfig(sh_degree=1, rebuild_every=400, lr_means=2e-4, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
+    distil=replace(BEST.distil, steps=2_500),
+    terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),
+    density=ClusterConfig(cap=32_000, every=150, views=4, weigh_every=10),
+    warm_up=200,
+    joint=1_600,
+    degree_every=500,
+    eval_frames=24,
+)
+"""Minutes on two cores for captures of about 200x292."""
+DEMO = replace(
+    FAST,
+    cloud=CloudConfig(points=9_000, mouth=900, eyes=500),
+    distil=replace(BEST.distil, steps=1_200),
+    density=replace(FAST.density, cap=14_000),
+    views=3,
+    warm_up=120,
+    joint=900,
+    eval_frames=8,
+)
+CI = replace(
+    FAST,
+    cloud=CloudConfig(points=1_200, mouth=150, eyes=80),
+    model=replace(FAST.model, sh_degree=0, rebuild_every=20),
+    distil=replace(BEST.distil, steps=30),
+    density=replace(FAST.density, cap=1_600, every=15),
+    views=2,
+    warm_up=6,
+    joint=30,
+    degree_every=0,
+    eval_frames=2,
+)
+
+Name = Literal["best", "paper", "fast", "demo", "ci"]
+PRESETS: dict[Name, Preset] = {"best": BEST, "paper": PAPER, "fast": FAST, "demo": DEMO, "ci": CI}

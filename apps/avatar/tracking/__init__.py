@@ -1,0 +1,1 @@
+"""Codes and poses of a mesh prior, fitted to landmarks that several cameras see."""

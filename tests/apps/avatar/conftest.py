@@ -1,0 +1,44 @@
+"""A ball instead of a head: a tiny capture, and one finished run on it; read-only to the tests."""
+
+from pathlib import Path
+
+import pytest
+
+from gs_reg.apps import cli
+from gs_reg.apps.avatar import sources
+from gs_reg.data_tools.heads.types import Capture
+
+from .ball import BallPrior, ball_capture
+
+FLAGS = ("--preset", "ci", "--device", "cpu", "--allow-bad-distill", "--screen", "4", "--checkpoint-minutes", "inf")
+
+
+@pytest.fixture(scope="session")
+def prior() -> BallPrior:
+    return BallPrior()
+
+
+@pytest.fixture(scope="session")
+def capture(tmp_path_factory) -> Capture:
+    return ball_capture(tmp_path_factory.mktemp("ball"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ball_for_a_head(capture):
+    """What the readers would find in the capture's folder, which is empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "read_capture", lambda *_: capture)
+        patch.setattr(sources, "load_prior", lambda *_: BallPrior())
+        yield
+
+
+def train(capture: Capture, out: Path, *more: str) -> int:
+    return cli.main(["avatar", "train", str(capture.folder), *FLAGS, "--out", str(out), *more])
+
+
+@pytest.fixture(scope="session")
+def finished(capture, ball_for_a_head, tmp_path_factory) -> Path:
+    """The folder of an unbroken run."""
+    out = tmp_path_factory.mktemp("avatar") / "run"
+    assert train(capture, out) == 0
+    return out

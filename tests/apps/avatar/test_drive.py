@@ -1,0 +1,115 @@
+"""An avatar is driven and exported without its capture."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gs_reg.apps import cli
+from gs_reg.apps.avatar import bridges
+from gs_reg.apps.avatar.files import open_avatar
+from gs_reg.apps.avatar.motions import Reading, motion_of, video_frames
+from gs_reg.io import load_splats
+from gs_reg.priors.types import HeadPose
+
+
+@pytest.fixture(scope="module")
+def avatar(finished):
+    return open_avatar(finished, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def smile_by_arkit(monkeypatch):
+    """The ball speaks two of the coefficients."""
+    from gs_reg.priors.arkit import ARKIT
+
+    class Speaking:
+        def from_arkit(self, a52):
+            left = a52[:, ARKIT.index("mouthSmileLeft")]
+            return torch.stack([a52[:, ARKIT.index("jawOpen")], left, torch.zeros_like(left)], 1)
+
+    monkeypatch.setattr(bridges, "load_prior", lambda *_: Speaking())
+
+
+def test_held_out_codes_are_used_as_they_are(avatar, capture):
+    motion = motion_of(avatar, "held-out", Reading())
+    assert torch.allclose(motion.codes, capture.tracks.codes[6:]) and len(motion) == 6
+    assert torch.allclose(motion.pose.matrices(), capture.tracks.pose.matrices()[6:], atol=1e-5)
+    still = motion_of(avatar, "A", Reading(turn=False))
+    assert torch.allclose(still.pose.rotation, still.pose.rotation[:1].expand(6, 3, 3))
+
+
+def test_a_table_of_coefficients_drives_it(finished, tmp_path, capsys):
+    rows = ["jawOpen,mouthSmileLeft,headYaw"] + [f"{i / 20},0,{0.02 * i}" for i in range(11)]
+    (tmp_path / "clip.csv").write_text("\n".join(rows))
+    out = tmp_path / "clip.mp4"
+    assert (
+        cli.main(["avatar", "drive", str(finished), str(tmp_path / "clip.csv"), "--out", str(out), "--fps", "60"]) == 0
+    )
+    frames, fps = video_frames(out)
+    shown = np.stack(list(frames))
+    assert len(shown) == 11 and fps == 60
+    written = json.loads(out.with_suffix(".json").read_text())
+    codes = np.array(written["codes"])
+    assert (np.diff(codes[:, 0]) > 0).all() and np.ptp(codes[:, 1]) < 1e-6  # relative to its own neutral face
+    assert np.abs(shown[0].astype(float) - shown[-1]).mean() > 0.5
+
+
+def test_another_persons_codes_count_from_their_neutral_face(avatar, finished):
+    motion = motion_of(avatar, str(finished), Reading())
+    own = avatar.track
+    assert len(motion) == len(own) and "relative to neutral" in motion.words
+    # its own track, retargeted to itself, comes back within its range
+    inside = (own.codes >= own.codes[:6].amin(0)) & (own.codes <= own.codes[:6].amax(0))
+    assert torch.allclose(motion.codes[inside], own.codes[inside], atol=0.02)
+
+
+def test_exports_are_read_again(finished, avatar, tmp_path):
+    words = ["avatar", "export", str(finished)]
+    assert cli.main([*words, "--out", str(tmp_path / "neutral.ply")]) == 0
+    neutral = load_splats(tmp_path / "neutral.ply")
+    assert len(neutral) == len(avatar.model.means) and neutral.sh.shape[1] == 16
+    assert 0.05 < neutral.means.norm(dim=1).median() < 0.15  # metres
+    assert cli.main([*words, "--format", "sequence", "--out", str(tmp_path / "frames")]) == 0
+    files = sorted((tmp_path / "frames").glob("frame_*.ply"))
+    assert len(files) == 6 and files[0].read_bytes() != files[1].read_bytes()
+    frame = load_splats(files[2])
+    pose = HeadPose.matrices(avatar.track.pose[[8]])[0]
+    expected = avatar.model.posed(avatar.track.codes[8], pose).means
+    assert torch.allclose(frame.means, expected.detach(), atol=1e-5)
+    assert cli.main([*words, "--frame", "9", "--source", "B", "--out", str(tmp_path / "x.ply")]) == 2
+    assert cli.main([*words, "--format", "bake", "--codes", "24", "--rank", "4", "--out", str(tmp_path / "bake")]) == 0
+    error = json.loads((tmp_path / "bake" / "bake.json").read_text())
+    assert error["psnr"] > 20 and error["mm_mean"] < 3 and (tmp_path / "bake" / "avatar.gsbasis").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nowhere.csv"], 2, "no such file or folder, and no sequence of the avatar's: it has held-out, A, B"),
+        (["held-out", "--camera", "cam9"], 2, "expected frontal, orbit or one of cam0, cam1"),
+        (["held-out", "--out", "film.gif"], 2, "expected a name of a video"),
+        (["{tmp}/face.mp4"], 3, "give face_landmarker.task with --task"),
+        (["{tmp}/notes.txt"], 2, "expected .csv, .bvh or a video"),
+        (["{tmp}"], 2, "not the folder of a run"),
+    ],
+)
+def test_mistakes_are_one_line(finished, tmp_path, capsys, words, code, said, monkeypatch):
+    (tmp_path / "face.mp4").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    if words == ["{tmp}"]:
+        (tmp_path / "avatar").mkdir()
+        (tmp_path / "avatar" / "avatar.json").write_text("{}")
+        said = "avatar.safetensors: no such file"
+    words = [word.format(tmp=tmp_path) for word in words]
+    assert cli.main(["avatar", "drive", str(finished), *words]) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert said in lines[-1] and lines[-1].startswith("gs-reg: ")
+
+
+def test_a_run_that_is_not_done_has_no_avatar(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("schema: 1\n")
+    assert cli.main(["avatar", "drive", str(tmp_path)]) == 2
+    assert "its training is unknown" in capsys.readouterr().err
+    assert cli.main(["avatar", "drive"]) == 2

@@ -1,0 +1,138 @@
+"""A training leaves what is promised; stopped in any phase it goes on to the same bits."""
+
+import json
+import signal
+from dataclasses import fields
+
+import pytest
+import torch
+
+from gs_reg.apps import cli
+from gs_reg.apps.avatar.config import Config
+from gs_reg.apps.avatar.presets import PRESETS
+from gs_reg.apps.avatar.shots import FrameShots, neutral_frames
+from gs_reg.fields.distill import Distillation
+
+from .conftest import train
+
+
+def test_a_run_has_an_avatar_figures_pictures_and_a_report(finished, capture):
+    result = json.loads((finished / "result.json").read_text())
+    for protocol in ("self_reenactment", "novel_view"):
+        for mask in ("full", "head", "face"):
+            assert result[protocol][mask]["psnr"] > 10 and 0 < result[protocol][mask]["ssim"] < 1
+        assert set(result[protocol]["regions"]) == {"mouth", "eyes"}
+        assert "without_screen_network" in result[protocol]
+    assert result["self_reenactment"]["jitter_mm"] > 0 and "jitter_mm" not in result["novel_view"]
+    assert "test codes and poses touched: no" in result["protocols"]["self_reenactment"]
+    assert "cam0, cam1, cam3, cam4" in result["protocols"]["self_reenactment"]
+    assert (
+        "sequences B" in result["protocols"]["self_reenactment"] and "sequences A" in result["protocols"]["novel_view"]
+    )
+    assert set(result["training_stages"]) == {"warm-up", "joint", "screen"}
+    assert result["distil"]["errors"]["held_out"]["all"]["mean"] > 0
+    page = (finished / "report.html").read_text()
+    assert "http" not in page.replace("http-equiv", "") and page.count("data:image/jpeg") >= 12
+    assert "data:video/mp4" in page and "before training" in page
+    assert (finished / "avatar" / "avatar.safetensors").is_file()
+    details = json.loads((finished / "avatar" / "avatar.json").read_text())["info"]["details"]
+    assert details["train_frames"] == list(capture.train_frames)
+
+
+def stop_at(monkeypatch, kind: type, name: str, calls: int) -> None:
+    """SIGTERM in the given call of a method."""
+    method, count = getattr(kind, name), 0
+
+    def stopping(self, *arguments):
+        nonlocal count
+        count += 1
+        if count == calls:
+            signal.raise_signal(signal.SIGTERM)
+        return method(self, *arguments)
+
+    monkeypatch.setattr(kind, name, stopping)
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind", "name", "calls"),
+    [
+        ("distil", Distillation, "_losses", 13),
+        ("warm-up", FrameShots, "__call__", 4),
+        ("joint", FrameShots, "__call__", 25),
+        ("screen", FrameShots, "__call__", 39),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(finished, capture, tmp_path, monkeypatch, phase, kind, name, calls):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, kind, name, calls)
+        assert train(capture, out) == 128 + signal.SIGTERM
+    assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
+    assert not (out / "result.json").exists() and not (out / "avatar").exists()
+    assert cli.main(["avatar", "train", "--resume", "--out", str(out)]) == 0
+    name = "avatar/avatar.safetensors"
+    assert (out / name).read_bytes() == (finished / name).read_bytes(), phase
+    mine, whole = (json.loads((run / "result.json").read_text()) for run in (out, finished))
+    assert mine["self_reenactment"] == whole["self_reenactment"]
+    steps = [json.loads(line).get("step") for line in (out / "events.jsonl").read_text().splitlines()]
+    assert len([s for s in steps if s]) == len({s for s in steps if s})  # no step twice
+
+
+def test_resume_keeps_settings_and_capture(finished, capsys):
+    assert cli.main(["avatar", "train", "--resume", "--out", str(finished), "--joint", "31"]) == 2
+    assert "joint (was 30, now 31)" in capsys.readouterr().err
+
+
+def test_a_plan_writes_nothing(capture, tmp_path, capsys):
+    assert train(capture, tmp_path / "run", "--dry-run") == 0
+    err = capsys.readouterr().err
+    assert "plan: preset ci, steps: distil 30, warm-up 6, joint 30, screen 4" in err and not (tmp_path / "run").exists()
+
+
+def test_a_field_that_is_too_far_from_the_prior_ends_the_run(capture, tmp_path, capsys):
+    assert train(capture, tmp_path / "run", "--no-allow-bad-distill") == 2
+    err = capsys.readouterr().err
+    assert "the distilled field is too far from the prior" in err and "--allow-bad-distill" in err
+    assert (tmp_path / "run" / "distill_report.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--method", "rig-bound", "--screen", "0"),
+        ("--no-coarse",),
+        ("--no-latents",),
+        ("--heads",),
+        ("--model.jacobian", "none", "--terms.laplacian.latent", "0"),
+    ],
+)
+def test_rivals_and_parts_left_out_run_too(capture, tmp_path, flags):
+    assert train(capture, tmp_path / "run", "--steps", "8", *flags) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["self_reenactment"]["full"]["psnr"] > 8
+
+
+def test_presets_are_whole():
+    names = {f.name for f in fields(Config)}
+    for name, preset in PRESETS.items():
+        config = Config.of_preset(name)
+        assert {f.name for f in fields(preset)} <= names and config.joint == preset.joint
+    shared = Config(steps=110, warm_up=20, joint=200, screen=0).stage_steps
+    assert shared == {"warm-up": 10, "joint": 100, "screen": 0}
+
+
+def test_shots_depend_on_the_step_alone(capture):
+    frames = torch.tensor(capture.train_frames)
+    shots = FrameShots(capture, frames, torch.zeros(len(frames), dtype=torch.long), (0, 1, 3, 4), 2, seed=3)
+    first, again = shots(7), shots(7)
+    assert torch.equal(first.views.photos, again.views.photos) and first.views.frame == again.views.frame
+    assert len(first.views) == 2 and first.views.frame in capture.train_frames
+    assert first.background is not None and torch.equal(first.background, again.background)
+    outside = first.views.alphas == 0
+    assert torch.allclose(first.views.photos[outside], first.background.expand(int(outside.sum()), 3))
+    assert len({shots(i).views.names for i in range(12)}) > 4
+
+
+def test_neutral_frames_are_the_nearest_in_standard_deviations():
+    codes = torch.tensor([[0.0, 100.0], [3.0, 0.0], [0.1, 5.0], [1.0, 300.0]])
+    assert neutral_frames(codes, torch.zeros(2), 0.25).tolist() == [2]
+    assert neutral_frames(codes, torch.zeros(2), 0.5).tolist() == [0, 2]
