@@ -49,4 +49,10 @@ def load_prior(name: str, folder: Path | None = None) -> ExpressionPrior:
         from gs_reg.priors.ict import ict_prior
 
         return ict_prior(folder)
-    raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")
+    if name == "mononphm":
+        from gs_reg.priors.mononphm import mononphm_prior
+
+        return mononphm_prior(folder)
+    from gs_reg.priors.flame import flame_prior
+
+    return flame_prior(folder, int(name.removeprefix("flame")))
