@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -87,6 +86,8 @@ def _read(path: Path) -> tuple[FlameRig, Int[Tensor, "F 3"]]:
 
 def _lip_contact(rig: FlameRig) -> np.ndarray:
     """Vertices where the lips of the closed mouth touch."""
+    from scipy.spatial import KDTree
+
     jaw = rig.weights[:, JAW].numpy()
     pairs = KDTree(rig.template.numpy()).query_pairs(LIP_CONTACT, output_type="ndarray")
     return np.unique(pairs[np.abs(jaw[pairs[:, 0]] - jaw[pairs[:, 1]]) > 0.5])
@@ -135,7 +136,7 @@ def _parts(rig: FlameRig, faces: np.ndarray, contact: np.ndarray) -> np.ndarray:
         near = skin & (np.linalg.norm(place, axis=1) < LID_REACH) & (place[:, 2] > 0.3)
         lids[Part.LID_UPPER] |= near & (place[:, 1] > 0.1)
         lids[Part.LID_LOWER] |= near & (place[:, 1] <= 0.1)
-    near_lips = KDTree(vertices[contact]).query(places, distance_upper_bound=LIP_REACH)[0] < LIP_REACH
+    near_lips = part_rules.near(vertices[contact], places, LIP_REACH)
     jaw = weights[faces, JAW].mean(1) > 0.5
     shifted = places + np.array(EYES) - sum(centers) / 2
     return part_rules.labelled(
