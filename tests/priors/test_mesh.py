@@ -84,8 +84,8 @@ def test_backward_passes_gradients(anny):
 def test_the_nearest_triangles_are_found_among_the_candidates(anny):
     """Against all triangles, for points near the face and far from it."""
     generator = torch.Generator().manual_seed(9)
-    sample = anny.surface(None, 400, 9)
-    x = sample.points + 0.03 * torch.randn(400, 3, generator=generator)
+    sample = anny.surface(None, 150, 9)
+    x = sample.points + 0.03 * torch.randn(150, 3, generator=generator)
     vertices, faces = anny.vertices(anny.neutral), anny.mesh.faces
     found = attach(x, vertices, faces)
     gap = found.rest[:, 0].norm(dim=-1)
