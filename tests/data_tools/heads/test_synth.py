@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_skin_of_a_scan(prior, tmp_path):
     Image.fromarray(picture).save(tmp_path / "scan.png")
     head = head_of(prior, None)
     mouth = head.neutral[head.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER)].mean(0)
-    points = np.stack([head.eyes[0, :3], head.eyes[1, :3], mouth + [0.01, 0, 0]])
+    points = np.stack([head.eyes[0, :3], head.eyes[1, :3], mouth + np.array([0.01, 0, 0])])
     colors = scanned(head, points, Scan(tmp_path / "scan.png"))
     assert colors[:, :2].round(2).tolist() == [[0, 1], [1, 0], [0, 1]]
     assert colors[:, 2] * 255 == pytest.approx([59, 59, 92], abs=2)
@@ -257,12 +258,26 @@ def test_gaze_turns_the_iris(drawn):
 def test_refusals(tiny, tmp_path):
     with pytest.raises(InputError, match="expected a new or an empty folder"):
         next(synthesize(TINY, tiny))
+    steps = synthesize(TINY, tmp_path / "half")
+    next(steps)
+    steps.close()
+    with pytest.raises(InputError, match="broken off: remove it"):
+        next(synthesize(TINY, tmp_path / "half"))
     with pytest.raises(InputError, match="expected anny or ict"):
         next(synthesize(dataclasses.replace(TINY, prior="toy"), tmp_path / "toy"))
     with pytest.raises(InputError, match="preset 'huge': expected full, s1, demo, ci, tiny"):
         SynthConfig.preset("huge")
     with pytest.raises(InputError, match="serials: expected some of"):
         dataclasses.replace(TINY, serials=("1",))
+
+
+@pytest.mark.slow
+def test_the_ci_set_within_its_time(tmp_path):
+    """A minute on two cores; counted in processor time, as other programs may be running."""
+    start = time.process_time()
+    list(synthesize(SynthConfig.preset("ci"), tmp_path / "ci"))
+    assert time.process_time() - start < 110
+    assert len(list((tmp_path / "ci" / "sequences").rglob("*.png"))) == 2 * 12 * 4 * 16
 
 
 def test_arkit_names_of_all_sequences_exist():
