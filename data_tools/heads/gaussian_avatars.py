@@ -171,9 +171,9 @@ def _track(flames: Mapping[int, Path], prior: ExpressionPrior | None) -> Sequenc
 def _numbers(arrays: Mapping[str, ndarray], path: Path, key: str, size: int) -> Float[ndarray, "n"]:
     if key not in arrays:
         raise InputError(f"{path}: {key} is missing: expected {size} numbers")
-    values = np.asarray(arrays[key], dtype=np.float64).reshape(-1)
-    if len(values) != size:
+    values = arrays[key].reshape(-1)
+    if len(values) != size or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: {key}: {len(values)} numbers: expected {size}, as FLAME 2023 has")
     if not np.isfinite(values).all():
         raise InputError(f"{path}: {key} is not finite: track this timestep again")
-    return values
+    return values.astype(np.float64)
