@@ -177,7 +177,7 @@ def test_codes_of_another_prior(tmp_path):
     """FLAME 2020 against 2023, and sizes."""
     capture = read(folders.benchmark(tmp_path, Shoot()))
     check_codes(capture, Flame())
-    with pytest.raises(InputError, match="388: .*codes are those of flame2023, while the prior is flame2020"):
+    with pytest.raises(InputError, match=r"388: .*codes are those of flame2023, while the prior is flame2020"):
         check_codes(capture, Flame(name="flame2020"))
     with pytest.raises(InputError, match="expected codes of 100 numbers for flame2023, got 112"):
         check_codes(capture, Flame(size=100))
