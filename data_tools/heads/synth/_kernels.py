@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+COVERED = np.float32(0.3)
+"""Share of a striped face."""
 DULL = 1e-3
 """Highlights below this are left out."""
 SLACK = np.float32(1e-4)
@@ -25,7 +27,7 @@ def _jit(function: Callable[..., None]) -> Callable[..., None]:
 def rasterize(points, faces, stripes, inverse_depth, ids):
     """The nearest triangle at each sample. `points` are x, y in samples and camera-space z, which must be positive.
 
-    Where `stripes` of a face's corners are not 0, the face has holes: it is there where the fraction is below a half.
+    Where `stripes` of a face's corners are not 0, the face has holes: it is there where the fraction is below COVERED.
     """
     height, width = ids.shape
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
@@ -57,7 +59,7 @@ def rasterize(points, faces, stripes, inverse_depth, ids):
                     continue
                 if striped:
                     s = u * stripes[f, 0] + v * stripes[f, 1] + w * stripes[f, 2]
-                    if s - math.floor(s) > half:
+                    if s - math.floor(s) > COVERED:
                         continue
                 inverse_depth[y, x] = near
                 ids[y, x] = f
