@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from gs_reg.priors.types import UNIT_M, SurfaceSample
 from gs_reg.tensor_dataclass import TensorDataclass
 
 
+@runtime_checkable
 class Rig(Protocol):
     """How the vertices of a head depend on the expression and on the person."""
 

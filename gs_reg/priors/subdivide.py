@@ -20,4 +20,4 @@ def split_quads(quads: np.ndarray, count: int) -> tuple[np.ndarray, scipy.sparse
     columns = np.concatenate([unique.ravel(), quads.ravel()])
     shares = np.repeat([0.5, 0.25], [2 * len(unique), 4 * len(quads)])
     added = scipy.sparse.csr_matrix((shares, (rows, columns)), shape=(len(unique) + len(quads), count))
-    return np.concatenate(corners), scipy.sparse.vstack([scipy.sparse.identity(count), added], format="csr")
+    return np.concatenate(corners), scipy.sparse.csr_matrix(scipy.sparse.vstack([scipy.sparse.identity(count), added]))
