@@ -152,6 +152,7 @@ def _sweep(units: tuple[Unit, ...], frames: int) -> Float[ndarray, "T 52"]:
     for k, unit in enumerate(units):
         reach = max(step, 0.75 / max(frames - 1, 1))
         out += (0.5 + 0.5 * np.cos(np.pi * np.clip((t - (k + 1) * step) / reach, -1, 1)))[:, None] * coefficients(unit)
+    out[0] = 0
     return out.clip(0, 1)
 
 
@@ -164,7 +165,7 @@ def _free(frames: int, generator: np.random.Generator) -> Float[ndarray, "T 52"]
         out += (gate * (walk > 0))[:, None] * coefficients(above)
         if below is not None:
             out += (gate * (walk < 0))[:, None] * coefficients(below)
-    return out.clip(0, 1)
+    return out.clip(0, 0.9)
 
 
 def _walk(frames: int, cycles: float, generator: np.random.Generator) -> Float[ndarray, "T"]:
