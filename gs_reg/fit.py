@@ -104,7 +104,7 @@ def fit(
             raise FloatingPointError(f"step {step}: the loss is not finite: {numbers}")
         state.optimizer.zero_grad()
         if state.density is not None:
-            state.density.step_pre_backward(image, splats, posed.views.cameras)
+            state.density.step_pre_backward(image, splats, posed.views.cameras.detach())
         stacked.sum().backward()
         state.optimizer.step(step, config.steps, _visible(state, shot, image))
         if isinstance(state.model, Constrained):

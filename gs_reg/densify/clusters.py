@@ -100,9 +100,8 @@ class ClusterControl(DensityControl):
         self._weighed = None
         if self._steps % self.config.weigh_every == 0:
             with torch.no_grad():
-                seen = cameras.detach()
-                maps = seen.viewmats.new_zeros(len(seen), seen.height, seen.width, 1)
-                lifted = lift(project(splats.detach(), seen, LIFTED), maps)
+                maps = cameras.viewmats.new_zeros(len(cameras), cameras.height, cameras.width, 1)
+                lifted = lift(project(splats.detach(), cameras, LIFTED), maps)
             self._weighed = lifted.largest.amax(0), lifted.weights.sum(0)
         self._steps += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,9 @@ class CoarseField(CodeScale):
         if depth <= SKIP:
             raise ValueError(f"depth: expected at least {SKIP + 1} hidden layers, got {depth}")
         self.width, self.linear, self.groups = width, linear, groups_of(dim, groups)
+        sizes = {"latent": latent, "width": width, "depth": depth, "octaves": octaves, "linear": linear}
+        self.arguments: dict[str, Any] = {"dim": dim, "groups": self.groups, **sizes}
+        """What makes a field of the same shapes."""
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth - 1)])
         if linear:
             self.first = PointLayer(latent, 2 * width, octaves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -61,6 +62,9 @@ class DetailField(CodeScale):
             raise ValueError(f"depth: expected at least 1 hidden layer, got {depth}")
         self.heads = tuple(name for name in HEADS if name in heads)
         groups = groups_of(dim, groups)
+        sizes = {"latent": latent, "width": width, "depth": depth, "octaves": octaves, "heads": self.heads}
+        self.arguments: dict[str, Any] = {"dim": dim, "groups": groups, **sizes}
+        """What makes a field of the same shapes."""
         if self.heads:
             self.first = SplitLayer(groups, latent, width, octaves)
             self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth - 1)])

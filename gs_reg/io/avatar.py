@@ -91,7 +91,5 @@ def load_avatar_files(folder: str | Path) -> tuple[dict[str, Tensor], AvatarInfo
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
                 raise InputError(f"{folder / TENSORS}: {name} has NaN")
         if len(tensors["means"]) != count:
-            raise InputError(
-                f"{folder / HEADER}: it is of an avatar of {count} Gaussians, {TENSORS} has another number"
-            )
+            raise InputError(f"{folder / HEADER}: expected the Gaussians of {TENSORS}, got {count}")
     return tensors, info, model

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.ply import offset_comment, read_element, read_header
 from gs_reg.io.quantised import check_and_clean, from_gsply, to_gsply, warn_of_clamped
+from gs_reg.neighbors import morton_order
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -26,17 +24,6 @@ BOUNDS = [f"{end}_{of}{axis}" for of in ("", "scale_") for end in ("min", "max")
 COLOUR_BOUNDS = [f"{end}_{colour}" for end in ("min", "max") for colour in "rgb"]
 PACKED = [f"packed_{name}" for name in ("position", "rotation", "scale", "color")]
 LOG_SIZES = (-20.0, 20.0)
-
-
-def morton_order(means: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
-    """Order of rows along a Morton (Z-order) curve of 2^10 cells a side; ties keep their order."""
-    low, high = means.amin(0), means.amax(0)
-    cells = ((means - low) / (high - low).clamp_min(1e-30) * 1023).long()
-    code = torch.zeros(len(means), dtype=torch.long)
-    for bit in range(10):
-        for axis in range(3):
-            code |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return code.argsort(stable=True)
 
 
 def _table(rows: np.ndarray, names: list[str], kind: str, path: Path) -> np.ndarray:

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gs_reg.edit import Edit
-from gs_reg.fields.coarse import CoarseField, Prepared
-from gs_reg.fields.detail import HEADS, DetailField, Residuals
-from gs_reg.models.avatar.compose import Motion, composed
+from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.detail import DetailField
+from gs_reg.fields.jacobian import from_neighbours
+from gs_reg.fields.slits import cut_slits
+from gs_reg.fields.still import moving
+from gs_reg.models.avatar.compose import composed
 from gs_reg.models.avatar.config import AvatarConfig
-from gs_reg.models.avatar.graph import neighborhood
 from gs_reg.models.avatar.groups import groups_of
 from gs_reg.models.avatar.head_pose import corrected, placed, rotated_sh, rotation_of
+from gs_reg.models.avatar.motion import Motion, Ready, ready
 from gs_reg.models.avatar.start import first_tensors, seen_colors
 from gs_reg.models.screen_cnn import ScreenCnn
-from gs_reg.neighbors import Graph, make_graph
+from gs_reg.neighbors import Graph, gaussian_weights, make_graph, nearest
 from gs_reg.optim import ParameterGroup
 from gs_reg.priors.types import Track
 from gs_reg.sh import rgb_to_sh
@@ -44,22 +48,8 @@ COLUMNS = (
 """Parameters with a row for each Gaussian."""
 MARKS = ("distilled_latent", "part", "moving")
 """Buffers with a row for each Gaussian."""
-STILL, FAINT = 2e-4, 0.01
-"""Of a Gaussian that skips both fields: largest offset in units (0.05 mm), and largest share of a head's bound."""
 NOISE = 0.01
 """Standard deviation of what latent vectors of new Gaussians differ by."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What is the same in every frame as long as nothing is trained."""
-
-    rows: Int[Tensor, "M"] | None
-    """Rows that move; None = all."""
-    x: Float[Tensor, "M 3"]
-    latent: Float[Tensor, "M L"]
-    gates: Float[Tensor, "M G"] | None
-    coarse: Prepared | None
 
 
 class Avatar(nn.Module):
@@ -129,10 +119,11 @@ class Avatar(nn.Module):
     ) -> Avatar:
         """From a canonical cloud (see `start_cloud`) and the latent vectors with which the coarse field was distilled.
 
-        `track` has codes and poses of all frames, `probes` are training codes that lie far apart.
+        `track` has codes and poses of all frames, `probes` are training codes that lie far apart (see
+        `farthest_codes`).
         """
         tensors = first_tensors(cloud, latent, track, config, 0 if screen is None else screen.channels)
-        tensors |= {"neutral": neutral, "probes": probes}
+        tensors |= {"neutral": neutral.to(cloud.means), "probes": probes}
         avatar = cls(tensors, coarse, detail, config, screen)
         avatar.rebuild()
         return avatar
@@ -165,7 +156,7 @@ class Avatar(nn.Module):
         return self.deformed(self.code(frame), self.pose(frame) if self.config.sh_frame == "world" else None)
 
     def deformed(
-        self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"] | None = None, ready: Ready | None = None
+        self, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"] | None = None, prepared: Ready | None = None
     ) -> Splats:
         """The splats under an expression code, in the canonical frame.
 
@@ -175,7 +166,7 @@ class Avatar(nn.Module):
         base = self.canonical()
         if self.coarse is None and not self.has_details:
             return self._colored(base, pose)
-        return self._colored(composed(base, self.motion(code, ready or self.prepare())), pose)
+        return self._colored(composed(base, self.motion(code, prepared or self.prepare())), pose)
 
     def _colored(self, splats: Splats, pose: Float[Tensor, "4 4"] | None) -> Splats:
         if pose is None or self.config.sh_frame == "head":
@@ -199,23 +190,18 @@ class Avatar(nn.Module):
     def prepare(self) -> Ready:
         """What the fields read of the rows that move, and what the coarse field makes of it before it knows a code."""
         rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
-        x, latent, gates = (_of(rows, column) for column in (self.means, self.latent, self.gates()))
-        assert x is not None and latent is not None
-        exact = self.config.jacobian == "exact"
-        coarse = None if self.coarse is None else self.coarse.prepare(x, latent, gates, jacobian=exact)
-        return Ready(rows, x, latent, gates, coarse)
+        coarse = None if self.coarse is None else partial(self.coarse.prepare, jacobian=self.config.jacobian == "exact")
+        return ready(rows, self.means, self.latent, self.gates(), coarse)
 
-    def motion(self, code: Float[Tensor, "D"], ready: Ready) -> Motion:
+    def motion(self, code: Float[Tensor, "D"], prepared: Ready) -> Motion:
         """What the fields say of all Gaussians under a code."""
-        offset, jacobian = torch.zeros_like(ready.x), None
-        folded = torch.zeros(len(offset), dtype=torch.bool, device=offset.device)
-        if self.coarse is not None and ready.coarse is not None:
-            offset, jacobian = self.coarse.at(ready.coarse, code)
-        residuals = Residuals()
-        if self.detail is not None and self.has_details:
-            residuals = self.detail(ready.x, ready.latent, ready.gates, code)
-        motion = Motion(offset, jacobian, folded, residuals)
-        return motion if ready.rows is None else motion.spread(ready.rows, len(self.means))
+        coarse, detail = self.coarse, self.detail if self.has_details else None
+        motion = prepared.motion(code, coarse, detail, len(self.means))
+        if coarse is not None and self.config.jacobian == "knn":
+            cloud = (self.means, self.means + motion.offset, self.neighbors, self.neighbor_weights)
+            jacobian = from_neighbours(*cloud, prepared.rows)
+            motion = replace(motion, jacobian=prepared.of_all([jacobian], len(self.means), torch.eye(3).to(jacobian)))
+        return motion.guarded()
 
     def gates(self) -> Float[Tensor, "N G"] | None:
         return self.gate_logits.sigmoid() if self.config.gates else None
@@ -257,26 +243,21 @@ class Avatar(nn.Module):
     @torch.no_grad()
     def rebuild(self) -> None:
         """Makes the graph from the present rows and, from `skip_from` on, finds anew which rows skip the fields."""
-        self.neighbors, self.neighbor_weights = neighborhood(self.means, self.config.neighbors)
+        rows = (self.means, self.latent, self.gates())
+        self.neighbors, distances = nearest(self.means, self.config.neighbors)
+        weights = gaussian_weights(distances)
+        if self.coarse is not None and self.config.cut_slits:
+            weights = cut_slits(self.coarse, *rows, self.probes, self.neighbors, weights)
+        self.neighbor_weights = weights
         self.built.copy_(self.age)
         if self.config.skip_from and int(self.age) >= self.config.skip_from:
             self.skip_still()
 
     @torch.no_grad()
     def skip_still(self) -> None:
-        """Lets Gaussians leave out both fields that move less than 0.05 mm and change by less than 1 % of the detail
-        field's bounds under all probes."""
-        self.moving.fill_(True)
-        largest = self.means.new_zeros(len(self.means))
-        ready = self.prepare()
-        for code in self.probes:
-            motion = self.motion(code, ready)
-            largest = torch.maximum(largest, motion.offset.norm(dim=1) / STILL)
-            for name, (_, bound) in HEADS.items():
-                value = getattr(motion.residuals, name)
-                if value is not None:
-                    largest = torch.maximum(largest, value.abs().reshape(len(largest), -1).amax(1) / (FAINT * bound))
-        self.moving.copy_(largest >= 1)
+        """Lets Gaussians leave out both fields that no probe moves or changes."""
+        detail = self.detail if self.has_details else None
+        self.moving.copy_(moving(self.coarse, detail, self.means, self.latent, self.gates(), self.probes))
 
     def constrain(self) -> None:
         """After each step: counts it, and makes the graph anew where it is old."""
@@ -308,7 +289,3 @@ class Avatar(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return groups_of(self)
-
-
-def _of(rows: Int[Tensor, "M"] | None, column: Tensor | None) -> Tensor | None:
-    return column if rows is None or column is None else column[rows]

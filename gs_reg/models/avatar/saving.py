@@ -23,8 +23,8 @@ def save_avatar(folder: str | Path, avatar: Avatar, info: AvatarInfo) -> None:
     """
     model = {
         "config": dataclasses.asdict(avatar.config),
-        "coarse": None if avatar.coarse is None else _sizes(avatar.coarse),
-        "detail": None if avatar.detail is None else _sizes(avatar.detail),
+        "coarse": _arguments(avatar.coarse),
+        "detail": _arguments(avatar.detail),
         "screen": None if avatar.screen is None else avatar.screen.channels,
     }
     save_avatar_files(folder, avatar.state_dict(), info, model)
@@ -38,28 +38,18 @@ def load_avatar(folder: str | Path) -> tuple[Avatar, AvatarInfo]:
     """
     tensors, info, model = load_avatar_files(folder)
     with reading(Path(folder) / HEADER):
-        dim = len(info.channels)
-        coarse = None if model["coarse"] is None else CoarseField(**_arguments(model["coarse"], dim))
-        detail = None if model["detail"] is None else DetailField(**_arguments(model["detail"], dim))
+        coarse = None if model["coarse"] is None else CoarseField(**_tuples(model["coarse"]))
+        detail = None if model["detail"] is None else DetailField(**_tuples(model["detail"]))
         screen = None if model["screen"] is None else ScreenCnn(model["screen"])
         config = AvatarConfig(**model["config"])
     with reading(Path(folder) / TENSORS):
         return Avatar.loaded(tensors, coarse, detail, config, screen), info
 
 
-def _sizes(field: CoarseField | DetailField) -> dict[str, Any]:
-    """What a field is built from, its code's size left out."""
-    sizes: dict[str, Any] = {"linear": field.linear} if isinstance(field, CoarseField) else {"heads": list(field.heads)}
-    if isinstance(field, DetailField) and not field.heads:
-        return sizes
-    width = field.width if isinstance(field, CoarseField) else field.out.in_features
-    groups = field.groups if isinstance(field, CoarseField) else field.first.groups
-    point, octaves = field.first.point, field.first.octaves
-    latent = point.in_features - 3 - 6 * octaves
-    depth = len(field.hidden) + 1
-    return sizes | {"groups": list(groups), "latent": latent, "width": width, "depth": depth, "octaves": octaves}
+def _arguments(field: CoarseField | DetailField | None) -> dict[str, Any] | None:
+    return None if field is None else field.arguments
 
 
-def _arguments(sizes: dict[str, Any], dim: int) -> dict[str, Any]:
-    groups = sizes.get("groups")
-    return {**sizes, "dim": dim, "groups": None if groups is None else tuple(groups)}
+def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists alone."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}

@@ -1,0 +1,37 @@
+"""Gaussians that no expression moves or changes, which can leave out both fields."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gs_reg.fields.coarse import CoarseField
+from gs_reg.fields.detail import HEADS, DetailField
+
+STILL, FAINT = 2e-4, 0.01
+"""Largest offset in units (0.05 mm) and largest share of a head's bound of a Gaussian that stays as it is."""
+
+
+@torch.no_grad()
+def moving(
+    coarse: CoarseField | None,
+    detail: DetailField | None,
+    x: Float[Tensor, "N 3"],
+    latent: Float[Tensor, "N L"],
+    gates: Float[Tensor, "N G"] | None,
+    codes: Float[Tensor, "T D"],
+    threshold: float = STILL,
+) -> Bool[Tensor, "N"]:
+    """Which Gaussians some code moves by the threshold or more, or changes by 1 % of a bound of the detail field."""
+    moves = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    prepared = None if coarse is None else coarse.prepare(x, latent, gates, jacobian=False)
+    for z in codes:
+        if coarse is not None and prepared is not None:
+            moves |= coarse.at(prepared, z)[0].norm(dim=1) >= threshold
+        if detail is not None:
+            residuals = detail(x, latent, gates, z)
+            for name, (_, bound) in HEADS.items():
+                if (value := getattr(residuals, name)) is not None:
+                    moves |= value.abs().reshape(len(x), -1).amax(1) >= FAINT * bound
+    return moves
