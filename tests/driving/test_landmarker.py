@@ -1,7 +1,6 @@
 """T19: the landmarker's scores by name, its poses, frames without a face; with the real model where it is at hand."""
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from gs_reg.driving import landmarker
-from gs_reg.driving.landmarker import NEUTRAL, Face, Landmarker, camera_pose, track_faces
+from gs_reg.driving.landmarker import NEUTRAL, Landmarker, camera_pose, track_faces
 from gs_reg.driving.types import INDEX, head_rotation
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.priors import ARKIT
@@ -85,19 +84,3 @@ def test_missing_parts_are_told(tmp_path):
     (tmp_path / "a.task").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"a\.task: "):
         Landmarker(tmp_path / "a.task")
-
-
-@pytest.fixture(scope="module")
-def task(real_data: Path) -> Path:
-    pytest.importorskip("mediapipe")
-    path = real_data / "weights" / "face_landmarker.task"
-    if not path.is_file():
-        pytest.skip(f"{path} not found: MediaPipe's model of faces")
-    return path
-
-
-def test_the_real_model_knows_these_names_and_sees_no_face_in_noise(task):
-    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
-    with Landmarker(task) as detect:
-        assert detect(noise) is None
-    assert isinstance(Fake("")(np.full((8, 8, 3), 9, np.uint8)), Face)
