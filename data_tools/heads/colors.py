@@ -45,13 +45,14 @@ def read_color_matrices(path: Path, cameras: Sequence[str]) -> dict[int, Float[n
         return {}
     with reading(path):
         content = json.loads(path.read_text())
+        for name in cameras:
+            if name not in content:
+                raise InputError(f"{path}: no matrix of camera {name}: expected one for every camera")
+        matrices = [np.asarray(content[name], dtype=np.float64) for name in cameras]
     found = {}
-    for row, name in enumerate(cameras):
-        if name not in content:
-            raise InputError(f"{path}: no matrix of camera {name}: expected one for every camera")
-        matrix = np.asarray(content[name], dtype=np.float64)
+    for row, (name, matrix) in enumerate(zip(cameras, matrices, strict=True)):
         matrix = matrix.T if matrix.ndim == 2 and matrix.shape[1] == 3 and matrix.shape[0] in TERMS else matrix
-        if matrix.ndim != 2 or matrix.shape[0] != 3 or matrix.shape[1] not in TERMS:
+        if matrix.ndim != 2 or matrix.shape[0] != 3 or matrix.shape[1] not in TERMS or not np.isfinite(matrix).all():
             sizes = ", ".join(map(str, TERMS))
             raise InputError(f"{path}: {name}: got {list(matrix.shape)}: expected 3 rows of {sizes} numbers")
         found[row] = matrix

@@ -50,8 +50,8 @@ def find(root: Path) -> bool:
     path = root / "transforms_train.json"
     if not path.is_file():
         return False
-    _, frames = _load(path)
-    return bool(frames) and "flame_param_path" in frames[0]
+    head, frames = _load(path)
+    return bool(frames) and "flame_param_path" in {**head, **frames[0]}
 
 
 def read(root: Path, options: ReadOptions, prior: ExpressionPrior | None) -> Capture:
@@ -127,7 +127,10 @@ def _load(path: Path) -> tuple[Entry, list[Entry]]:
 def _camera(entry: Entry, name: str, place: str) -> FoundCamera:
     """The whole K; the fields of view, which know no principal point, are not used."""
     fx, fy, cx, cy = (number(entry.get(key), f"{place}: {key}") for key in ("fl_x", "fl_y", "cx", "cy"))
-    pose = np.array(entry["transform_matrix"], dtype=np.float64)
+    try:
+        pose = np.array(entry["transform_matrix"], dtype=np.float64)
+    except (TypeError, ValueError):
+        pose = np.empty(0)
     if pose.shape != (4, 4) or not np.isfinite(pose).all() or abs(np.linalg.det(pose)) < 1e-9:
         raise InputError(f"{place}: transform_matrix: expected a 4x4 camera-to-world pose")
     pose[:3, 1:3] *= -1  # from OpenGL's axes, y up and z back
@@ -168,9 +171,9 @@ def _track(flames: Mapping[int, Path], prior: ExpressionPrior | None) -> Sequenc
 def _numbers(arrays: Mapping[str, ndarray], path: Path, key: str, size: int) -> Float[ndarray, "n"]:
     if key not in arrays:
         raise InputError(f"{path}: {key} is missing: expected {size} numbers")
-    values = np.asarray(arrays[key], dtype=np.float64).reshape(-1)
-    if len(values) != size:
+    values = arrays[key].reshape(-1)
+    if len(values) != size or values.dtype.kind not in "fiu":
         raise InputError(f"{path}: {key}: {len(values)} numbers: expected {size}, as FLAME 2023 has")
     if not np.isfinite(values).all():
         raise InputError(f"{path}: {key} is not finite: track this timestep again")
-    return values
+    return values.astype(np.float64)

@@ -51,15 +51,18 @@ def read(root: Path, options: ReadOptions) -> Capture:
 
 def _camera(path: Path, name: str) -> FoundCamera:
     """The arrays are told by their shapes: 3x4 or 4x4 world-to-camera, 3x3 K."""
-    arrays = read_arrays(path)
+    arrays = _numbers(path)
     poses = [a for a in arrays.values() if a.shape in ((3, 4), (4, 4))]
     Ks = [a for a in arrays.values() if a.shape == (3, 3)]
     if len(poses) != 1 or len(Ks) != 1:
         raise InputError(f"{path}: expected one 3x4 pose and one 3x3 matrix of intrinsics")
     pose = np.eye(4)
     pose[:3] = poses[0][:3]
-    K = Ks[0].astype(np.float64)
-    return FoundCamera(name, pose, K / K[2, 2], str(path))
+    return FoundCamera(name, pose, Ks[0].astype(np.float64), str(path))
+
+
+def _numbers(path: Path) -> dict[str, ndarray]:
+    return {name: array for name, array in read_arrays(path).items() if array.dtype.kind in "fiu"}
 
 
 def _picture(folder: Path, kind: str, camera: str) -> Picture:
@@ -83,7 +86,7 @@ def _track(folder: Path, frames: list[str]) -> SequenceTrack:
 
 def _params(path: Path) -> tuple[Float[ndarray, "1 6"], Float[ndarray, "1"], Float[ndarray, "1 64"]]:
     """Told by their sizes: a pose of 6 (rotation vector, translation), a scale, 64 coefficients of expression."""
-    arrays = read_arrays(path)
+    arrays = _numbers(path)
     found = []
     for size, key in ((6, "pose"), (1, "scale"), (CODE, "exp")):
         fitting = [a for name, a in sorted(arrays.items()) if a.size == size and (key in name or size != 1)]

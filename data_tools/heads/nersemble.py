@@ -106,6 +106,8 @@ def read_cameras(path: Path) -> list[FoundCamera]:
         content = json.loads(path.read_text())
         poses = content["world_2_cam"]
         intrinsics = content["intrinsics"]
+        if not isinstance(poses, dict) or not isinstance(intrinsics, dict | list):
+            raise InputError(f"{path}: expected world_2_cam {{serial: 4x4}} and intrinsics, a 3x3 or {{serial: 3x3}}")
         serials = sorted(poses)
     cameras = []
     for serial in serials:

@@ -66,6 +66,10 @@ def read_codes(path: Path) -> SequenceTrack:
     scale = np.cbrt(np.maximum(np.linalg.det(pose[:, :3, :3]), 0))
     if not (scale > 1e-6).all():
         raise InputError(f"{path}: head_pose of frame {int(np.argmin(scale))} is no similarity: expected s R and t")
+    rotation = pose[:, :3, :3] / scale[:, None, None]
+    away = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
+    if not (away < 1e-2).all():
+        raise InputError(f"{path}: head_pose of frame {int(np.argmax(away))} is no similarity: expected s R and t")
     if "prior" not in arrays or arrays["prior"].ndim:
         raise InputError(f"{path}: prior is missing: expected the name of the prior that the codes belong to")
     ident = _array(arrays, path, "ident", (None,)).astype(np.float32) if "ident" in arrays else None
@@ -74,7 +78,7 @@ def read_codes(path: Path) -> SequenceTrack:
         path,
         str(arrays["prior"]),
         codes.astype(np.float32),
-        pose[:, :3, :3] / scale[:, None, None],
+        rotation,
         pose[:, :3, 3],
         scale,
         ident,
@@ -92,9 +96,7 @@ def read_flame(path: Path) -> SequenceTrack:
     parts = [expression] + [_array(arrays, path, k, (count, n)) for k, n in (("jaw", 3), ("eyes", 6), ("neck", 3))]
     euler = _array(arrays, path, "rotation", (count, 3))
     scale = np.broadcast_to(_array(arrays, path, "scale", (1, 1))[0], count).astype(np.float64)
-    numbers = arrays["frames"].astype(int).tolist() if "frames" in arrays else list(range(count))
-    if len(numbers) != count:
-        raise InputError(f"{path}: {len(numbers)} numbers of frames for {count} codes: track the sequence again")
+    numbers = _array(arrays, path, "frames", (count,)) if "frames" in arrays else np.arange(count)
     return SequenceTrack(
         path,
         path.name.split("_")[0],
@@ -104,7 +106,7 @@ def read_flame(path: Path) -> SequenceTrack:
         scale,
         _array(arrays, path, "shape", (1, 300))[0].astype(np.float32),
         None,
-        tuple(numbers),
+        tuple(numbers.astype(int).tolist()),
     )
 
 
@@ -113,7 +115,7 @@ def _array(arrays: dict[str, ndarray], path: Path, key: str, shape: tuple[int | 
         raise InputError(f"{path}: {key} is missing: expected {', '.join(map(_side, shape))} numbers")
     value = arrays[key]
     fits = value.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, value.shape, strict=True))
-    if not fits or value.dtype.kind not in "fiu":
+    if not fits or not value.size or value.dtype.kind not in "fiu":
         expected = ", ".join(map(_side, shape))
         raise InputError(f"{path}: {key}: got {list(value.shape)} {value.dtype}: expected [{expected}] numbers")
     bad = ~np.isfinite(value.reshape(len(value), -1)).all(1)
@@ -145,12 +147,11 @@ def joined(tracks: dict[str, SequenceTrack], frame_names: list[str]) -> tuple[Tr
         raise InputError(f"{first.source}: the same code in all {len(codes)} frames: expected expressions that change")
     arkits = [part.arkit for part in parts if part.arkit is not None]
     arkit = torch.from_numpy(np.concatenate(arkits)) if len(arkits) == len(parts) else None
-    pose = HeadPose(
-        *(
-            torch.from_numpy(np.concatenate([getattr(part, key) for part in parts])).float()
-            for key in ("rotation", "translation", "scale")
-        )
+    rotation, translation, scale = (
+        torch.from_numpy(np.concatenate([getattr(part, key) for part in parts])).float()
+        for key in ("rotation", "translation", "scale")
     )
+    pose = HeadPose(rotation, translation, scale)
     track = Track(torch.from_numpy(codes), pose, first.prior, tuple(frame_names), arkit)
     return track, None if first.ident is None else torch.from_numpy(first.ident)
 

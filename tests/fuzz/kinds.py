@@ -28,12 +28,15 @@ from gs_reg.apps.scenes.unseen import without_filled
 from gs_reg.data_tools.dataset import load_scene, read_dataset
 from gs_reg.data_tools.depth.sources.files import FileMaps
 from gs_reg.data_tools.flow.files import FileFlow
+from gs_reg.data_tools.heads import ReadOptions, read_capture
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_json
 from gs_reg.io import load_splats, save_splats
 from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
+from tests.data_tools.heads import folders as head_folders
+from tests.data_tools.heads import test_readers
 from tests.io.splat_files import random_splats
 
 
@@ -192,6 +195,35 @@ def layout(write: Callable, *files: str, **options) -> Kind:
     return Kind(lambda root: write(root, photosets.shoot(4), **options), files, scene)
 
 
+def make_head(root: Path) -> None:
+    person = head_folders.nersemble_2(root, head_folders.Shoot(frames=2))
+    matrices = {serial: np.eye(3, 10).tolist() for serial in head_folders.SERIALS}
+    head_folders.save_json(person / "calibration" / "color_calibration.json", matrices)
+
+
+def make_flame_head(root: Path) -> None:
+    head_folders.benchmark(root, head_folders.Shoot(frames=3, sequences=("EMO-1",)))
+
+
+def make_avatars(root: Path) -> None:
+    head_folders.gaussian_avatars(root, head_folders.Shoot(frames=2))
+
+
+def make_gha(root: Path) -> None:
+    head_folders.gha(root, head_folders.Shoot(frames=2))
+
+
+def head(root: Path) -> None:
+    """A capture of a head, with all its pixels."""
+    folder = root / "UNION" if (root / "UNION").is_dir() else root
+    with tempfile.TemporaryDirectory() as cache:
+        capture = read_capture(folder, ReadOptions(cache=Path(cache)), test_readers.Flame())
+        assert torch.isfinite(capture.tracks.codes).all() and torch.isfinite(capture.tracks.pose.matrices()).all()
+        assert torch.isfinite(capture.cameras.viewmats).all() and torch.isfinite(capture.cameras.Ks).all()
+        for frame in range(len(capture)):
+            capture.views(frame, range(len(capture.camera_names)))
+
+
 KINDS: dict[str, Kind] = {
     "llff": layout(photosets.write_llff, "poses_bounds.npy"),
     "colmap_text": layout(photosets.write_old_colmap, "sparse/0/*.txt", text=True),
@@ -213,5 +245,10 @@ KINDS: dict[str, Kind] = {
     "checkpoint": Kind(make_checkpoint, ("run/checkpoints/*/*",), checkpoint),
     "run": Kind(make_run, ("run/*.json", "run/*.jsonl", "run/config.yaml", "run/depths/*.npy"), run_folder),
     "config": Kind(make_config, ("config.yaml",), read_config),
+    "heads": Kind(make_head, ("017/calibration/*.json", "017/sequences/*/codes.npz"), head),
+    "heads_photos": Kind(make_head, ("017/sequences/*/*/*/*.png",), head),
+    "heads_flame": Kind(make_flame_head, ("388/sequences/*/tracking/*.npz", "388/sequences/*/*/*.mp4"), head),
+    "heads_avatars": Kind(make_avatars, ("UNION/*.json", "EMO-1/flame_param/*.npz"), head),
+    "heads_gha": Kind(make_gha, ("cameras/*/*.npz", "params/*/*.npz"), head),
     "sweep": Kind(plan, ("plan.yaml",), lambda root: read_plan(root / "plan.yaml")),
 }

@@ -1,6 +1,6 @@
 """Synthetic multi-view captures of heads, with effects that no prior knows."""
 
-from .config import Effects, Noise, SynthConfig
+from .config import Effects, Noise, Scan, SynthConfig
 from .write import Progress, synthesize
 
-__all__ = ["Effects", "Noise", "Progress", "SynthConfig", "synthesize"]
+__all__ = ["Effects", "Noise", "Progress", "Scan", "SynthConfig", "synthesize"]

@@ -8,6 +8,10 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+COVERED = np.float32(0.3)
+"""Share of a striped face."""
+DULL = 1e-3
+"""Highlights below this are left out."""
 SLACK = np.float32(1e-4)
 """Of barycentric coordinates: without it, rounding opens cracks between neighbours."""
 
@@ -23,7 +27,7 @@ def _jit(function: Callable[..., None]) -> Callable[..., None]:
 def rasterize(points, faces, stripes, inverse_depth, ids):
     """The nearest triangle at each sample. `points` are x, y in samples and camera-space z, which must be positive.
 
-    Where `stripes` of a face's corners are not 0, the face has holes: it is there where the fraction is below a half.
+    Where `stripes` of a face's corners are not 0, the face has holes: it is there where the fraction is below COVERED.
     """
     height, width = ids.shape
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
@@ -55,7 +59,7 @@ def rasterize(points, faces, stripes, inverse_depth, ids):
                     continue
                 if striped:
                     s = u * stripes[f, 0] + v * stripes[f, 1] + w * stripes[f, 2]
-                    if s - math.floor(s) > half:
+                    if s - math.floor(s) > COVERED:
                         continue
                 inverse_depth[y, x] = near
                 ids[y, x] = f
@@ -183,12 +187,13 @@ def shade(points, faces, ids, values, corners, face_values, atlas, eyes, lights,
                     length = -length
                 nx, ny, nz = nx / length, ny / length, nz / length
                 light, gloss = 0.22, 0.0
+                dull = DULL ** (1 / materials[material, 5])
                 for i in range(lights.shape[0]):
                     lx, ly, lz, strength = lights[i, 0], lights[i, 1], lights[i, 2], lights[i, 3]
                     light += strength * max(nx * lx + ny * ly + nz * lz, 0.0)
                     hx, hy, hz = lx + vx, ly + vy, lz + vz
                     facing = (nx * hx + ny * hy + nz * hz) / (math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-9)
-                    if facing > 0:
+                    if facing > dull:
                         gloss += strength * materials[material, 4] * facing ** materials[material, 5]
                 light, gloss = light * (1 - value[11]), gloss * (1 - value[11])
                 red += min(color[0] * light + gloss, 1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gs_reg.errors import InputError
 
-SERIALS = (
+SERIALS: tuple[str, ...] = (
     "222200042",
     "222200044",
     "222200046",
@@ -28,7 +28,7 @@ SERIALS = (
 )
 """NeRSemble's, from the subject's right to the left: eight above, then eight below; 222200037 is the most frontal."""
 
-SEQUENCES = (
+SEQUENCES: tuple[str, ...] = (
     "EXP-1-head",
     "EXP-2-eyes",
     "EXP-3-cheeks+nose",
@@ -72,6 +72,22 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """The colour map of a scanned head, unwrapped around the vertical with the face in its middle.
+
+    Places are fractions of width and height; the defaults fit the scan "Infinite" by Lee Perry-Smith (CC BY 3.0).
+    """
+
+    path: Path
+    eyes: tuple[float, float] = (0.427, 0.573)
+    """Across, of the right and of the left one."""
+    eye_height: float = 0.298
+    """Down."""
+    mouth_height: float = 0.467
+    """Down."""
+
+
+@dataclass(frozen=True)
 class SynthConfig:
     """A synthetic multi-view capture of one head."""
 
@@ -92,8 +108,8 @@ class SynthConfig:
     """Hair."""
     atlas: int = 2048
     """Side of the texture."""
-    texture: Path | None = None
-    """Picture in the prior's UV that replaces the drawn skin."""
+    scan: Scan | None = None
+    """Skin of a scanned head in the place of the drawn one."""
     effects: Effects = Effects()
     noise: Noise = Noise()
 

@@ -48,7 +48,7 @@ class Hair:
 
 def grow(mesh: Head, strands: int, seed: int) -> Hair:
     """Roots are even over the scalp; a strand lies some millimetres above it and ends after 2 to 4 cm."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     r = np.random.default_rng([seed, 4])
     weight = scalp_weight(mesh, mesh.neutral)
@@ -62,7 +62,7 @@ def grow(mesh: Head, strands: int, seed: int) -> Hair:
     v = r.random(strands)[:, None]
     p = (1 - u) * a[chosen] + u * (1 - v) * b[chosen] + u * v * c[chosen]
     scalp = np.unique(mesh.faces[mesh.painted])
-    tree = cKDTree(mesh.neutral[scalp])
+    tree = KDTree(mesh.neutral[scalp])
     step = r.uniform(0.020, 0.040, strands)[:, None] / (POINTS - 1)
     height = r.uniform(0.0015, 0.006, strands)
     turn = 0.5 * np.stack([noise(p, 14, seed + 20 + k) for k in range(3)], 1) + 0.25 * r.normal(size=(strands, 3))

@@ -89,8 +89,8 @@ class SynthHead:
         bust = np.flatnonzero(material == PAINT)
         height = head.neutral[head.faces[bust]][..., 1] - head.neutral[:, 1].min() - HEM
         bust, height = bust[height.min(1) < 0], height[height.min(1) < 0]
-        stripes[bust] = 0.5 - 4 * height
-        atlas = paint(head, config.atlas, config.seed, config.texture)
+        stripes[bust] = 0.3 - 3 * height  # _kernels.COVERED at the hem
+        atlas = paint(head, config.atlas, config.seed, config.scan)
         effects = HiddenEffects(head, config.effects)
         lag = config.effects.hair_lag
         return SynthHead(head, hair, effects, atlas, faces, face_values.astype(np.float32), stripes, lag)

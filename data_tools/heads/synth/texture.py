@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,34 +11,32 @@ from numpy import ndarray
 
 from gs_reg.priors.types import Part
 
-from ...photos.images import read_pixels, resize_area
+from ...photos.images import read_pixels
+from .config import Scan
 from .mesh import Head, smoothed
 
 BROW = np.array([[0.011, 0.0135], [0.022, 0.0165], [0.034, 0.0180], [0.044, 0.0155], [0.051, 0.0105]])
 """x, y of the left brow's middle line from the middle of the eyes, for eyes that are EYE_X from it."""
 EYE_X = 0.0316
+EYE_TO_AXIS = 0.08
+"""Metres from the eyes back to the vertical that a scan is unwrapped around."""
 BROW_HALF_WIDTH = 0.0042
 HAIR = np.array([0.16, 0.10, 0.07])
 
 
-def paint(mesh: Head, size: int, seed: int, picture: Path | None = None) -> UInt8[ndarray, "A A 5"]:
-    """Red, green, blue, spots of the sliding layer, lines; the texels around the charts repeat their borders.
-
-    `picture`, in the same texture coordinates, replaces the drawn skin.
-    """
+def paint(mesh: Head, size: int, seed: int, scan: Scan | None = None) -> UInt8[ndarray, "A A 5"]:
+    """Red, green, blue, spots of the sliding layer, lines; the texels around the charts repeat their borders."""
     from scipy.ndimage import distance_transform_edt
 
     weights = _soft_parts(mesh)
     covered, values = _rasterized(mesh, np.concatenate([mesh.neutral, weights], axis=1), size)
     atlas = np.zeros((size, size, 5))
     rest, regions = values[covered][:, :3], values[covered][:, 3:]
-    atlas[covered, :3] = _skin(mesh, rest, regions, seed)
-    if picture is not None:
-        pixels = resize_area(read_pixels(picture, upright=True), size, size)
-        atlas[covered, :3] = pixels[covered] / 255
+    bare = _bare(mesh, rest, seed) if scan is None else scanned(mesh, rest, scan)
+    atlas[covered, :3] = _dressed(mesh, bare, rest, regions)
     atlas[covered, 3] = _spots(mesh, rest, regions, seed)
     atlas[covered, 4] = _lines(mesh, rest, seed)
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    _, nearest = distance_transform_edt(~covered, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
     return np.ascontiguousarray((atlas[tuple(nearest)].clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
@@ -94,11 +91,30 @@ def _rasterized(mesh: Head, values: Float[ndarray, "V C"], size: int) -> tuple[n
     return ids >= 0, out.astype(np.float64)
 
 
-def _skin(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarray, "P 3"]:
+def scanned(mesh: Head, rest: Float[ndarray, "P 3"], scan: Scan) -> Float[ndarray, "P 3"]:
+    """Colours of the scan at points of the neutral head: by the angle around the vertical, and by the height.
+
+    Raises:
+        InputError: the picture is missing or broken.
+    """
+    from scipy.ndimage import map_coordinates
+
+    pixels = read_pixels(scan.path, upright=True) / 255.0
     middle = mesh.eyes[:, :3].mean(0)
-    P = rest - middle
+    mouth = mesh.neutral[mesh.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER), 1].mean()
+    axis = middle[2] - EYE_TO_AXIS
+    a_radian = (scan.eyes[1] - scan.eyes[0]) / 2 / np.arctan2(np.abs(mesh.eyes[:, 0]).mean(), EYE_TO_AXIS)
+    a_metre = (scan.mouth_height - scan.eye_height) / (middle[1] - mouth)
+    across = sum(scan.eyes) / 2 + a_radian * np.arctan2(rest[:, 0], rest[:, 2] - axis)
+    down = scan.eye_height + a_metre * (middle[1] - rest[:, 1])
+    place = np.stack([down * pixels.shape[0] - 0.5, across * pixels.shape[1] - 0.5])
+    return np.stack([map_coordinates(pixels[..., k], place, order=1, mode="nearest") for k in range(3)], axis=1)
+
+
+def _bare(mesh: Head, rest: Float[ndarray, "P 3"], seed: int) -> Float[ndarray, "P 3"]:
+    """Skin with its grain and red cheeks."""
+    P = rest - mesh.eyes[:, :3].mean(0)
     wide = np.abs(mesh.eyes[:, 0]).mean() / EYE_X
-    lips, inside = regions.T
     tone = np.random.default_rng([seed, 2]).uniform(-1, 1, 3) * (0.05, 0.04, 0.04)
     c = np.tile(np.array([0.78, 0.57, 0.47]) + tone, (len(P), 1))
     grain = 0.02 * noise(P, 25, seed + 1) + 0.012 * noise(P, 80, seed + 2) + 0.009 * noise(P, 300, seed + 3)
@@ -106,6 +122,15 @@ def _skin(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarr
     for side in (1, -1):  # cheeks
         d = (P - [side * 0.042 * wide, -0.035, 0.035]) / [0.02, 0.018, 0.04]
         c *= 1 - np.exp(-(d**2).sum(1))[:, None] * [0.02, 0.16, 0.14]
+    return c
+
+
+def _dressed(mesh: Head, bare: ndarray, rest: ndarray, regions: ndarray) -> Float[ndarray, "P 3"]:
+    """With lips, the inside of the mouth, the scalp under the hair, and brows."""
+    P = rest - mesh.eyes[:, :3].mean(0)
+    wide = np.abs(mesh.eyes[:, 0]).mean() / EYE_X
+    lips, inside = regions.T
+    c = bare
     c = blend(c, 0.5 * smoothstep(0.25, 0.75, lips), [0.62, 0.27, 0.26])  # redder lips read as a pout
     c = blend(c, smoothstep(0.3, 0.7, inside), [0.28, 0.07, 0.07])
     c = blend(c, 0.85 * scalp_weight(mesh, rest), HAIR)
@@ -120,7 +145,7 @@ def _skin(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarr
 
 def _spots(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndarray, "P"]:
     """Freckles and moles; none on the lips, inside the mouth and under hair."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     r = np.random.default_rng([seed, 3])
     skin = mesh.neutral[mesh.vertices_of(Part.SKIN, Part.LID_UPPER, Part.LID_LOWER)]
@@ -128,7 +153,7 @@ def _spots(mesh: Head, rest: ndarray, regions: ndarray, seed: int) -> Float[ndar
     centres = skin[r.integers(len(skin), size=420)] + r.normal(size=(420, 3)) * 0.002
     radius = np.where(r.random(420) < 0.07, r.uniform(0.0018, 0.003, 420), r.uniform(0.0007, 0.0016, 420))
     depth = np.where(radius > 0.0017, 0.95, r.uniform(0.35, 0.8, 420))
-    distance, nearest = cKDTree(centres).query(rest, k=3, distance_upper_bound=0.006)
+    distance, nearest = KDTree(centres).query(rest, k=3, distance_upper_bound=0.006)
     known = np.isfinite(distance)
     nearest = np.where(known, nearest, 0)
     strength = np.where(known, depth[nearest] * np.exp(-((distance / radius[nearest]) ** 2)), 0.0).max(1)

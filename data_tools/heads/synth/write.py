@@ -48,7 +48,9 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
         InputError: the folder is not empty, or the prior is no mesh with texture.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: expected a new or an empty folder for the capture")
+        broken_off = (folder / "calibration").is_dir() and not (folder / DESCRIPTION).is_file()
+        remedy = "it holds a capture that was broken off: remove it" if broken_off else "choose another"
+        raise InputError(f"{folder}: expected a new or an empty folder for the capture: {remedy}")
     prior = load_prior(config.prior, config.prior_folder)
     if not isinstance(prior, MeshPrior) or prior.from_arkit(torch.zeros(len(ARKIT))) is None:
         raise InputError(f"synthetic capture: prior {config.prior!r}: expected anny or ict")
@@ -57,24 +59,39 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
     head = SynthHead.build(config, prior, ident)
     _write_calibration(folder / "calibration", cameras, config.serials)
     done, total = 0, len(config.sequences) * config.frames * len(cameras)
-    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+    pool = ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0))))
+    try:
         for sequence in config.sequences:
             moves = motion(sequence, config.frames, config.seed)
             _write_track(folder, sequence, moves, config, prior, ident)
-            surfaces, pending = [], list[Future[None]]()
-            for t, lag in enumerate(lags(moves.rotation)):
-                snapshot = head.at(moves.arkit[t], moves.rotation[t], moves.translation[t], lag)
-                surfaces.append(snapshot.surface)
-                place = folder / "sequences" / sequence
-                for c, serial in enumerate(config.serials):
-                    pending.append(pool.submit(_write_photo, head, snapshot, cameras[c], config, place, serial, t))
-            for future in pending:
-                future.result()
+            for photo in _draw(pool, head, sequence, moves, cameras, config, folder):
+                photo.result()
                 done += 1
                 yield Progress(sequence, done, total)
-            _save(folder / "gt" / f"{sequence}_vertices.npz", vertices=np.stack(surfaces).astype(np.float32))
+    finally:
+        pool.shutdown(cancel_futures=True)
     described = dataclasses.asdict(config) | {"licence": prior.licence}
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, default=str) + "\n")
+
+
+def _draw(
+    pool: ThreadPoolExecutor,
+    head: SynthHead,
+    sequence: str,
+    moves: Motion,
+    cameras: Cameras,
+    config: SynthConfig,
+    folder: Path,
+) -> list[Future[None]]:
+    """Photos to come of one sequence; its true vertices are written."""
+    surfaces, photos, place = [], [], folder / "sequences" / sequence
+    for t, lag in enumerate(lags(moves.rotation)):
+        snapshot = head.at(moves.arkit[t], moves.rotation[t], moves.translation[t], lag)
+        surfaces.append(snapshot.surface)
+        for c, serial in enumerate(config.serials):
+            photos.append(pool.submit(_write_photo, head, snapshot, cameras[c], config, place, serial, t))
+    _save(folder / "gt" / f"{sequence}_vertices.npz", vertices=np.stack(surfaces).astype(np.float32))
+    return photos
 
 
 def _write_photo(

@@ -72,6 +72,16 @@ def test_codes_that_are_not_finite(person):
     refused(person, "EMO-1", "codes.npz", "z of frame 2 is not finite")
 
 
+def test_poses_that_are_none(person):
+    poses = folders.head_poses(FRAMES)
+    poses[2, 0, 0] = 3.0
+    change_codes(person, head_pose=poses)
+    refused(person, "codes.npz", "head_pose of frame 2 is no similarity")
+    poses[2] = 0
+    change_codes(person, head_pose=poses)
+    refused(person, "codes.npz", "head_pose of frame 2 is no similarity")
+
+
 def test_constant_codes(tmp_path):
     person = folders.nersemble_2(tmp_path, Shoot(sequences=("EMO-1",)))
     change_codes(person, z=np.full((FRAMES, 52), 0.5, np.float32))
@@ -108,6 +118,8 @@ def test_calibration(person):
     content["intrinsics"] = [[1, 2], [3, 4]]
     path.write_text(json.dumps(content))
     refused(person, "camera_params.json", "expected a 3x3 matrix")
+    path.write_text(json.dumps({**content, "world_2_cam": [1]}))
+    refused(person, "camera_params.json", "expected world_2_cam {serial: 4x4}")
     path.write_text("{")
     refused(person, "camera_params.json", "not valid JSON")
 

@@ -45,6 +45,9 @@ def test_read_with_a_capture(tmp_path):
     path.write_text(json.dumps({SERIALS[0]: swap.tolist()}))
     with pytest.raises(InputError, match=f"no matrix of camera {SERIALS[1]}"):
         read_capture(person)
+    path.write_text(json.dumps({serial: "red" for serial in SERIALS}))
+    with pytest.raises(InputError, match=r"color_calibration\.json: "):
+        read_capture(person)
     path.write_text(json.dumps({serial: np.eye(3, 6).tolist() for serial in SERIALS}))
     with pytest.raises(InputError, match=r"got \[3, 6\]"):
         read_capture(person)

@@ -2,19 +2,22 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gs_reg.data_tools.heads import check_codes, read_capture
-from gs_reg.data_tools.heads.synth import Effects, SynthConfig, synthesize
+from gs_reg.data_tools.heads.synth import Effects, Scan, SynthConfig, synthesize
 from gs_reg.data_tools.heads.synth.config import SEQUENCES, SERIALS
 from gs_reg.data_tools.heads.synth.effects import LARGEST_CORRECTIVE, HiddenEffects
 from gs_reg.data_tools.heads.synth.mesh import head_of, vertex_normals
 from gs_reg.data_tools.heads.synth.rig import rig
 from gs_reg.data_tools.heads.synth.scene import SynthHead, lags, photograph
 from gs_reg.data_tools.heads.synth.sequences import coefficients, head_rotation, motion
+from gs_reg.data_tools.heads.synth.texture import paint, scanned
 from gs_reg.errors import InputError
 from gs_reg.priors import load_prior
 from gs_reg.priors.arkit import ARKIT
@@ -220,6 +223,22 @@ def test_lag_moves_the_tips_alone(drawn):
     assert away[:, 0].max() < 1e-6 and away[:, -1].mean() > 0.002
 
 
+def test_skin_of_a_scan(prior, tmp_path):
+    """A picture that is red left of its middle and darker downwards: eyes and mouth land on its places for them."""
+    picture = np.zeros((100, 100, 3), np.uint8)
+    picture[:, :50, 0], picture[:, 50:, 1] = 255, 255
+    picture[..., 2] = 2 * np.arange(100)[:, None]
+    Image.fromarray(picture).save(tmp_path / "scan.png")
+    head = head_of(prior, None)
+    mouth = head.neutral[head.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER)].mean(0)
+    points = np.stack([head.eyes[0, :3], head.eyes[1, :3], mouth + np.array([0.01, 0, 0])])
+    colors = scanned(head, points, Scan(tmp_path / "scan.png"))
+    assert colors[:, :2].round(2).tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert colors[:, 2] * 255 == pytest.approx([59, 59, 92], abs=2)
+    plain, painted = paint(head, 128, 0), paint(head, 128, 0, Scan(tmp_path / "scan.png"))
+    assert (plain[..., 3:] == painted[..., 3:]).all() and (plain[..., :3] != painted[..., :3]).mean() > 0.5
+
+
 def test_normals_point_outwards(prior):
     head = head_of(prior, None)
     normals = vertex_normals(head.neutral, head.faces[head.painted])
@@ -239,12 +258,26 @@ def test_gaze_turns_the_iris(drawn):
 def test_refusals(tiny, tmp_path):
     with pytest.raises(InputError, match="expected a new or an empty folder"):
         next(synthesize(TINY, tiny))
+    steps = synthesize(TINY, tmp_path / "half")
+    next(steps)
+    steps.close()
+    with pytest.raises(InputError, match="broken off: remove it"):
+        next(synthesize(TINY, tmp_path / "half"))
     with pytest.raises(InputError, match="expected anny or ict"):
         next(synthesize(dataclasses.replace(TINY, prior="toy"), tmp_path / "toy"))
     with pytest.raises(InputError, match="preset 'huge': expected full, s1, demo, ci, tiny"):
         SynthConfig.preset("huge")
     with pytest.raises(InputError, match="serials: expected some of"):
         dataclasses.replace(TINY, serials=("1",))
+
+
+@pytest.mark.slow
+def test_the_ci_set_within_its_time(tmp_path):
+    """A minute on two cores; counted in processor time, as other programs may be running."""
+    start = time.process_time()
+    list(synthesize(SynthConfig.preset("ci"), tmp_path / "ci"))
+    assert time.process_time() - start < 110
+    assert len(list((tmp_path / "ci" / "sequences").rglob("*.png"))) == 2 * 12 * 4 * 16
 
 
 def test_arkit_names_of_all_sequences_exist():
