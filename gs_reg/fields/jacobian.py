@@ -32,11 +32,16 @@ def from_neighbours(
     moved: Float[Tensor, "N 3"],
     neighbors: Int[Tensor, "N k"],
     weights: Float[Tensor, "N k"],
-) -> Float[Tensor, "N 3 3"]:
-    """The linear map that fits the motion of the weighted neighbours best, beside their best rotation."""
-    index = neighbors.long()
-    before, after = points[index] - points[:, None], moved[index] - moved[:, None]
-    weighted = weights[..., None] * before
+    rows: Int[Tensor, "M"] | None = None,
+) -> Float[Tensor, "M 3 3"]:
+    """The linear map that fits the motion of the weighted neighbours best, beside their best rotation.
+
+    Of some rows, else of all, where M = N.
+    """
+    chosen = slice(None) if rows is None else rows
+    index = neighbors[chosen].long()
+    before, after = points[index] - points[chosen, None], moved[index] - moved[chosen, None]
+    weighted = weights[chosen, ..., None] * before
     rotation = polar(after.transpose(1, 2) @ weighted)
     rest = after - before @ rotation.transpose(1, 2)
     spread = before.transpose(1, 2) @ weighted

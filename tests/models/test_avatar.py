@@ -174,19 +174,21 @@ def test_a_step_of_several_cameras_is_the_mean_of_its_single_ones():
     assert whole.abs().max() > 1e-4
 
 
-def test_rows_that_nothing_moves_skip_both_fields():
-    avatar = toy_avatar(CONFIG)
+@pytest.mark.parametrize("jacobian", ["exact", "knn"])
+def test_rows_that_nothing_moves_skip_both_fields(jacobian):
+    avatar = toy_avatar(replace(CONFIG, jacobian=jacobian))
     with torch.no_grad():
         avatar.gate_logits[:200] = -100  # under no code do they move; the points themselves may
         avatar.coarse.out.bias.zero_()
     before = avatar.deformed(avatar.code(2))
-    still = avatar.motion(avatar.code(2), avatar.prepare()).offset.norm(dim=1)
+    still = before.extra["coarse"].norm(dim=1)
     avatar.skip_still()
     assert 0 < int((~avatar.moving).sum()) < len(avatar.means)
     after = avatar.deformed(avatar.code(2))
     moving = avatar.moving
     torch.testing.assert_close(after.means[moving], before.means[moving], rtol=0, atol=1e-6)
-    torch.testing.assert_close(after.warps[moving], before.warps[moving], rtol=0, atol=1e-5)
+    tolerance = 1e-5 if jacobian == "exact" else 0.01  # a still neighbour had moved by next to nothing
+    torch.testing.assert_close(after.warps[moving], before.warps[moving], rtol=0, atol=tolerance)
     assert torch.equal(after.means[~moving], avatar.means[~moving]) and still[~moving].max() < 2e-4
     assert torch.equal(after.warps[~moving][0], torch.eye(3))
     after.means.sum().backward()

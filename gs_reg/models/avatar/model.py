@@ -198,9 +198,9 @@ class Avatar(nn.Module):
         coarse, detail = self.coarse, self.detail if self.has_details else None
         motion = prepared.motion(code, coarse, detail, len(self.means))
         if coarse is not None and self.config.jacobian == "knn":
-            moved = self.means + motion.offset
-            jacobian = from_neighbours(self.means, moved, self.neighbors, self.neighbor_weights)
-            motion = replace(motion, jacobian=jacobian)
+            cloud = (self.means, self.means + motion.offset, self.neighbors, self.neighbor_weights)
+            jacobian = from_neighbours(*cloud, prepared.rows)
+            motion = replace(motion, jacobian=prepared.of_all([jacobian], len(self.means), torch.eye(3).to(jacobian)))
         return motion.guarded()
 
     def gates(self) -> Float[Tensor, "N G"] | None:

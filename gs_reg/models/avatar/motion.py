@@ -74,13 +74,13 @@ class Ready:
         if whole:
             return first
         names = vars(first.residuals)
-        residuals = {name: self._of_all([getattr(m.residuals, name) for m in motions], count) for name in names}
-        offset = self._of_all([m.offset for m in motions], count)
-        jacobian = self._of_all([m.jacobian for m in motions], count, torch.eye(3).to(first.offset))
+        residuals = {name: self.of_all([getattr(m.residuals, name) for m in motions], count) for name in names}
+        offset = self.of_all([m.offset for m in motions], count)
+        jacobian = self.of_all([m.jacobian for m in motions], count, torch.eye(3).to(first.offset))
         assert offset is not None
         return Motion(offset, jacobian, Residuals(**residuals))
 
-    def _of_all(self, parts: list[Tensor | None], count: int, still: Tensor | None = None) -> Tensor | None:
+    def of_all(self, parts: list[Tensor | None], count: int, still: Tensor | None = None) -> Tensor | None:
         """One after the other, and `still` (or 0) for rows that do not move."""
         known = [part for part in parts if part is not None]
         if not known:
