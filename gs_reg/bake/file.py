@@ -97,7 +97,7 @@ def _of_blocks(header: dict[str, Any], blocks: dict[str, np.ndarray]) -> Basis:
     prefix = "regressor."
     regressor = {name.removeprefix(prefix): tensor(name) for name in blocks if name.startswith(prefix)}
     return Basis(
-        Splats(*(tensor(f"cloud.{name}") for name in CLOUD)),
+        Splats(*(tensor(f"cloud.{name}") for name in CLOUD), extra={}),
         blocks["columns"],
         blocks["scales"],
         Regressor.of_tensors(regressor),

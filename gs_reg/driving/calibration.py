@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.driving.retarget import neutral_frames
@@ -25,8 +25,8 @@ LEAST_RANGE = 0.4
 """Least range of scores that a clip stretches to 1: units that hardly act would else be blown up (spec, section 11)."""
 LEAST_RISE = 0.08
 """Of a score over a sweep: below it the tracker does not see the unit, and it stays at 0."""
-ALONE = 0.05
-"""Truth of all other units in frames that tell about one."""
+AT_REST = 0.05
+"""Largest amount of a unit that does not act."""
 ENOUGH = 0.5
 """A sweep must reach it to tell about a unit."""
 
@@ -72,24 +72,25 @@ class Calibration(TensorDataclass):
 
     @staticmethod
     def from_sweep(scores: Float[Tensor, "M 52"], truth: Float[Tensor, "M 52"]) -> Calibration:
-        """Curves from frames in which one unit (or a left and right pair) at a time acts by a known amount.
+        """Curves from frames in which units act by known amounts: five a unit are enough, left and right together.
 
-        Five amounts a unit are enough. Units that the sweep leaves out keep their scores less the neutral one.
+        A tracker sees less of a unit when the head is turned or others act too: a sweep that has such frames as well
+        gives curves that are right on average. Units that it leaves out keep their scores less the neutral one.
 
         Raises:
             ValueError: no frame in which all units rest.
         """
-        at_rest = (truth <= ALONE).all(dim=1)
+        at_rest = (truth <= AT_REST).all(dim=1)
         if not bool(at_rest.any()):
             raise ValueError("sweep: expected at least one frame with every unit at rest, got none")
         rest = scores[at_rest].double().median(dim=0).values.numpy()
         curves = []
         for i in range(len(ARKIT)):
-            used = _frames_of(i, truth) | at_rest
+            used = (truth[:, i] > AT_REST) | at_rest  # what others do alone says nothing of this one
             if float(truth[used, i].max()) < ENOUGH:
                 curves.append((np.array([rest[i], max(rest[i] + 1e-6, 1.0)]), np.array([0.0, 1.0])))
             else:
-                curves.append(_inverse(scores[used, i].double().numpy(), truth[used, i].double().numpy()))
+                curves.append(_curve(scores[used, i].double().numpy(), truth[used, i].double().numpy()))
         K = max(len(x) for x, _ in curves)
         # the last knot again: the curve is held there
         padded = [[np.pad(part, (0, K - len(part)), mode="edge") for part in curve] for curve in curves]
@@ -119,36 +120,25 @@ class Calibration(TensorDataclass):
         return Calibration(table[:, 0].contiguous(), table[:, 1].contiguous())
 
 
-def _frames_of(i: int, truth: Float[Tensor, "M 52"]) -> Bool[Tensor, "M"]:
-    """Frames in which no unit but this one and its mirror image acts."""
-    name = ARKIT[i]
-    mirrored = name.replace("Left", "*").replace("Right", "Left").replace("*", "Right")
-    others = [k for k, other in enumerate(ARKIT) if other not in (name, mirrored)]
-    return (truth[:, others] <= ALONE).all(dim=1)
-
-
-def _inverse(scores: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the truth as a function of the score, both rising; (0, 0) alone for a unit that does not show."""
-    amounts = np.unique(truth)
-    means = np.array([scores[truth == amount].mean() for amount in amounts])
-    weights = np.array([(truth == amount).sum() for amount in amounts], float)
-    level = _rising(means, weights)
-    if level[-1] - level[0] < LEAST_RISE:
+def _curve(scores: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
+    """Knots of the rising curve that is nearest to the truth at each score; all 0 for a unit that does not show."""
+    at_rest = truth <= AT_REST
+    if scores[truth >= ENOUGH].mean() - scores[at_rest].mean() < LEAST_RISE:
         return np.array([0.0, 1.0]), np.zeros(2)
-    knots = np.unique(level)
-    values = np.array([amounts[level == knot].mean() for knot in knots])
-    values[0] = amounts[0]  # a dead zone above rest: a face at rest stays so
-    return knots, values
+    order = np.argsort(scores, kind="stable")
+    knots, values = _rising(scores[order], truth[order])
+    # a face at rest stays so, however many small amounts do not show
+    rest = float(np.median(scores[at_rest]))
+    above = (knots > rest) & (values > 0)
+    return np.concatenate([[rest], knots[above]]), np.concatenate([[0.0], values[above]])
 
 
-def _rising(y: Float[np.ndarray, "n"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """The nearest sequence that never falls: neighbours that fall are pooled (isotonic least squares)."""
-    pools: list[list[float]] = []  # mean, weight, count
-    for value, weight in zip(y.tolist(), weights.tolist(), strict=True):
-        pools.append([value, weight, 1])
-        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-            mean, w, n = pools.pop()
-            last = pools[-1]
-            last[0] = (last[0] * last[1] + mean * w) / (last[1] + w)
-            last[1], last[2] = last[1] + w, last[2] + n
-    return np.concatenate([np.full(int(n), mean) for mean, _, n in pools])
+def _rising(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
+    """Isotonic least squares: neighbours of which y falls, or that share their x, become one at their mean."""
+    pools: list[tuple[float, float, int]] = []  # mean x, mean y, count
+    for pool in zip(x.tolist(), y.tolist(), [1] * len(x), strict=True):
+        pools.append(pool)
+        while len(pools) > 1 and (pools[-2][1] >= pools[-1][1] or pools[-2][0] >= pools[-1][0]):
+            (xa, ya, a), (xb, yb, b) = pools[-2:]
+            pools[-2:] = [((xa * a + xb * b) / (a + b), (ya * a + yb * b) / (a + b), a + b)]
+    return np.array([pool[0] for pool in pools]), np.array([pool[1] for pool in pools])

@@ -60,7 +60,7 @@ def test_units_that_are_not_seen_stay_at_rest_and_others_lose_their_offset(caplo
 def test_scores_that_fall_on_the_way_are_pooled():
     truth = sweep(("jawOpen",))
     scores = torch.zeros(5, 52)
-    scores[:, INDEX["jawOpen"]] = torch.tensor([0.1, 0.3, 0.2, 0.6, 0.6])
+    scores[:, INDEX["jawOpen"]] = torch.tensor([0.1, 0.3, 0.2, 0.6, 0.6])  # of 0, 0.25, 0.5, 0.75 and 1
     curves = Calibration.from_sweep(scores, truth)
     i = INDEX["jawOpen"]
     probe = torch.zeros(4, 52)
@@ -68,6 +68,20 @@ def test_scores_that_fall_on_the_way_are_pooled():
     # 0.25 and 0.5 are one pool at 0.25; 0.75 and 1 are not told apart
     torch.testing.assert_close(curves(probe)[:, i], torch.tensor([0.0, 0.375, 0.625, 0.875]), atol=1e-5, rtol=0)
     assert bool((curves.scores.diff(dim=1) >= 0).all())
+
+
+def test_frames_where_a_unit_shows_less_make_the_curve_right_on_average():
+    i, k = INDEX["jawOpen"], INDEX["mouthPucker"]
+    g = torch.Generator().manual_seed(0)
+    truth = torch.zeros(300, 52)
+    truth[20:, i] = 0.1 + 0.9 * torch.rand(280, generator=g)
+    truth[::3, k] = (truth[::3, i] > 0).float()
+    scores = truth * (1 - 0.5 * truth[:, k : k + 1])  # hidden by half when lips are pursed
+    out = Calibration.from_sweep(scores, truth)(scores)[:, i]
+    assert abs(float((out - truth[:, i]).mean())) < 0.01
+    alone = Calibration.from_sweep(scores[truth[:, k] == 0], truth[truth[:, k] == 0])(scores)[:, i]
+    assert float((alone - truth[:, i]).mean()) < -0.05
+    assert float((out - truth[:, i]).abs().mean()) < float((alone - truth[:, i]).abs().mean()) + 0.02
 
 
 def test_a_sweep_without_rest_is_refused():
