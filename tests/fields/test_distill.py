@@ -1,0 +1,182 @@
+"""Distillation on the toy head: gates, the slit, both kinds of priors, resuming to the same bits."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gs_reg.errors import InputError
+from gs_reg.fields.distill import DistillConfig, Distillation, code_statistics, coarse_field, distill, is_linear
+from gs_reg.fields.latents import first_latents, nearest_rows
+from gs_reg.fields.pool import Subject, make_pool
+from gs_reg.fields.report import BACKWARD, Errors, gates
+from gs_reg.priors.toy import ToyPrior
+from gs_reg.priors.types import Part
+
+TOY = ToyPrior().to(dtype=torch.float32)
+CODES = TOY.lo + (TOY.hi - TOY.lo) * torch.rand(60, 8, generator=torch.Generator().manual_seed(1))
+CLOUD = TOY.surface(None, 2000, 0).to(dtype=torch.float32)
+SMALL = DistillConfig(steps=6, width=16, depth=3, points=64, codes=4, pool=256, pool_codes=8, refresh=2)
+
+
+class Backward:
+    """The toy head as a prior that knows only the way back."""
+
+    def __getattr__(self, name):
+        return getattr(TOY, name)
+
+    def forward(self, *args, **options):
+        return None
+
+
+class Bent(Backward):
+    """The toy head with a mouth that opens with the square of its coefficient."""
+
+    def forward(self, x, z, ident=None, part=None):
+        return TOY.forward(x, torch.cat([z[..., :1] ** 2, z[..., 1:]], -1), ident, part)
+
+
+@pytest.fixture(scope="module")
+def distilled():
+    """A field of the toy head after a short run."""
+    config = DistillConfig(steps=160, width=96, depth=4, points=1024, pool=8192)
+    field = coarse_field(TOY, None, CODES[:40], None, config)
+    return field, distill(field, CLOUD, TOY, CODES[:40], None, config)
+
+
+def test_the_field_of_the_toy_head_is_right_to_tenths_of_a_millimetre(distilled):
+    field, latents = distilled
+    report = gates(field, latents, Subject(TOY, CLOUD, CODES[:40]), CODES[40:])
+    assert report.linear
+    for table in (report.errors, report.cycle):
+        assert table.keys() == {"seen", "held_out", "jittered"}
+        for regions in table.values():
+            assert regions.keys() == {"all", "lips", "rest"}
+            assert regions["all"].mean < 0.2 and regions["all"].p95 < 0.6
+    assert not any(report.folds.values())
+
+
+def test_the_two_sides_of_the_slit_go_to_their_own_places(distilled):
+    field, latents = distilled
+    sides = CLOUD.parts[-400:]
+    x = CLOUD.points[-400:]
+    rows = {half: nearest_rows(CLOUD, replace(CLOUD, points=x, normals=CLOUD.normals[-400:], parts=sides * 0 + half))
+            for half in (Part.LIP_UPPER, Part.LIP_LOWER)}  # fmt: skip
+    z = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
+    with torch.no_grad():
+        upper, lower = (field(x, latents[rows[half]], None, z) for half in rows)
+    truth = [TOY.forward(x, z, None, sides * 0 + half) - x for half in rows]
+    apart, wanted = upper - lower, truth[0] - truth[1]
+    assert float(wanted.norm(dim=1).mean() * 250) > 5.0
+    assert float((apart - wanted).norm(dim=1).mean() * 250) < 0.3
+
+
+def test_a_run_goes_on_from_its_tensors_to_the_same_bits():
+    config = replace(SMALL, lr_latent=1e-3)
+
+    def begun():
+        return Distillation(coarse_field(TOY, None, CODES, None, config), CLOUD, TOY, CODES, None, config)
+
+    whole, first, second = begun(), begun(), begun()
+    losses = [step.losses for step in whole]
+    for step in first:
+        if step.number == 2:
+            break
+    saved = {kind: {**values} for kind, values in first.tensors().items()}
+    second.load(saved, first.step)
+    assert [step.losses for step in second] == losses[3:]
+    for name, value in whole.tensors()["model"].items():
+        assert torch.equal(value, second.tensors()["model"][name]), name
+    assert not torch.equal(whole.latents, begun().latents)
+
+
+def test_a_prior_that_knows_only_the_way_back_is_learned_by_its_cycle():
+    config = replace(SMALL, steps=100, width=64, points=512, pool=2048, pool_codes=16, refresh=100, lr=5e-3)
+    codes = CODES * torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
+    prior = Backward()
+    field = coarse_field(prior, None, codes, None, config)
+    assert not field.linear and not is_linear(prior, None)
+    before = gates(field, first_latents(CLOUD.parts, 8, 0), Subject(prior, CLOUD, codes))
+    latents = distill(field, CLOUD, prior, codes, None, config)
+    after = gates(field, latents, Subject(prior, CLOUD, codes))
+    assert before.limits == after.limits == BACKWARD and after.direct is None
+    assert after.cycle["seen"]["lips"].mean < 0.4 * before.cycle["seen"]["lips"].mean
+
+
+def test_a_prior_that_is_not_linear_gets_a_network():
+    assert is_linear(TOY, None) and not is_linear(Bent(), None)
+    assert not coarse_field(Bent(), None, CODES, None, SMALL).linear
+    assert coarse_field(Bent(), None, CODES, None, replace(SMALL, linear=True)).linear
+    losses = [step.losses for step in Distillation(coarse_field(Bent(), None, CODES, None, SMALL), CLOUD, Bent(), CODES,
+                                                   None, SMALL)]  # fmt: skip
+    assert losses[0].keys() == {"direct", "neutral", "far", "fold"}
+
+
+def test_statistics_are_the_identity_for_coefficients_and_measured_for_others():
+    mean, scale = code_statistics(TOY, CODES)
+    assert torch.equal(mean, TOY.neutral) and torch.equal(scale, torch.ones(8))
+    wide = replace(TOY, name="wide")
+    object.__setattr__(wide, "amplitudes", wide.amplitudes)
+
+    class Wide(Backward):
+        hi = TOY.hi * 3
+
+    mean, scale = code_statistics(Wide(), CODES)
+    torch.testing.assert_close(mean, CODES.mean(0))
+    torch.testing.assert_close(scale, CODES.std(0, correction=0))
+
+
+def test_pools_depend_on_the_seed_alone_and_keep_codes_in_range():
+    subject = Subject(TOY, CLOUD, CODES[:1].repeat(3, 1))
+    one, again, other = (make_pool(subject, 500, 25, seed) for seed in (3, 3, 4))
+    assert torch.equal(one.points.points, again.points.points) and torch.equal(one.codes, again.codes)
+    assert not torch.equal(one.points.points, other.points.points)
+    lo, hi = subject.range()
+    assert (one.codes >= lo).all() and (one.codes <= hi).all()
+    assert (one.codes - CODES[0]).abs().max() > 0.5  # channels that the capture holds still are drawn too
+    truth = TOY.forward(one.points.points, one.codes[7].to(CODES), None, one.points.parts)
+    torch.testing.assert_close(one.offsets[:, 7], truth - one.points.points, rtol=0, atol=1e-6)
+
+
+def test_points_take_the_latents_of_their_own_part():
+    lips = [Part.LIP_UPPER, Part.LIP_LOWER]
+    rows = nearest_rows(CLOUD, CLOUD)
+    assert torch.equal(CLOUD.parts[rows], CLOUD.parts)
+    cloud = replace(CLOUD, parts=torch.where(torch.isin(CLOUD.parts, torch.tensor(lips)), Part.SKIN, CLOUD.parts))
+    assert torch.equal(nearest_rows(cloud, CLOUD) >= 0, torch.ones(len(CLOUD.parts), dtype=torch.bool))
+    latents = first_latents(torch.arange(len(Part)), 8, 0)
+    gaps = torch.cdist(latents, latents) + 9 * torch.eye(len(Part))
+    assert float(gaps.min()) > 1.0
+
+
+def test_a_report_says_what_failed_and_is_written(distilled, tmp_path):
+    field, latents = distilled
+    report = gates(field, 0 * latents, Subject(TOY, CLOUD, CODES[:40]))
+    assert not report.passed and report.failures[0].startswith("seen codes: 95 % of all within ")
+    report.save(tmp_path / "distill_report.json")
+    read = json.loads((tmp_path / "distill_report.json").read_text())
+    assert read["passed"] is False and read["failures"] == list(report.failures)
+    assert read["errors"]["seen"]["lips"]["p95"] == report.errors["seen"]["lips"].p95
+    assert "lips" in str(report) and f"failed: {report.failures[0]}" in str(report)
+    fine = {"seen": {"all": Errors(0.05, 0.1, 3.0), "lips": Errors(0.1, 0.4, 1.0)}}
+    lips = replace(report, direct=fine, folds={"seen": 0.002})
+    assert lips.failures == (
+        "seen codes: 95 % of lips within 0.40 mm, limit 0.3 mm",
+        "seen codes: 0.20% of points fold, limit 0.00%",
+    )
+    assert replace(lips, limits=BACKWARD, folds={"seen": 0.0005}).passed
+
+
+def test_wrong_settings_and_losses_are_refused():
+    with pytest.raises(InputError, match="distill: steps: expected at least 1, got 0"):
+        DistillConfig(steps=0)
+    with pytest.raises(InputError, match="distill: fold: expected a finite number"):
+        DistillConfig(fold=-1.0)
+    run = Distillation(coarse_field(TOY, None, CODES, None, SMALL), CLOUD, TOY, CODES, None, SMALL)
+    with pytest.raises(ValueError, match=r"latents: expected \[2000, 8\], got \[3, 8\]"):
+        run.load({"model": {"latents": torch.zeros(3, 8)}, "optimizer": {}}, 1)
+    with torch.no_grad():
+        run.field.hidden[0].weight.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="distill: step 0: the loss is not finite"):
+        next(iter(run))
