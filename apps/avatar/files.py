@@ -113,6 +113,8 @@ def open_avatar(path: Path, device: torch.device) -> TrainedAvatar:
     """
     if (path / HEADER).is_file():
         folder = path
+    elif (path / FOLDER / HEADER).is_file():
+        folder = path / FOLDER
     else:
         run = open_run(path)
         folder = run.path / FOLDER

@@ -13,6 +13,8 @@ from gs_reg.apps.avatar.motions import Reading, motion_of, video_frames
 from gs_reg.io import load_splats
 from gs_reg.priors.types import HeadPose
 
+from .ball import BallPrior
+
 
 @pytest.fixture(scope="module")
 def avatar(finished):
@@ -24,7 +26,7 @@ def smile_by_arkit(monkeypatch):
     """The ball speaks two of the coefficients."""
     from gs_reg.priors.arkit import ARKIT
 
-    class Speaking:
+    class Speaking(BallPrior):
         def from_arkit(self, a52):
             left = a52[:, ARKIT.index("mouthSmileLeft")]
             return torch.stack([a52[:, ARKIT.index("jawOpen")], left, torch.zeros_like(left)], 1)
@@ -57,12 +59,15 @@ def test_a_table_of_coefficients_drives_it(finished, tmp_path, capsys):
 
 
 def test_another_persons_codes_count_from_their_neutral_face(avatar, finished):
-    motion = motion_of(avatar, str(finished), Reading())
+    motion = motion_of(avatar, str(finished), Reading(neutral=3))
     own = avatar.track
     assert len(motion) == len(own) and "relative to neutral" in motion.words
-    # its own track, retargeted to itself, comes back within its range
-    inside = (own.codes >= own.codes[:6].amin(0)) & (own.codes <= own.codes[:6].amax(0))
-    assert torch.allclose(motion.codes[inside], own.codes[inside], atol=0.02)
+    trained = own.codes[:6]
+    at_rest = trained[trained.norm(dim=1).argsort()[:5]].mean(0)
+    expected = at_rest + own.codes - own.codes[3]
+    inside = (expected >= trained.amin(0)) & (expected <= trained.quantile(0.99, dim=0))
+    assert inside.sum() > 8 and torch.allclose(motion.codes[inside], expected[inside], atol=1e-4)
+    assert (motion.codes <= trained.amax(0) * 1.11).all()
 
 
 def test_exports_are_read_again(finished, avatar, tmp_path):
