@@ -52,9 +52,8 @@ def flame_prior(path: Path, year: int) -> MeshPrior:
 
 
 def _model(folder: Path, year: int) -> Path:
-    found = sorted(
-        path for path in folder.glob("*.pkl") if str(year) in path.name or len(list(folder.glob("*.pkl"))) == 1
-    )
+    found = sorted(folder.glob("*.pkl"))
+    found = [path for path in found if str(year) in path.name] or found
     if len(found) != 1:
         raise InputError(f"{folder}: expected one .pkl of FLAME {year}, found {len(found)}: name the file")
     return found[0]
