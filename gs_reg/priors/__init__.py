@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "SurfaceSample",
     "Track",
+    "check_codes",
     "load_prior",
     "region_masks",
 ]
@@ -41,4 +42,30 @@ def load_prior(name: str, folder: Path | None = None) -> ExpressionPrior:
         from gs_reg.priors.anny import anny_prior
 
         return anny_prior()
-    raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")
+    if name not in PRIORS:
+        raise InputError(f"prior: expected one of {', '.join(PRIORS)}, got {name!r}")
+    if folder is None:
+        raise InputError(f"prior {name}: its files are yours to bring: name their folder")
+    if name == "ict":
+        from gs_reg.priors.ict import ict_prior
+
+        return ict_prior(folder)
+    if name == "mononphm":
+        from gs_reg.priors.mononphm import mononphm_prior
+
+        return mononphm_prior(folder)
+    from gs_reg.priors.flame import flame_prior
+
+    return flame_prior(folder, int(name.removeprefix("flame")))
+
+
+def check_codes(track: Track, prior: ExpressionPrior) -> None:
+    """Refuses codes of another prior, or of another year's FLAME, whose codes have the same length.
+
+    Raises:
+        InputError: says whose codes they are and whose they should be.
+    """
+    if track.prior != prior.name:
+        raise InputError(f"track: its codes are those of {track.prior}, while the prior is {prior.name}: track again")
+    if track.codes.shape[1] != prior.dim:
+        raise InputError(f"track: expected codes of {prior.dim} numbers for {prior.name}, got {track.codes.shape[1]}")

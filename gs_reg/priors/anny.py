@@ -13,11 +13,9 @@ from torch import Tensor
 from gs_reg.priors.anny_data import head_arrays
 from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.mesh import HeadMesh, MeshPrior
-from gs_reg.priors.types import UNIT_M, Part
+from gs_reg.priors.types import EYES, UNIT_M, Part
 from gs_reg.tensor_dataclass import TensorDataclass
 
-EYES = (0.0, 0.03, 0.03)
-"""Where the midpoint of the eyeballs lies in the head frame, in metres."""
 PHENOTYPES = ("gender", "age", "muscle", "weight", "african", "asian", "caucasian")
 ANCHORS = ((0.0, 1.0), (1 / 3, 2 / 3, 1.0), (0.0, 0.5, 1.0), (0.0, 0.5, 1.0))
 """Values of the first four phenotypes at which their shapes stand."""

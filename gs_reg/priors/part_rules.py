@@ -52,6 +52,36 @@ def scalp_and_neck(places: np.ndarray, skin: np.ndarray, moves: np.ndarray) -> d
     return {Part.SCALP: scalp, Part.NECK: neck}
 
 
+def ears(places: np.ndarray, skin: np.ndarray) -> dict[Part, np.ndarray]:
+    """What stands out at the sides of the head, within upright ellipses that lean backwards."""
+    x, y, z = np.abs(places[:, 0]), places[:, 1], places[:, 2] + 0.05
+    return {Part.EAR: skin & (x > 0.066) & (((z + 0.25 * y) / 0.021) ** 2 + (y / 0.034) ** 2 < 1)}
+
+
+def within(contour: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which points of the plane lie within a polygon: those from which a ray crosses it an odd number of times."""
+    inside = np.zeros(len(points), bool)
+    for start, end in zip(contour, np.roll(contour, -1, axis=0), strict=True):
+        spans = (start[1] > points[:, 1]) != (end[1] > points[:, 1])
+        height = np.where(spans, (points[:, 1] - start[1]) / np.where(spans, end[1] - start[1], 1), 0)
+        inside ^= spans & (points[:, 0] < start[0] + height * (end[0] - start[0]))
+    return inside
+
+
+def near_openings(faces: np.ndarray, vertices: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Which places are nearer to the border of a surface than `reach`."""
+    edges = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1), axis=-1).reshape(-1, 2)
+    unique, count = np.unique(edges, axis=0, return_counts=True)
+    return near(vertices[np.unique(unique[count == 1])], places, reach)
+
+
+def near(points: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Which places are nearer to one of the points than `reach`."""
+    from scipy.spatial import KDTree
+
+    return KDTree(points).query(places, distance_upper_bound=reach)[0] < reach
+
+
 def labelled(count: int, *rules: dict[Part, np.ndarray]) -> np.ndarray:
     """The part of each place; where rules overlap the later one holds, where none does it is skin."""
     parts = np.full(count, Part.SKIN, dtype=np.int64)

@@ -18,6 +18,8 @@ from gs_reg.tensor_dataclass import TensorDataclass
 
 UNIT_M = 0.25
 """Metres in one unit of the canonical frame, of every prior."""
+EYES = (0.0, 0.03, 0.03)
+"""Where the midpoint of the eyeballs lies in the head frame of anny and ICT, in metres."""
 
 
 class Part(enum.IntEnum):
