@@ -33,8 +33,8 @@ class Cosine:
 class AvatarConfig:
     """Lengths are in units of the canonical frame, of 0.25 m."""
 
-    opacity: float = 0.1
-    """Initial opacity."""
+    opacity: float = 0.5
+    """Initial opacity; the surface is known, so that fainter Gaussians only have to become as opaque first."""
     sh_degree: int = 3
     """Highest degree of view-dependent colour."""
     sh_frame: Literal["head", "world"] = "head"
