@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of standardised inputs, per row."""
 STEPS, RATE = 400, 1e-2
+EXPLAINED = 0.9999
+"""Share of the variance that ridge explains, above which no network is tried."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def fit_mlp(
 def best_fit(
     x: Float[Tensor, "M I"], y: Float[Tensor, "M O"], hidden: Sequence[int], better: float = 0.05, seed: int = 0
 ) -> tuple[Regressor, dict[str, Folds]]:
-    """Ridge, or the MLP where it lowers the error of folds by the share `better`; and the errors of both.
+    """Ridge, or the MLP where it lowers the error of folds by the share `better`; and the errors of what was tried.
 
     Folds are blocks of neighbouring rows, as those of a video are nearly equal.
 
@@ -105,7 +107,10 @@ def best_fit(
         raise ValueError(f"expected at least ten pairs to learn from, got {len(x)}")
     ridges = {ridge: folds(x, y, lambda a, b, r=ridge: fit_ridge(a, b, r)) for ridge in RIDGES}
     ridge = min(ridges, key=lambda r: ridges[r].rms)
-    errors = {"ridge": ridges[ridge], "mlp": folds(x, y, lambda a, b: fit_mlp(a, b, hidden, seed))}
+    errors = {"ridge": ridges[ridge]}
+    if errors["ridge"].r2 > EXPLAINED:
+        return fit_ridge(x, y, ridge), errors
+    errors["mlp"] = folds(x, y, lambda a, b: fit_mlp(a, b, hidden, seed))
     if errors["mlp"].rms < (1 - better) * errors["ridge"].rms:
         return fit_mlp(x, y, hidden, seed), errors
     return fit_ridge(x, y, ridge), errors

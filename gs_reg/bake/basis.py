@@ -36,7 +36,7 @@ class Basis:
     unit_m: float
     """Metres in a unit of the cloud."""
     errors: dict[str, Folds]
-    """Of the coefficients on left-out codes, of `ridge` and of `mlp`."""
+    """Of the coefficients on left-out codes, of `ridge` and, where it was tried, of `mlp`."""
 
     def __len__(self) -> int:
         return len(self.reference)
@@ -45,10 +45,10 @@ class Basis:
     def rank(self) -> int:
         return len(self.columns)
 
-    def dense(self) -> Float[Tensor, "K 13 N"]:
-        """The columns as floats."""
+    def dense(self) -> Float[Tensor, "K N 13"]:
+        """The columns as floats, Gaussian by Gaussian."""
         steps = self.scales.astype(np.float32)
-        return torch.from_numpy(self.columns * steps[:, :, None])
+        return torch.from_numpy(np.ascontiguousarray((self.columns * steps[:, :, None]).transpose(0, 2, 1)))
 
 
 class Baked:
@@ -62,4 +62,4 @@ class Baked:
     def __call__(self, code: Float[Tensor, "dim"]) -> Splats:
         """The cloud under a code, in the head's own frame."""
         by = self.basis.regressor(code) @ self._columns
-        return deviated(self.basis.reference, by.reshape(ATTRIBUTES, -1).T)
+        return deviated(self.basis.reference, by.reshape(-1, ATTRIBUTES))

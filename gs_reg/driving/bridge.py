@@ -22,7 +22,7 @@ class Bridge:
 
     regressor: Regressor
     errors: dict[str, Folds]
-    """Of five folds, of `ridge` and of `mlp`."""
+    """Of five folds, of `ridge` and, where it was tried, of `mlp`."""
 
     @property
     def kind(self) -> str:

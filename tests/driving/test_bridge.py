@@ -15,7 +15,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(regression, "STEPS", 150)
 
 
-def pairs(bent: bool, n=120, dim=6) -> tuple[torch.Tensor, torch.Tensor]:
+def pairs(bent: bool, n=120, dim=6, noise=0.05) -> tuple[torch.Tensor, torch.Tensor]:
     """Smooth random coefficients; codes are a linear map of them, or of their products."""
     g = torch.Generator().manual_seed(0)
     arkit = torch.sigmoid(3 * torch.randn(n, 3, generator=g) @ torch.randn(3, 52, generator=g) / 3**0.5 - 1)
@@ -23,7 +23,7 @@ def pairs(bent: bool, n=120, dim=6) -> tuple[torch.Tensor, torch.Tensor]:
     y = x @ torch.randn(52, dim, generator=g) / 4
     if bent:
         y = y + 16 * (x @ torch.randn(52, dim, generator=g) / 4).square()
-    return arkit, y + 0.05 * torch.randn(n, dim, generator=g)
+    return arkit, y + noise * torch.randn(n, dim, generator=g)
 
 
 def test_linear_pairs_by_ridge(caplog):
@@ -33,6 +33,12 @@ def test_linear_pairs_by_ridge(caplog):
     assert bridge.kind == "ridge" and bridge.errors["ridge"].r2 > 0.8
     assert float((bridge(arkit) - codes).square().mean() / codes.var()) < 0.05
     assert "ridge rms" in caplog.text and "mlp rms" in caplog.text
+
+
+def test_pairs_without_noise_need_no_network():
+    arkit, codes = pairs(bent=False, noise=0.0)
+    bridge = fit_bridge(arkit, codes)
+    assert bridge.kind == "ridge" and list(bridge.errors) == ["ridge"] and bridge.errors["ridge"].r2 > 0.9999
 
 
 def test_bent_pairs_by_the_mlp():
