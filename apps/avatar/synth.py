@@ -22,7 +22,9 @@ class Config:
     preset: str = "full"
     """Values of all flags that are not given. full: 550x802, 16 cameras, 12 sequences of 48 frames; s1: 200x292, of the
     benchmark; demo, ci, tiny: smaller."""
-    capture: Annotated[SynthConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=SynthConfig)
+    capture: Annotated[SynthConfig, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands] = field(
+        default_factory=SynthConfig
+    )
 
     @classmethod
     def of_preset(cls, name: object) -> Config:
