@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse
 
 from gs_reg.errors import MissingPart, reading
 from gs_reg.priors.anny_parts import anny_parts
 from gs_reg.priors.arkit import ARKIT
-from gs_reg.priors.subdivide import split_quads
+from gs_reg.priors.subdivide import Rows, split_quads, unchanged
 
 LAYOUT = 2
 """Of the kept file; to be raised when what it holds changes."""
@@ -117,7 +116,7 @@ def _in_groups(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], count: int) 
     return kept
 
 
-def _apply(matrix: scipy.sparse.csr_matrix, values: np.ndarray) -> np.ndarray:
+def _apply(matrix: Rows, values: np.ndarray) -> np.ndarray:
     """The matrix on the axis of vertices, the last but one."""
     rows = np.moveaxis(values, -2, 0)
     taken = (matrix @ rows.reshape(len(rows), -1)).reshape(-1, *rows.shape[1:])
@@ -196,18 +195,17 @@ def _local_changes(targets: Path, count: int) -> dict[str, np.ndarray]:
 
 def _head_mesh(
     groups: Mapping[str, tuple[np.ndarray, np.ndarray]], kept: np.ndarray, uv_count: int
-) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
+) -> tuple[dict[str, np.ndarray], Rows, Rows]:
     """Triangles with the group of each; and what makes their vertices and texture coordinates of those of the file."""
-    vertices = scipy.sparse.csr_matrix(scipy.sparse.identity(len(kept)))
-    texture = scipy.sparse.csr_matrix(scipy.sparse.identity(uv_count))
+    vertices, texture = unchanged(len(kept)), unchanged(uv_count)
     quads, quads_uv, names = [], [], []
     for name, (of_vertices, of_uv) in groups.items():
         inside = kept[of_vertices].all(1)
         of_vertices, of_uv = of_vertices[inside], of_uv[inside]
         for _ in range(2 if "teeth" in name else 0):  # 48 quads a row of teeth
-            of_vertices, split = split_quads(of_vertices, len(vertices.indptr) - 1)
-            of_uv, split_uv = split_quads(of_uv, len(texture.indptr) - 1)
-            vertices, texture = scipy.sparse.csr_matrix(split @ vertices), scipy.sparse.csr_matrix(split_uv @ texture)
+            of_vertices, split = split_quads(of_vertices, vertices.shape[0])
+            of_uv, split_uv = split_quads(of_uv, texture.shape[0])
+            vertices, texture = split @ vertices, split_uv @ texture
         quads.append(of_vertices)
         quads_uv.append(of_uv)
         names.extend([name] * (2 * len(of_vertices)))

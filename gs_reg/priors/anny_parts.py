@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from gs_reg.errors import reading
 from gs_reg.priors import part_rules
@@ -62,6 +61,8 @@ def _mask(data: Path, name: str, where: np.ndarray) -> np.ndarray:
 
 def _sampled(path: Path, mode: str, where: np.ndarray) -> np.ndarray:
     """The pixels at texture coordinates."""
+    from PIL import Image
+
     with reading(path), Image.open(path) as image:
         pixels = np.asarray(image.convert(mode))
     height, width = pixels.shape[:2]

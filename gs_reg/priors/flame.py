@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -53,9 +52,8 @@ def flame_prior(path: Path, year: int) -> MeshPrior:
 
 
 def _model(folder: Path, year: int) -> Path:
-    found = sorted(
-        path for path in folder.glob("*.pkl") if str(year) in path.name or len(list(folder.glob("*.pkl"))) == 1
-    )
+    found = sorted(folder.glob("*.pkl"))
+    found = [path for path in found if str(year) in path.name] or found
     if len(found) != 1:
         raise InputError(f"{folder}: expected one .pkl of FLAME {year}, found {len(found)}: name the file")
     return found[0]
@@ -87,6 +85,8 @@ def _read(path: Path) -> tuple[FlameRig, Int[Tensor, "F 3"]]:
 
 def _lip_contact(rig: FlameRig) -> np.ndarray:
     """Vertices where the lips of the closed mouth touch."""
+    from scipy.spatial import KDTree
+
     jaw = rig.weights[:, JAW].numpy()
     pairs = KDTree(rig.template.numpy()).query_pairs(LIP_CONTACT, output_type="ndarray")
     return np.unique(pairs[np.abs(jaw[pairs[:, 0]] - jaw[pairs[:, 1]]) > 0.5])
@@ -135,7 +135,7 @@ def _parts(rig: FlameRig, faces: np.ndarray, contact: np.ndarray) -> np.ndarray:
         near = skin & (np.linalg.norm(place, axis=1) < LID_REACH) & (place[:, 2] > 0.3)
         lids[Part.LID_UPPER] |= near & (place[:, 1] > 0.1)
         lids[Part.LID_LOWER] |= near & (place[:, 1] <= 0.1)
-    near_lips = KDTree(vertices[contact]).query(places, distance_upper_bound=LIP_REACH)[0] < LIP_REACH
+    near_lips = part_rules.near(vertices[contact], places, LIP_REACH)
     jaw = weights[faces, JAW].mean(1) > 0.5
     shifted = places + np.array(EYES) - sum(centers) / 2
     return part_rules.labelled(

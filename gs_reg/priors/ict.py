@@ -47,13 +47,14 @@ class IctRig(TensorDataclass):
     """Of ARKit's coefficients to the channels."""
     gaze: Float[Tensor, "2 57 2"]
     """Of the channels to each eye's turn to the subject's left and up, in radians: the left eye first."""
-    eyes: tuple[Int[Tensor, "L"], Int[Tensor, "R"]]
+    left_eye: Int[Tensor, "L"]
+    right_eye: Int[Tensor, "R"]
 
     def vertices(self, z: Float[Tensor, "*B dim"], ident: Float[Tensor, "I"] | None = None) -> Float[Tensor, "*B V 3"]:
         person = self._person(ident)
         z = z.to(person)
         posed = person + (z @ self.deltas.flatten(1)).unflatten(-1, person.shape) / UNIT_M
-        for eye, gaze in zip(self.eyes, self.gaze, strict=True):
+        for eye, gaze in zip((self.left_eye, self.right_eye), self.gaze, strict=True):
             center = (person[eye].amax(0) + person[eye].amin(0)) / 2
             turned = (posed[..., eye, :] - center) @ _turn(z @ gaze).transpose(-1, -2) + center
             posed = posed.index_copy(-2, eye, turned)
@@ -70,7 +71,7 @@ class IctRig(TensorDataclass):
         shape = self.neutral
         if ident is not None:
             shape = shape + (ident.to(shape) @ self.persons.flatten(1)).view_as(shape)
-        middle = sum((shape[eye].amax(0) + shape[eye].amin(0)) / 4 for eye in self.eyes)
+        middle = sum((shape[eye].amax(0) + shape[eye].amin(0)) / 4 for eye in (self.left_eye, self.right_eye))
         return (shape - middle + shape.new_tensor(EYES)) / UNIT_M
 
 
@@ -105,7 +106,8 @@ def ict_prior(path: Path) -> MeshPrior:
         torch.from_numpy(arrays["id_delta"][:, kept]).float() * CENTIMETRE,
         _from_units(names),
         _gaze(names),
-        (eyeballs[points[eyeballs, 0] > 0], eyeballs[points[eyeballs, 0] < 0]),
+        eyeballs[points[eyeballs, 0] > 0],
+        eyeballs[points[eyeballs, 0] < 0],
     )
     zeros = torch.zeros(len(names))
     return MeshPrior("ict", "MIT", names, mesh, rig, zeros, zeros, zeros + 1)

@@ -70,12 +70,16 @@ def within(contour: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def near_openings(faces: np.ndarray, vertices: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
     """Which places are nearer to the border of a surface than `reach`."""
-    from scipy.spatial import KDTree
-
     edges = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1), axis=-1).reshape(-1, 2)
     unique, count = np.unique(edges, axis=0, return_counts=True)
-    border = vertices[np.unique(unique[count == 1])]
-    return KDTree(border).query(places, distance_upper_bound=reach)[0] < reach
+    return near(vertices[np.unique(unique[count == 1])], places, reach)
+
+
+def near(points: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Which places are nearer to one of the points than `reach`."""
+    from scipy.spatial import KDTree
+
+    return KDTree(points).query(places, distance_upper_bound=reach)[0] < reach
 
 
 def labelled(count: int, *rules: dict[Part, np.ndarray]) -> np.ndarray:

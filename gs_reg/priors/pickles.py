@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from gs_reg.errors import InputError, reading
 
@@ -66,6 +65,8 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(value, _Chumpy):
         return np.asarray(value.state["x"])
     if isinstance(value, _Sparse):
+        import scipy.sparse
+
         state = value.state
         make = getattr(scipy.sparse, type(value).__name__)
         return make((state["data"], state["indices"], state["indptr"]), shape=state["_shape"]).toarray()

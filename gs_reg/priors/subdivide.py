@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import scipy.sparse
+
+Rows = Any
+"""A matrix of scipy.sparse (csr), which is loaded where it is made."""
 
 
-def split_quads(quads: np.ndarray, count: int) -> tuple[np.ndarray, scipy.sparse.csr_matrix]:
+def unchanged(count: int) -> Rows:
+    """Of vertices to themselves."""
+    import scipy.sparse
+
+    return scipy.sparse.csr_matrix(scipy.sparse.identity(count))
+
+
+def split_quads(quads: np.ndarray, count: int) -> tuple[np.ndarray, Rows]:
     """Each quad in four by the middles of its edges and its own: the new quads, and rows of old vertices to new ones.
 
     The first `count` rows, and so the numbers of the old vertices, stay; edges that quads share are split once.
     """
+    import scipy.sparse
+
     edges = np.sort(np.stack([quads, np.roll(quads, -1, axis=1)], axis=-1), axis=-1).reshape(-1, 2)
     unique, edge = np.unique(edges, axis=0, return_inverse=True)
     middles = count + edge.reshape(-1, 4)
@@ -20,4 +33,4 @@ def split_quads(quads: np.ndarray, count: int) -> tuple[np.ndarray, scipy.sparse
     columns = np.concatenate([unique.ravel(), quads.ravel()])
     shares = np.repeat([0.5, 0.25], [2 * len(unique), 4 * len(quads)])
     added = scipy.sparse.csr_matrix((shares, (rows, columns)), shape=(len(unique) + len(quads), count))
-    return np.concatenate(corners), scipy.sparse.csr_matrix(scipy.sparse.vstack([scipy.sparse.identity(count), added]))
+    return np.concatenate(corners), scipy.sparse.vstack([unchanged(count), added], format="csr")

@@ -84,16 +84,16 @@ def test_backward_passes_gradients(anny):
 def test_the_nearest_triangles_are_found_among_the_candidates(anny):
     """Against all triangles, for points near the face and far from it."""
     generator = torch.Generator().manual_seed(9)
-    sample = anny.surface(None, 400, 9)
-    x = sample.points + 0.03 * torch.randn(400, 3, generator=generator)
+    sample = anny.surface(None, 150, 9)
+    x = sample.points + 0.03 * torch.randn(150, 3, generator=generator)
     vertices, faces = anny.vertices(anny.neutral), anny.mesh.faces
     found = attach(x, vertices, faces)
     gap = found.rest[:, 0].norm(dim=-1)
     corners = vertices[faces]
-    weights = torch.tensor([[a, b, 10 - a - b] for a in range(11) for b in range(11 - a)]) / 10
+    weights = torch.tensor([[a, b, 6 - a - b] for a in range(7) for b in range(7 - a)]) / 6
     spots = (weights @ corners).reshape(-1, 3)
     best = torch.cdist(x, spots).amin(1)
-    assert CANDIDATES >= 16 and (gap <= best + 0.002).float().mean() > 0.97
+    assert CANDIDATES >= 16 and (gap <= best + 0.001).float().mean() > 0.97
 
 
 def test_a_rigid_motion_carries_all_space(anny):
