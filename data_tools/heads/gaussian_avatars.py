@@ -162,9 +162,9 @@ def _track(flames: Mapping[int, Path], prior: ExpressionPrior | None) -> Sequenc
     if np.ptp(np.stack(shapes), axis=0).max() > 1e-3:
         raise InputError(f"{first.parent}: shape changes between timesteps: expected one person")
     ident = shapes[0].astype(np.float32)
-    rotation, translation = outside(np.stack(rotations), np.stack(translations), prior, torch.from_numpy(ident), first)
+    stacked, turns, moves = np.stack(codes).astype(np.float32), np.stack(rotations), np.stack(translations)
+    rotation, translation = outside(turns, moves, stacked, prior, torch.from_numpy(ident), first)
     scale = np.ones(len(codes))
-    stacked = np.stack(codes).astype(np.float32)
     return SequenceTrack(first.parent, PRIOR, stacked, rotation, translation, scale, ident, None, tuple(flames))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gs_reg.errors import InputError
-from gs_reg.priors.types import ExpressionPrior
+from gs_reg.priors import ExpressionPrior
+from gs_reg.priors import check_codes as check_track
 
 from . import gaussian_avatars, gha, nersemble
 from .assemble import ReadOptions
@@ -45,11 +46,7 @@ def check_codes(capture: Capture, prior: ExpressionPrior) -> None:
     Raises:
         InputError: another prior, another version of it, or codes of another size.
     """
-    if capture.prior != prior.name:
-        raise InputError(
-            f"{capture.folder}: its codes are of {capture.prior}, the prior is {prior.name}: codes of one mean nothing "
-            f"to the other; choose the prior {capture.prior}, or track again"
-        )
-    size = capture.tracks.codes.shape[1]
-    if size != prior.dim:
-        raise InputError(f"{capture.folder}: codes of {size} numbers: {prior.name} has {prior.dim}: track it again")
+    try:
+        check_track(capture.tracks, prior)
+    except InputError as error:
+        raise InputError(f"{capture.folder}: {error}") from None

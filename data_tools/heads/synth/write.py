@@ -59,7 +59,8 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
     head = SynthHead.build(config, prior, ident)
     _write_calibration(folder / "calibration", cameras, config.serials)
     done, total = 0, len(config.sequences) * config.frames * len(cameras)
-    pool = ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(min(8, cores))
     try:
         for sequence in config.sequences:
             moves = motion(sequence, config.frames, config.seed)

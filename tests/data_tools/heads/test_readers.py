@@ -1,7 +1,6 @@
 """Captures of every layout: the same cameras, frames, masks and codes come out of each."""
 
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,12 +9,12 @@ from scipy.spatial.transform import Rotation
 
 from gs_reg.data_tools.heads import ReadOptions, check_codes, read_capture
 from gs_reg.errors import InputError
+from gs_reg.priors.flame_rig import FlameRig
 from gs_reg.priors.toy import ToyPrior
 from tests.data_tools.heads import folders
 from tests.data_tools.heads.folders import FRAMES, HEIGHT, SERIALS, WIDTH, Shoot
 
 POINT = np.array([0.05, -0.02, 0.03])
-JOINT = torch.tensor([0.0, -0.1, 0.02])
 LAYOUTS = {
     "v2": folders.nersemble_2,
     "benchmark": folders.benchmark,
@@ -24,20 +23,26 @@ LAYOUTS = {
 }
 
 
+def flame_rig() -> FlameRig:
+    """FLAME's mathematics on six vertices."""
+    r = np.random.default_rng(0)
+    shapes = [(6, 3), (300, 6, 3), (100, 6, 3), (36, 6, 3), (5, 6)]
+    floats = [torch.from_numpy(0.01 * r.normal(size=shape)).float() for shape in shapes]
+    weights = torch.eye(5)[torch.tensor([0, 1, 2, 3, 4, 1])]
+    return FlameRig(*floats, weights, torch.tensor([-1, 0, 1, 1, 1]))
+
+
 @dataclass(frozen=True)
 class Flame(ToyPrior):
     """What readers ask of a FLAME prior."""
 
     name: str = "flame2023"
     size: int = 112
+    rig: FlameRig = field(default_factory=flame_rig)
 
     @property
     def dim(self) -> int:
         return self.size
-
-    @property
-    def rig(self) -> SimpleNamespace:
-        return SimpleNamespace(root_joint=lambda ident: JOINT)
 
 
 def read(path, prior=None, **options):
@@ -154,13 +159,15 @@ def test_flame_tracking_of_the_benchmark(tmp_path):
 
 
 def test_flame_pose_of_gaussian_avatars_turns_about_the_root_joint(tmp_path):
+    """As if FLAME itself had been turned: about joint 0 of the person with this expression, in metres."""
     path = folders.gaussian_avatars(tmp_path, Shoot())
-    capture = read(path)
-    given = folders.flame_param(2)
-    head, joint = np.array([0.1, 0.2, 0.3]), JOINT.numpy() * 0.25
+    capture, rig, given = read(path), flame_rig(), folders.flame_param(2)
+    shaped = rig.template + torch.einsum("i,ivx->vx", torch.full((300,), 0.1), rig.shapes)
+    shaped = shaped + torch.einsum("i,ivx->vx", torch.from_numpy(given["expr"][0]).float(), rig.expressions)
+    joint = (rig.joint_regressor @ shaped)[0].double().numpy()
+    head = np.array([0.1, 0.2, 0.3])
     inside = Rotation.from_rotvec(given["rotation"][0]).apply(head - joint) + joint + given["translation"][0]
-    world = in_world(capture, 2, head)
-    assert world == pytest.approx(inside, abs=1e-5)
+    assert in_world(capture, 2, head) == pytest.approx(inside, abs=1e-5)
     assert capture.held_out_sequences == ("FREE",) and capture.held_out_cameras == (SERIALS[1],)
     with pytest.raises(InputError, match=r"root joint: expected the prior flame2023, got no prior"):
         read_capture(path)
@@ -170,9 +177,9 @@ def test_codes_of_another_prior(tmp_path):
     """FLAME 2020 against 2023, and sizes."""
     capture = read(folders.benchmark(tmp_path, Shoot()))
     check_codes(capture, Flame())
-    with pytest.raises(InputError, match="codes are of flame2023, the prior is flame2020"):
+    with pytest.raises(InputError, match=r"388: .*codes are those of flame2023, while the prior is flame2020"):
         check_codes(capture, Flame(name="flame2020"))
-    with pytest.raises(InputError, match="codes of 112 numbers: flame2023 has 100"):
+    with pytest.raises(InputError, match="expected codes of 100 numbers for flame2023, got 112"):
         check_codes(capture, Flame(size=100))
 
 
