@@ -29,7 +29,7 @@ BESIDE = 0.1
 class DistillConfig:
     steps: int = 30_000
     """Steps of Adam."""
-    lr: float = 2e-3
+    lr: float = 3e-3
     """Learning rate; it falls to a hundredth along a cosine."""
     lr_latent: float = 0.0
     """Learning rate of the latent vectors; 0 = they stay as they start."""
@@ -40,13 +40,13 @@ class DistillConfig:
     """Units of a hidden layer of the coarse field."""
     depth: int = 5
     """Hidden layers of the coarse field."""
-    octaves: int = 4
+    octaves: int = 6
     """Octaves of sines by which the field reads positions."""
-    points: int = 2048
+    points: int = 512
     """Points of a step."""
-    codes: int = 32
-    """Codes of a step, under which a linear field moves all its points; a field that is not linear moves as many
-    points times codes as 8 of these would be."""
+    codes: int = 24
+    """Codes of a step, under each of which a linear field moves all its points; other fields move as many points in all
+    under 8 codes."""
     pool: int = 16_384
     """Points that the prior is asked about at a time."""
     pool_codes: int = 96
@@ -231,7 +231,7 @@ class Distillation:
             outside = self._beside(len(x[some]), random)
             far = self.field(outside, latent[some], None, z)
             losses["far"] = c.far * (far / KNEE).square().mean()
-        some = slice(0, max(1, count // 10))
+        some = slice(0, max(1, count // 50))
         if c.fold:
             jacobian = self.field.with_jacobian(x[some], latent[some], None, z[0], constant=False)[1]
             losses["fold"] = c.fold * (0.1 - torch.linalg.det(jacobian)).clamp_min(0).square().mean()

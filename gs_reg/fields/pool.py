@@ -62,8 +62,16 @@ def make_pool(subject: Subject, points: int, codes: int, seed: int) -> Pool:
     """A pool that depends on the seed alone."""
     random = torch.Generator().manual_seed(seed)
     drawn = draw_codes(subject, codes, random)
-    sample = _spread(subject, _surface(subject, points, drawn[:CHUNK], seed, random), random)
-    return Pool(sample, nearest_rows(subject.cloud, sample), drawn, offsets_of(subject, sample, drawn))
+    sample, rows = draw_points(subject, points, drawn[:CHUNK], seed, random)
+    return Pool(sample, rows, drawn, offsets_of(subject, sample, drawn))
+
+
+def draw_points(
+    subject: Subject, count: int, codes: Float[Tensor, "M D"], seed: int, random: torch.Generator
+) -> tuple[SurfaceSample, Int[Tensor, "P"]]:
+    """Points in space, more of them where these codes move the surface more, and the rows of their latent vectors."""
+    sample = _spread(subject, _surface(subject, count, codes, seed, random), random)
+    return sample, nearest_rows(subject.cloud, sample)
 
 
 def draw_codes(subject: Subject, count: int, random: torch.Generator) -> Float[Tensor, "M D"]:
@@ -104,13 +112,16 @@ def offsets_of(subject: Subject, sample: SurfaceSample, codes: Float[Tensor, "M 
 def _surface(
     subject: Subject, count: int, codes: Float[Tensor, "M D"], seed: int, random: torch.Generator
 ) -> SurfaceSample:
-    """Points of the surface, more of them where it moves more."""
+    """Points of the surface, more of them where it moves more and in small parts."""
     drawn = subject.prior.surface(subject.ident, CANDIDATES * count, seed)
     drawn = SurfaceSample(drawn.points, drawn.normals, drawn.parts).to(dtype=torch.float32)
     offsets = offsets_of(subject, drawn, codes)
     motion = torch.ones(len(drawn.points)) if offsets is None else offsets.square().sum(-1).mean(1).sqrt().cpu()
     weights = 0.3 + motion / motion.mean().clamp_min(torch.finfo(motion.dtype).tiny)
-    return _rows(drawn, torch.multinomial(weights, count, generator=random).to(drawn.parts.device))
+    parts = drawn.parts.cpu().long()
+    weights = weights / torch.bincount(parts)[parts].sqrt()
+    rows = torch.multinomial(weights, count, replacement=True, generator=random)
+    return _rows(drawn, rows.to(drawn.parts.device))
 
 
 def _spread(subject: Subject, sample: SurfaceSample, random: torch.Generator) -> SurfaceSample:
