@@ -9,6 +9,7 @@ from gs_reg.densify import DensityControl, Observation
 from gs_reg.densify.clusters import ClusterConfig, ClusterControl, balanced_frame, cluster_codes
 from gs_reg.errors import InputError
 from gs_reg.optim import OptimConfig
+from gs_reg.rotations import quat_to_rotmat
 from gs_reg.state import State
 from gs_reg.types import Cameras, Render, Splats
 from tests.models.avatars import rig, toy_avatar
@@ -24,6 +25,11 @@ def some_splats(scale=0.003):
     draw = [torch.randn(COUNT, n, generator=random) for n in (3, 4, 3)]
     sizes = torch.full((COUNT, 3), scale).log() + 0.01 * draw[2]
     return Splats(0.1 * draw[0], draw[1], sizes, torch.zeros(COUNT), torch.zeros(COUNT, 1, 3))
+
+
+def covariances(splats):
+    half = quat_to_rotmat(splats.quats) * splats.scales[:, None]
+    return half @ half.mT
 
 
 def camera():
@@ -64,22 +70,45 @@ def test_what_one_cluster_shows_grows_here_and_not_by_mean_scores():
     assert observed(ClusterControl(CONFIG, torch.zeros(8, dtype=torch.long)), splats, 64, in_one_cluster) is None
 
 
-def test_small_ones_are_cloned_and_large_ones_split():
-    small, large = some_splats(0.003), some_splats(0.006)
+def test_small_ones_are_cloned_and_both_are_as_opaque_as_one_was():
+    small = some_splats(0.003)
     cloned = observed(ClusterControl(CONFIG, CLUSTERS), small, 64, in_one_cluster)
     torch.testing.assert_close(cloned.patch["means"], small.means[cloned.rows])
     torch.testing.assert_close(cloned.patch["log_scales"], small.log_scales[cloned.rows])
+    clear, before = 1 - cloned.patch["opacity_logits"].sigmoid(), 1 - small.opacities[cloned.rows]
+    twins = PATCH[cloned.rows]
+    torch.testing.assert_close(clear, torch.where(twins, before.sqrt(), before))
+    assert int(twins.sum()) == 20 == 2 * int(cloned.fresh.sum())
+
+
+def test_large_ones_are_split_along_their_longest_axis_into_the_same_spread():
+    large = some_splats(0.006)
+    large.log_scales[:, 1] += 0.5
     split = observed(ClusterControl(CONFIG, CLUSTERS), large, 64, in_one_cluster)
-    halves = PATCH[split.rows]
+    halves, before = PATCH[split.rows], large.rows(split.rows)
     assert int(halves.sum()) == 20 and torch.equal(split.fresh, halves)
-    shrunk = (large.log_scales[split.rows] - split.patch["log_scales"]).exp()
-    torch.testing.assert_close(shrunk[halves], torch.full((20, 3), 1.6))
-    away = (split.patch["means"] - large.means[split.rows]).norm(dim=1)
-    assert (away[halves] > 0).all() and (away[halves] < 0.06).all() and not away[~halves].any()
-    again = observed(ClusterControl(CONFIG, CLUSTERS), large, 64, in_one_cluster)
-    assert torch.equal(again.patch["means"], split.patch["means"])
-    other = observed(ClusterControl(CONFIG, CLUSTERS, seed=1), large, 64, in_one_cluster)
-    assert not torch.equal(other.patch["means"], split.patch["means"])
+    shrunk = (before.log_scales - split.patch["log_scales"]).exp()[halves]
+    torch.testing.assert_close(shrunk, torch.tensor([1.0, 1.6, 1.0]).expand(20, 3))
+    after = replace(before, means=split.patch["means"], log_scales=split.patch["log_scales"])
+    moved = (after.means - before.means)[~halves]
+    assert not moved.any() and torch.equal(after.opacity_logits, before.opacity_logits)
+    for row in range(10):
+        pair = (split.rows == row).nonzero()[:, 0]
+        mean = after.means[pair].mean(0)
+        apart = after.means[pair] - mean
+        spread = covariances(after)[pair].mean(0) + apart.T @ apart / 2
+        torch.testing.assert_close(mean, large.means[row])
+        torch.testing.assert_close(spread, covariances(large)[row], rtol=1e-3, atol=1e-8)
+
+
+def test_discs_are_split_along_either_axis_by_seed_alone():
+    discs = some_splats(0.006)
+    discs.log_scales[:, 2] -= 1
+    first, again, other = (observed(ClusterControl(CONFIG, CLUSTERS, s), discs, 64, in_one_cluster) for s in (0, 0, 1))
+    axes = (discs.log_scales[first.rows] - first.patch["log_scales"])[PATCH[first.rows]].argmax(1)
+    assert set(axes.tolist()) == {0, 1}
+    assert torch.equal(again.patch["means"], first.patch["means"])
+    assert not torch.equal(other.patch["means"], first.patch["means"])
 
 
 def test_the_number_follows_the_curve_and_never_passes_the_cap():
@@ -158,7 +187,7 @@ def test_children_have_their_parents_latent_and_gates_and_no_moments():
     edit = control.step_post_backward(Observation(9, 10, avatar.canonical().detach(), image, (48, 48), 1.0, frame=2))
     state.apply(edit)
     assert len(avatar.means) == 650 and int(edit.fresh.sum()) >= 50
-    for name in ("gate_logits", "dc", "sh_rest", "part", "distilled_latent", "moving", "opacity_logits"):
+    for name in ("gate_logits", "dc", "sh_rest", "part", "distilled_latent", "moving"):
         assert torch.equal(getattr(avatar, name), before[name][edit.rows]), name
     difference = avatar.latent.detach() - before["latent"][edit.rows]
     assert not difference[~edit.fresh].any() and float(difference[edit.fresh].std()) == pytest.approx(0.01, rel=0.2)

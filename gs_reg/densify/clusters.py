@@ -7,6 +7,7 @@ grows as fast as a cheek.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,11 @@ from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Render, Splats
 
 SPLIT = 1.6
-"""Factor between the scales of a Gaussian and those of the two that it is split into."""
+"""Factor between the longest axis of a Gaussian and that of the two that it is split into."""
+EVEN = 0.1
+"""Logarithm of the ratio of axes up to which they are of about one length."""
+APART = math.sqrt(1 - 1 / SPLIT**2)
+"""Distance of each of the two from where it was, in that axis: together they have its covariance."""
 SUMS = ("gradients", "views", "largest", "weights", "drawn")
 LIFTED = RenderConfig()
 """Settings under which weights are measured."""
@@ -192,7 +197,7 @@ def _with_children(
     config: ClusterConfig,
     random: torch.Generator,
 ) -> Edit:
-    """The rows that stay and one more for each parent: its copy; of large ones both are smaller and moved."""
+    """The rows that stay and one more for each parent: its copy; of large ones both are shorter and moved."""
     device = splats.means.device
     rows = torch.cat([(~gone).nonzero()[:, 0], parents])
     fresh = torch.zeros(len(rows), dtype=torch.bool, device=device)
@@ -201,14 +206,26 @@ def _with_children(
     split = torch.zeros(len(splats), dtype=torch.bool, device=device)
     split[parents] = large[parents]
     halves = split[rows]
-    means, log_scales = splats.means[rows], splats.log_scales[rows]
-    noise = torch.randn(means.shape, generator=random).to(means)
-    moved = (quat_to_rotmat(splats.quats[rows]) @ (log_scales.exp() * noise)[..., None])[..., 0]
-    means = torch.where(halves[:, None], means + moved, means)
-    log_scales = torch.where(halves[:, None], log_scales - torch.tensor(SPLIT).log().to(log_scales), log_scales)
+    means, log_scales = splats.means[rows], splats.log_scales[rows].clone()
+    # of axes of about one length any may be the one, else all discs would split along the same
+    noise = EVEN * torch.rand(log_scales.shape, generator=random).to(log_scales)
+    longest = (log_scales + noise).argmax(1, keepdim=True)
+    axis = quat_to_rotmat(splats.quats[rows]).gather(2, longest[:, None].expand(-1, 3, 1))[..., 0]
+    side = torch.where(fresh, 1.0, -1.0).to(means)[:, None] * APART * log_scales.gather(1, longest).exp()
+    means = torch.where(halves[:, None], means + side * axis, means)
+    shorter = log_scales.scatter_add(1, longest, torch.full_like(means[:, :1], -math.log(SPLIT)))
+    log_scales = torch.where(halves[:, None], shorter, log_scales)
+    twins = torch.zeros_like(split).index_fill(0, parents, True)[rows] & ~halves
+    logits = torch.where(twins, _halved(splats.opacity_logits[rows]), splats.opacity_logits[rows])
     order = morton_order(means)
-    patch = {"means": means[order], "log_scales": log_scales[order]}
+    patch = {"means": means[order], "log_scales": log_scales[order], "opacity_logits": logits[order]}
     return Edit(rows[order], (fresh | halves)[order], patch)
+
+
+def _halved(logits: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """Logits at which two Gaussians in one place are as opaque as one was."""
+    clear = (-logits).sigmoid().sqrt()  # what a single one of the two lets through
+    return (1 - clear).clamp_min(1e-6).log() - clear.clamp_min(1e-6).log()
 
 
 def cluster_codes(codes: Float[Tensor, "T D"], count: int = 8, seed: int = 0, rounds: int = 50) -> Int[Tensor, "T"]:

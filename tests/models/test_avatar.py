@@ -10,6 +10,7 @@ from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import HEADS, DetailField
 from gs_reg.models.avatar import Avatar, AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
+from gs_reg.models.avatar.start import _facing
 from gs_reg.neighbors import laplacian_energy
 from gs_reg.priors.types import Part
 from gs_reg.render import RenderConfig, render
@@ -201,6 +202,17 @@ def test_no_fields_at_all_leave_the_canonical_cloud():
     only_details = toy_avatar(CONFIG, coarse=False)
     stirred(only_details.detail)
     assert not torch.equal(only_details(views()).means, only_details.canonical().means)
+
+
+def test_the_first_gaussians_are_discs_on_the_surface():
+    splats, sample = cloud()
+    turned = quat_to_rotmat(splats.quats)
+    torch.testing.assert_close(turned[:, :, 2], sample.normals, rtol=0, atol=1e-5)
+    ratio = (splats.log_scales[:, 2:] - splats.log_scales[:, :2]).exp()
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.3))
+    facing = _facing(torch.tensor([[0.0, 0, -1], [0, 0, 2], [1, 1, 0]]))
+    want = torch.tensor([[0.0, 0, -1], [0, 0, 1], [0.5**0.5, 0.5**0.5, 0]])
+    torch.testing.assert_close(quat_to_rotmat(facing)[:, :, 2], want)
 
 
 def test_colours_of_the_start_are_those_of_the_photos():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,6 +26,8 @@ SLACK = 3.0
 """Scales of a Gaussian by which it may lie behind what is drawn, and be seen."""
 OPEN = 4.0
 """Logit of a gate at the start."""
+FLAT = 0.3
+"""Thickness of a Gaussian at the start, in lengths along the surface; so those that split stay on it."""
 NEAR = 3
 """Neighbours whose mean distance is the first scale."""
 
@@ -49,7 +52,7 @@ class CloudConfig:
 def start_cloud(
     prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, config: CloudConfig = CloudConfig()
 ) -> tuple[Splats, SurfaceSample]:
-    """Grey, opaque Gaussians on the neutral head, with `part` in `extra`, and the points that they lie on."""
+    """Grey, opaque discs on the neutral head, with `part` in `extra`, and the points that they lie on."""
     parts = [prior.surface(ident, config.points, config.seed)]
     for kinds, count, seed in ((MOUTH, config.mouth, 1), ((Part.EYE,), config.eyes, 2)):
         if count:
@@ -58,11 +61,19 @@ def start_cloud(
         *(torch.cat([getattr(part, name) for part in parts]) for name in ("points", "normals", "parts"))
     ).to(dtype=torch.float32)
     _, distances = nearest(sample.points, NEAR)
-    log_scales = distances.sqrt().mean(1, keepdim=True).clamp_min(1e-5).log().expand(-1, 3).clone()
-    count = len(sample.points)
-    quats = F.one_hot(torch.zeros(count, dtype=torch.long), 4).to(sample.points)
+    log_scales = distances.sqrt().mean(1, keepdim=True).clamp_min(1e-5).log().repeat(1, 3)
+    log_scales[:, 2] += math.log(FLAT)
+    count, quats = len(sample.points), _facing(sample.normals)
     logits, sh = sample.points.new_full((count,), 4.0), sample.points.new_zeros(count, 1, 3)
     return Splats(sample.points, quats, log_scales, logits, sh, {"part": sample.parts}), sample
+
+
+def _facing(normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N 4"]:
+    """Rotations that turn the z axis into the normals the shortest way; of one that points back, about x."""
+    x, y, z = F.normalize(normals, dim=1).unbind(1)
+    quats = torch.stack([1 + z, -y, x, torch.zeros_like(x)], dim=1)
+    back = quats.norm(dim=1, keepdim=True) < 1e-4
+    return F.normalize(torch.where(back, F.one_hot(torch.tensor(1), 4).to(quats), quats), dim=1)
 
 
 def _of_parts(
