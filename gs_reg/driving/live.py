@@ -16,8 +16,8 @@ from gs_reg.priors import HeadPose
 from gs_reg.rotations import quat_to_rotmat, rotmat_to_quat
 from gs_reg.types import Splats
 
-Posed = Callable[[Float[Tensor, "dim"], HeadPose], Splats]
-"""An avatar at a code and a pose of one frame, such as Avatar.posed."""
+Posed = Callable[[Float[Tensor, "dim"], Float[Tensor, "4 4"]], Splats]
+"""An avatar at a code and a world_from_canonical, such as Avatar.posed."""
 
 
 def drive(
@@ -43,4 +43,4 @@ def drive(
         last = F.normalize(rotation(quat), dim=0)
         smooth = HeadPose(quat_to_rotmat(last)[None], translation(pose.translation[0])[None], pose.scale, pose.unit_m)
         with torch.no_grad():
-            yield posed(retarget.codes(codes)[0], retarget.pose(smooth))
+            yield posed(retarget.codes(codes)[0], retarget.pose(smooth).matrices()[0])
