@@ -24,7 +24,7 @@ COLUMNS = 8
 
 @dataclass(frozen=True)
 class Config:
-    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")] = Path("")
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")] = ""
     """Folder of a capture."""
     prior_folder: Path | None = None
     """Folder or file of the prior, where it is no part of a package."""
@@ -40,18 +40,18 @@ class Config:
 
 def main(config: Config) -> int:
     """0 where all cameras fit, 1 where some do not."""
-    if config.data == Path(""):
+    if not config.data:
         raise InputError("no capture named: expected its folder")
     if config.frames < 1:
         raise InputError(f"--frames: expected at least 1, got {config.frames}")
     say(f"{config.data}:")
-    source = open_source(str(config.data), config.prior_folder, width=config.width)
+    source = open_source(config.data, config.prior_folder, width=config.width)
     for line in described(source):
         say(f"  {line}")
     capture, prior = source.capture, source.prior
     frames = evenly(range(len(capture)), config.frames)
     checks = check_silhouettes(capture, prior, frames)
-    out = config.out or config.data / "check"
+    out = config.out or Path(config.data) / "check"
     rows = [overlay(capture, prior, frames[0], c) for c in range(len(capture.cameras))]
     write_sheet(out / "check.png", rows)
     content = {"verdict": verdict(checks), "checks": [asdict(check) | {"good": check.good} for check in checks]}

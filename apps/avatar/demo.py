@@ -37,7 +37,7 @@ def main(config: Config) -> int:
         replace(base, data=str(capture), out=run, seed=config.seed, licence="CC0", consent=consent, device="cpu")
     )
     video = out / "driven.mp4"
-    drive.main(drive.Config(run=run, out=video, camera="orbit", scale=1.5))
+    drive.main(drive.Config(run=str(run), out=video, camera="orbit", scale=1.5))
     result = read_json(run / "result.json")
     minutes = (time.perf_counter() - began) / 60
     say(f"{minutes:.1f} minutes; self-reenactment: {words(result['self_reenactment'])}")

@@ -26,7 +26,7 @@ INSET = 0.28
 
 @dataclass(frozen=True)
 class Config:
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = Path("")
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = ""
     """Folder of a training run, or of an avatar's files."""
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = HELD_OUT
     """What drives it: held-out or a sequence of its own capture; a folder of another avatar or capture; a .csv of ARKit
@@ -58,11 +58,11 @@ class Config:
 
 
 def main(config: Config) -> int:
-    if config.run == Path(""):
+    if not config.run:
         raise InputError("no avatar named: expected the folder of a run of `gs-reg avatar train`")
     if config.out is not None:
         check_name(config.out)
-    avatar = open_avatar(config.run, pick_device(config.device))
+    avatar = open_avatar(Path(config.run), pick_device(config.device))
     how = Reading(
         config.fps, config.task, config.calibration, config.neutral, config.focal, turn=config.head == "turns"
     )

@@ -26,7 +26,7 @@ Format = Literal["ply", "sequence", "bake"]
 
 @dataclass(frozen=True)
 class Config:
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = Path("")
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = ""
     """Folder of a training run, or of an avatar's files."""
     format: Format = "ply"
     """ply: one expression; sequence: a .ply a frame; bake: avatar.gsbasis for players without networks, with a web page
@@ -52,9 +52,9 @@ class Config:
 
 
 def main(config: Config) -> int:
-    if config.run == Path(""):
+    if not config.run:
         raise InputError("no avatar named: expected the folder of a run of `gs-reg avatar train`")
-    avatar = open_avatar(config.run, pick_device(config.device))
+    avatar = open_avatar(Path(config.run), pick_device(config.device))
     if avatar.model.screen is not None:
         say("  the avatar has a network in screen space, which exports are without")
     out = config.out or avatar.folder.parent / "exports" / {"ply": "avatar.ply"}.get(config.format, config.format)

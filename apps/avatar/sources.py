@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.data_tools.heads import Capture, ReadOptions, check_codes, gaussian_avatars, read_capture
+from gs_reg.errors import InputError
 from gs_reg.priors import ExpressionPrior, load_prior
 
 FLAME = "flame2023"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from gs_reg.data_tools.heads.synth import SynthConfig, synthesize
+from gs_reg.data_tools.heads.synth import Scan, SynthConfig, synthesize
 from gs_reg.data_tools.heads.synth.config import PRESETS
 from gs_reg.errors import InputError
 
@@ -22,7 +22,9 @@ class Config:
     preset: str = "full"
     """Values of all flags that are not given. full: 550x802, 16 cameras, 12 sequences of 48 frames; s1: 200x292, of the
     benchmark; demo, ci, tiny: smaller."""
-    capture: Annotated[SynthConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=SynthConfig)
+    capture: Annotated[SynthConfig, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands] = field(
+        default_factory=SynthConfig
+    )
 
     @classmethod
     def of_preset(cls, name: object) -> Config:
@@ -33,7 +35,7 @@ class Config:
 
 
 def main(config: Config) -> int:
-    c = config.capture
+    c = config.capture if config.face is None else replace(config.capture, scan=Scan(config.face))
     photos = len(c.sequences) * c.frames * len(c.serials)
     say(
         f"plan: {len(c.sequences)} sequences of {c.frames} frames, {len(c.serials)} cameras of {c.width}x{c.height}: "

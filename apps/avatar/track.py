@@ -33,7 +33,7 @@ WORST = 3.0
 
 @dataclass(frozen=True)
 class Config:
-    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")] = Path("")
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")] = ""
     """Folder of a capture in NeRSemble's layout: photos of several calibrated cameras."""
     task: Path | None = None
     """MediaPipe's face_landmarker.task."""
@@ -53,11 +53,11 @@ class Config:
 
 
 def main(config: Config) -> int:
-    if config.data == Path(""):
+    if not config.data:
         raise InputError("no capture named: expected its folder")
     if config.task is None:
         raise MissingPart("--task: tracking needs MediaPipe's model of faces: give the path of face_landmarker.task")
-    capture = read_untracked(config.data, ReadOptions(sequences=config.sequences, cameras=config.cameras))
+    capture = read_untracked(Path(config.data), ReadOptions(sequences=config.sequences, cameras=config.cameras))
     check(config, capture)
     prior = load_prior(config.prior, config.prior_folder)
     count = len(capture) * len(capture.cameras)

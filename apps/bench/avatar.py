@@ -130,7 +130,7 @@ def field_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
     prepared = coarse.prepare(x, latent, gates)
     yield timed(config, "coarse field with J, prepared", lambda: coarse.at(prepared, z), "as in a player")
     yield timed(config, "detail field", lambda: detail(x, latent, gates, z), "all heads")
-    base, motion = avatar.canonical(), avatar.motion(z)
+    base, motion = avatar.canonical(), avatar.motion(z, avatar.prepare())
     yield timed(config, "compose", lambda: composed(base, motion), "attributes of the splats from both fields")
 
 

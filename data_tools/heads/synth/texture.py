@@ -21,7 +21,7 @@ EYE_X = 0.0316
 EYE_TO_AXIS = 0.08
 """Metres from the eyes back to the vertical that a scan is unwrapped around."""
 BROW_HALF_WIDTH = 0.0042
-HAIR = np.array([0.16, 0.10, 0.07])
+HAIR = (0.16, 0.10, 0.07)
 
 
 def paint(mesh: Head, size: int, seed: int, scan: Scan | None = None) -> UInt8[ndarray, "A A 5"]:
