@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gs_reg.errors import InputError
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.latents import first_latents
-from gs_reg.fields.pool import Pool, Subject, make_pool
+from gs_reg.fields.pool import Pool, Subject, make_pool, offsets_of
 from gs_reg.optim import OptimConfig, Optimizer, ParameterGroup
 from gs_reg.priors.types import ExpressionPrior, SurfaceSample
 
@@ -35,7 +35,7 @@ class DistillConfig:
     """Learning rate of the latent vectors; 0 = they stay as they start."""
     linear: bool | None = None
     """Offsets linear in the code, as blendshapes are: exact for such priors, and several times as fast in every frame;
-    default: where the prior itself is linear."""
+    default: where the prior is linear itself, turning eyeballs aside."""
     width: int = 128
     """Units of a hidden layer of the coarse field."""
     depth: int = 5
@@ -110,9 +110,10 @@ def code_statistics(
 
 @torch.no_grad()
 def is_linear(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, seed: int = 0) -> bool:
-    """Whether offsets of the prior's surface are sums over channels: compared on random codes, to 0.01 mm."""
-    from gs_reg.fields.pool import offsets_of
+    """Whether offsets of 90 % of the prior's surface are sums over channels: compared on random codes, to 0.01 mm.
 
+    Eyeballs that turn are a fifteenth of the ICT head; what they do beside a linear motion is left to the detail field.
+    """
     sample = prior.surface(ident, 512, seed)
     sample = SurfaceSample(sample.points, sample.normals, sample.parts)
     random = torch.Generator().manual_seed(seed)
@@ -124,7 +125,8 @@ def is_linear(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, seed: in
     if offsets is None:
         return False
     one, two, mean, none = offsets.split([8, 8, 8, 1], dim=1)
-    return bool(((one + two) / 2 - mean).abs().max() < 4e-5 and none.abs().max() < 4e-5)
+    bend = torch.maximum(((one + two) / 2 - mean).abs().amax((1, 2)), none.abs().amax((1, 2)))
+    return bool((bend < 4e-5).float().mean() >= 0.9)
 
 
 class Distillation:

@@ -37,6 +37,14 @@ class Bent(Backward):
         return TOY.forward(x, torch.cat([z[..., :1] ** 2, z[..., 1:]], -1), ident, part)
 
 
+class Dented(Backward):
+    """The toy head with a small spot that moves with the square of a coefficient."""
+
+    def forward(self, x, z, ident=None, part=None):
+        spot = (x[..., 2:] < -0.392).to(x)
+        return TOY.forward(x, z, ident, part) + 0.01 * spot * z[..., None, 1:2] ** 2
+
+
 SHORT = DistillConfig(steps=500, width=64, depth=4, points=256, codes=16, pool=8192, pool_codes=48, lr=5e-3)
 
 
@@ -116,6 +124,7 @@ def test_a_prior_that_knows_only_the_way_back_is_learned_by_its_cycle():
 
 def test_a_prior_that_is_not_linear_gets_a_network():
     assert is_linear(TOY, None) and not is_linear(Bent(), None)
+    assert is_linear(Dented(), None)  # in a spot of 1 % of its surface it is not
     assert not coarse_field(Bent(), None, CODES, None, SMALL).linear
     assert coarse_field(Bent(), None, CODES, None, replace(SMALL, linear=True)).linear
     field = coarse_field(Bent(), None, CODES, None, SMALL)
