@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from gs_reg.models.avatar import Avatar
+from gs_reg.models.avatar.motion import Ready
 from gs_reg.models.rig_bound import RigBound
 from gs_reg.render import RenderConfig, render
 from gs_reg.types import Cameras, Render, Splats, Views
@@ -32,14 +33,24 @@ def draw(model: Head, views: Views, screen: bool = True) -> Float[Tensor, "C H W
 
 
 def draw_posed(
-    model: Head, code: Float[Tensor, "D"], pose: Float[Tensor, "4 4"], cameras: Cameras, screen: bool = True
+    model: Head,
+    code: Float[Tensor, "D"],
+    pose: Float[Tensor, "4 4"],
+    cameras: Cameras,
+    screen: bool = True,
+    prepared: Ready | None = None,
 ) -> Float[Tensor, "C H W 3"]:
-    """Pictures at any code and world_from_canonical pose."""
+    """Pictures at any code and world_from_canonical pose; `prepared` by the avatar, for many frames."""
     device = device_of(model)
     code, pose, cameras = code.to(device), pose.to(device).float(), cameras.to(device)
     if isinstance(model, Avatar):
-        return shown(model, model.deformed(code, pose), cameras.moved(pose), screen).clamp(0, 1)
+        return shown(model, model.deformed(code, pose, prepared), cameras.moved(pose), screen).clamp(0, 1)
     return shown(model, model.posed(code, pose[:3, :3], pose[:3, 3]), cameras, screen).clamp(0, 1)
+
+
+def prepared_of(model: Head) -> Ready | None:
+    """What an avatar's fields make of its Gaussians before they know a code."""
+    return model.prepare() if isinstance(model, Avatar) else None
 
 
 def shown(model: Head, splats: Splats, cameras: Cameras, screen: bool) -> Float[Tensor, "C H W 3"]:
@@ -64,5 +75,6 @@ def driven_frames(
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """A picture for each code and pose, by one camera or by one a frame."""
     paths = [cameras] * len(codes) if isinstance(cameras, Cameras) else cameras
+    prepared = prepared_of(model)
     for code, pose, camera in zip(codes, poses, paths, strict=True):
-        yield as_bytes(draw_posed(model, code, pose, camera, screen)[0])
+        yield as_bytes(draw_posed(model, code, pose, camera, screen, prepared)[0])

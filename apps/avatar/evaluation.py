@@ -17,7 +17,7 @@ from gs_reg.priors.types import Part
 from gs_reg.types import Views
 
 from ..look.video import write_video
-from .drawing import Head, as_bytes, device_of, draw, draw_posed
+from .drawing import Head, as_bytes, device_of, draw, draw_posed, prepared_of
 from .job import Job
 from .protocols import Name, Protocol, evenly, jitter, measure, over_white, protocols
 from .regions import region_masks
@@ -159,10 +159,11 @@ def frames_per_second(job: Job, model: Head) -> float:
     camera = capture.cameras[capture.train_cameras[0]].to(device_of(model))
     poses, codes = capture.tracks.pose.matrices(), capture.tracks.codes
     frames = evenly(range(len(capture)), TIMED)
-    draw_posed(model, codes[0], poses[0], camera)
+    prepared = prepared_of(model)
+    draw_posed(model, codes[0], poses[0], camera, prepared=prepared)
     began = time.perf_counter()
     for frame in frames:
-        draw_posed(model, codes[frame], poses[frame], camera)
+        draw_posed(model, codes[frame], poses[frame], camera, prepared=prepared)
     if device_of(model).type == "cuda":
         torch.cuda.synchronize()
     return round(len(frames) / (time.perf_counter() - began), 2)

@@ -22,6 +22,8 @@ class Config:
     preset: str = "full"
     """Values of all flags that are not given. full: 550x802, 16 cameras, 12 sequences of 48 frames; s1: 200x292, of the
     benchmark; demo, ci, tiny: smaller."""
+    face: Path | None = None
+    """Colour map of a scanned head, unwrapped around the vertical, that replaces the painted skin."""
     capture: Annotated[SynthConfig, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands] = field(
         default_factory=SynthConfig
     )

@@ -27,6 +27,7 @@ from gs_reg.shot import Shot
 from gs_reg.state import State
 from gs_reg.terms import cost_of
 from gs_reg.terms.avatar import AvatarTerms
+from gs_reg.types import Cameras
 
 from . import avatar_rivals as rivals
 from .avatar_scene import AvatarScene, avatar_scene, with_still
@@ -98,7 +99,7 @@ def graph_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
     points, k = scene.avatar.means.detach(), config.neighbors
     yield timed(
         config, "neighbours", lambda: nearest(points, k), f"{k} nearest of each canonical point",
-        lambda: rivals.neighbors_torch(points, k), rivals.neighbors_pytorch3d(points, k),
+        lambda: rivals.neighbors_torch(points, k), rivals.neighbors_pytorch3d(points, k) if config.rivals else None,
     )  # fmt: skip
     index, distances = nearest(points, k)
     weights = gaussian_weights(distances)
@@ -108,7 +109,7 @@ def graph_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
         config, "Laplacian", lambda: with_gradient(lambda x: laplacian_energy(x, graph), features),
         f"{config.channels} channels, with gradient; pytorch3d's has uniform weights",
         lambda: with_gradient(lambda x: rivals.laplacian_torch(x, index, weights), features),
-        rivals.laplacian_pytorch3d(points, index, features),
+        rivals.laplacian_pytorch3d(points, index, features) if config.rivals else None,
     )  # fmt: skip
 
 
@@ -141,20 +142,27 @@ def frame_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
         splats = avatar(views)
         yield timed(config, "render, 1 camera", lambda: render(splats, one), "drawing alone")
         yield timed(config, "render, all cameras", lambda: render(splats, cameras), f"{config.cameras} cameras")
-        yield timed(config, "driven frame", lambda: driven(scene, one), "fields, compose, drawing; 1 camera, new code")
+        how, play = "fields, compose, drawing; 1 camera, new code", driver(scene, one)
+        yield timed(config, "driven frame", play, how)
     yield timed_steps(config, scene)
     with torch.no_grad():
         with_still(avatar)
         what = f"{float((~avatar.moving).float().mean()):.0%} of the Gaussians skip both fields"
-        yield timed(config, "driven frame, still rows", lambda: driven(scene, one), what)
+        yield timed(config, "driven frame, still rows", driver(scene, one), what)
         avatar.moving.fill_(True)
     linear = avatar_scene(config.gaussians, config.width, config.height, 1, AvatarConfig(), linear=True)
     with torch.no_grad():
-        yield timed(config, "driven frame, linear field", lambda: driven(linear, one), "a linear coarse field")
+        yield timed(config, "driven frame, linear field", driver(linear, one), "a linear coarse field")
 
 
-def driven(scene: AvatarScene, cameras) -> Tensor:
-    return render(scene.avatar.deformed(scene.codes[2]), cameras, RenderConfig()).colors
+def driver(scene: AvatarScene, camera: Cameras) -> Callable[[], Tensor]:
+    """A player's frame: what does not depend on the code is prepared once."""
+    prepared = scene.avatar.prepare()
+
+    def frame() -> Tensor:
+        return render(scene.avatar.deformed(scene.codes[2], prepared=prepared), camera, RenderConfig()).colors
+
+    return frame
 
 
 def baked_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:

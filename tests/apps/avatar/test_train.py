@@ -20,7 +20,7 @@ def test_a_run_has_an_avatar_figures_pictures_and_a_report(finished, capture):
     result = json.loads((finished / "result.json").read_text())
     for protocol in ("self_reenactment", "novel_view"):
         for mask in ("full", "head", "face"):
-            assert result[protocol][mask]["psnr"] > 10 and 0 < result[protocol][mask]["ssim"] < 1
+            assert result[protocol][mask]["psnr"] > 8 and 0 < result[protocol][mask]["ssim"] < 1
         assert set(result[protocol]["regions"]) == {"mouth", "eyes"}
         assert "without_screen_network" in result[protocol]
     assert result["self_reenactment"]["jitter_mm"] > 0 and "jitter_mm" not in result["novel_view"]
@@ -56,10 +56,10 @@ def stop_at(monkeypatch, kind: type, name: str, calls: int) -> None:
 @pytest.mark.parametrize(
     ("phase", "kind", "name", "calls"),
     [
-        ("distil", Distillation, "_losses", 13),
-        ("warm-up", FrameShots, "__call__", 4),
-        ("joint", FrameShots, "__call__", 25),
-        ("screen", FrameShots, "__call__", 39),
+        ("distil", Distillation, "_losses", 7),
+        ("warm-up", FrameShots, "__call__", 3),
+        ("joint", FrameShots, "__call__", 12),
+        ("screen", FrameShots, "__call__", 20),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, capture, tmp_path, monkeypatch, phase, kind, name, calls):
@@ -80,13 +80,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, capture, tmp_path, mon
 
 def test_resume_keeps_settings_and_capture(finished, capsys):
     assert cli.main(["avatar", "train", "--resume", "--out", str(finished), "--joint", "31"]) == 2
-    assert "joint (was 30, now 31)" in capsys.readouterr().err
+    assert "joint (was 14, now 31)" in capsys.readouterr().err
 
 
 def test_a_plan_writes_nothing(capture, tmp_path, capsys):
     assert train(capture, tmp_path / "run", "--dry-run") == 0
     err = capsys.readouterr().err
-    assert "plan: preset ci, steps: distil 30, warm-up 6, joint 30, screen 4" in err and not (tmp_path / "run").exists()
+    assert "plan: preset ci, steps: distil 12, warm-up 4, joint 14, screen 3" in err and not (tmp_path / "run").exists()
 
 
 def test_a_field_that_is_too_far_from_the_prior_ends_the_run(capture, tmp_path, capsys):
