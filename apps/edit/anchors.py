@@ -26,6 +26,7 @@ from ..runs.progress import log
 from .config import Config
 from .job import Job, Progress
 from .pictures import save_mask
+from .presets import NEGATIVE
 
 FILE = "anchors/anchors.json"
 SEEDS = 1_000
@@ -93,11 +94,11 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
     drawn = part_views(start, cameras, chosen, scene.render, scene.background.to(job.device))
     drawn = replace(drawn, images=drawn.photos.clamp(0, 1), names=tuple(scene.views.names[i] for i in rows))
     drawn = with_room(drawn, config.grow)
-    prompt, entries = edit_prompt(job), {}
+    prompt, negative, entries = edit_prompt(job), negative_words(job), {}
     made, done = [], []
     for i, name in enumerate(drawn.names):
         progress(f"anchor {i + 1}/{len(drawn)}", i / len(drawn))
-        after, entry = edit_one(config, editor, drawn[i], done, prompt)
+        after, entry = edit_one(config, editor, drawn[i], done, prompt, negative)
         entries[name] = entry
         made.append(after)
         assert drawn.masks is not None
@@ -118,7 +119,8 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
         log.warning(
             "only %d of %d edited pictures agree with each other: the edit rests on it alone", len(kept), len(rows)
         )
-    job.run.write_json(FILE, {"prompt": prompt, "kept": kept, "views": entries, "notes": list(editor.notes)})
+    said = {"prompt": prompt, "negative": negative}
+    job.run.write_json(FILE, {**said, "kept": kept, "views": entries, "notes": list(editor.notes)})
 
 
 def with_room(views: Views, grow: float) -> Views:
@@ -130,7 +132,7 @@ def with_room(views: Views, grow: float) -> Views:
 
 
 def edit_one(
-    config: Config, editor: PartEditor, view: Views, done: list[Views], prompt: str
+    config: Config, editor: PartEditor, view: Views, done: list[Views], prompt: str, negative: str
 ) -> tuple[Views, dict[str, object]]:
     """One view edited; where it does not agree with the first anchor, again with other seeds, then left out.
 
@@ -146,7 +148,7 @@ def edit_one(
         reference = done[0].photos[0] if done else None
         pixels = editor.edit(
             view.photos[0] if given else picture,
-            *(view.masks[0], view.depths[0], prompt, config.negative, reference, seed),
+            *(view.masks[0], view.depths[0], prompt, negative, reference, seed),
             view=view.names[0],
             start=start,
         )
@@ -167,6 +169,15 @@ def edit_prompt(job: Job) -> str:
     if job.loaded is not None and job.loaded.tokens(whole, {}, 0)[1] > job.loaded.longest_prompt:
         return composed(config.object.strip(), (config.edit.strip(),), (0,)).text
     return whole
+
+
+def negative_words(job: Job) -> str:
+    """What the edited part shall not be, in words that the model knows."""
+    config = cast(Config, job.config)
+    if config.negative is not None:
+        return config.negative
+    its = None if job.loaded is None else job.loaded.settings.negative
+    return NEGATIVE if its is None else its
 
 
 def read_picture(path: Path) -> Tensor:

@@ -59,7 +59,7 @@ def main(config: Config) -> int:
         items = bench_objects(config.out / "objects", ObjectConfig(), config.objects)
     figures = parts_of_all(items, model, config)
     if config.edits:
-        figures |= edits_of_all(items, config)
+        figures |= edits_of_all(items, model, config)
     text = json.dumps(figures, indent=1) + "\n"
     for path in (config.out / "bench.json", *([config.json] if config.json else [])):
         with atomic_path(path) as temporary:
@@ -104,12 +104,12 @@ def parts_of_all(items: Sequence[BenchObject], model: DiffusionModel, config: Co
     }
 
 
-def edits_of_all(items: Sequence[BenchObject], config: Config) -> dict[str, Any]:
+def edits_of_all(items: Sequence[BenchObject], model: DiffusionModel, config: Config) -> dict[str, Any]:
     done: list[EditFigures] = []
     by_name = {item.name: item for item in items}
     for edit in planned_edits(items, config.seed):
         try:
-            figures = one_edit(edit, by_name[edit.family], config)
+            figures = one_edit(edit, by_name[edit.family], model, config)
         except InputError as error:  # a part that was not found is an edit that failed
             say(f"{edit.name}: {edit.words!r}: WRONG: {error}")
             figures = EditFigures(edit.name, edit.words, False, 0.0, 0.0, 0.0, None, False, 0.0, 0)
@@ -130,7 +130,7 @@ def edits_of_all(items: Sequence[BenchObject], config: Config) -> dict[str, Any]
     }
 
 
-def one_edit(edit: Edit, item: BenchObject, config: Config) -> EditFigures:
+def one_edit(edit: Edit, item: BenchObject, model: DiffusionModel, config: Config) -> EditFigures:
     """Run, or read where it is finished."""
     run = Run(config.out / "edits" / config.preset / edit.name)
     if not (run.path / "result.json").is_file():
@@ -140,7 +140,7 @@ def one_edit(edit: Edit, item: BenchObject, config: Config) -> EditFigures:
         labels = config.out / "edits" / config.preset / f"{item.name}-colour"
         job = edit_config(edit, item, scene, config.model, base, run.path)
         job = replace(job, labels=labels if edit.kind != "colour" and (labels / "maps.npz").is_file() else None)
-        edit_run.main(job)
+        edit_run.main(job, model)
     return measured(edit, item, run)
 
 
