@@ -109,7 +109,7 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
     rows = anchor_views(job, splats, chosen, editor.views)
     start = splats if config.neutral == "none" else remove_prior(splats, chosen, config.neutral)
     drawn, before = anchors_seen(job, splats, chosen, rows, start), anchors_seen(job, splats, chosen, rows)
-    prompt, negative, entries = edit_prompt(job), negative_words(job), {}
+    prompt, negative, entries = anchor_prompt(job, config.edit), negative_words(job), {}
     judge = judge_of(job, prompt)
     made, done = [], []
     for i, name in enumerate(drawn.names):
@@ -200,7 +200,7 @@ def judge_of(job: Job, prompt: str) -> Judge | None:
     config, model = cast(Config, job.config), job.loaded
     if model is None or config.anchors.candidates < 2 or parse_editor(config.editor).kind == "folder":
         return None
-    plain = edit_prompt(job, config.part)
+    plain = anchor_prompt(job, f"a {config.part}")
 
     def judge(view: Views) -> float:
         assert view.masks is not None
@@ -209,10 +209,16 @@ def judge_of(job: Job, prompt: str) -> Judge | None:
     return judge
 
 
+def anchor_prompt(job: Job, words: str) -> str:
+    """What a picture of the edit shows; `words` say what the part is there."""
+    edit = cast(Config, job.config).anchors.words == "edit"
+    return f"a photo of {words.strip()}" if edit else edit_prompt(job, words)
+
+
 def edit_prompt(job: Job, words: str | None = None) -> str:
     """The object with its parts, in which the words, default those of the edit, stand for the part."""
     config = cast(Config, job.config)
-    words = config.edit.strip() if words is None else words
+    words = (config.edit if words is None else words).strip()
     parts = tuple(words if name == config.part else name for name in config.part_names)
     whole = composed(config.object.strip(), parts, tuple(range(len(parts)))).text
     if job.loaded is not None and job.loaded.tokens(whole, {}, 0)[1] > job.loaded.longest_prompt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,9 @@ class AnchorConfig:
     """Least share of the picture's side that the part takes: views of smaller parts are taken from nearer."""
     candidates: int = 3
     """Seeds of the first anchor, of which the one is taken that the model itself finds truest to the words."""
+    words: Literal["edit", "mixed"] = "edit"
+    """What the model is asked for. edit: a photo of what the part shall be, and nothing else (as RoMaP's release does);
+    mixed: the object with its parts, of which one is what it shall be."""
     keep: bool = True
     """What earlier edits show stays as it is and only the rest is made; else the next edit goes on from it."""
 

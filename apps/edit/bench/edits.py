@@ -104,7 +104,7 @@ def edit_config(edit: Edit, item: BenchObject, scene: Path, model: Path, base: C
         object=f"a photo of a {item.name}",
         parts=",".join(item.item.parts),
         part=edit.part,
-        edit=edit.words,
+        edit=f"a {edit.words}",
         model=str(model),
         up="y",
         background="grey",

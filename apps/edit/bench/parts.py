@@ -24,6 +24,7 @@ from ...teacher.part_maps import iou
 from .objects import BenchObject, photographed
 
 LABEL_RINGS = (0.0, 20.0, 40.0)
+GREY = 0.5
 SEEN = 1e-3
 """Least sum of blending weights of a Gaussian that counts."""
 VARIANTS: dict[str, FieldConfig] = {
@@ -52,9 +53,9 @@ class PartFigures:
 
 
 def label_views(item: BenchObject, views: int, size: int) -> Views:
-    """Renders over black that the teacher looks at."""
+    """Renders over grey that the teacher looks at: black parts do not show over black."""
     cameras = orbit(views, size, LABEL_RINGS)
-    image = render(item.splats, cameras)
+    image = render(item.splats, cameras, backgrounds=torch.full((views, 3), GREY))
     return Views(cameras, image.colors.clamp(0, 1), alphas=image.alphas[..., 0])
 
 
