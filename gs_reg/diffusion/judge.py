@@ -10,8 +10,9 @@ from .model import DiffusionModel
 from .pasting import padded, touched
 
 PURPOSE = "judge"
-U_LEVELS = (0.2, 0.4, 0.6)
-"""Raw noise fractions at which the network is asked."""
+U_LEVELS = (0.7, 0.8, 0.9)
+"""Raw noise fractions at which the network is asked: at less noise a picture shows its colours itself, and words say
+nothing more."""
 
 
 @torch.no_grad()

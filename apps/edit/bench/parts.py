@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -68,16 +68,14 @@ def taught(item: BenchObject, teacher: PartTeacher, views: Views) -> PartMaps:
 
 def part_figures(
     item: BenchObject, views: Views, maps: PartMaps, held_out: tuple[Views, Tensor], variants: Mapping[str, FieldConfig]
-) -> dict[str, PartFigures]:
-    """By the name of the variant."""
+) -> Iterator[tuple[str, PartFigures]]:
+    """Of each variant, by its name."""
     assert views.alphas is not None
     truth = true_pixels(item, views.cameras)
     own = iou(maps.shares(views.alphas).argmax(1), truth)
     gathered = {hard: gather(item.splats, views.cameras, maps, RenderConfig(), hard=hard) for hard in (False, True)}
-    return {
-        name: _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
-        for name, c in variants.items()
-    }
+    for name, c in variants.items():
+        yield name, _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
 
 
 def _figures(
