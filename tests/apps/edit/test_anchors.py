@@ -1,8 +1,6 @@
 """One anchor at a time: candidates of the first, what earlier edits show, and the words."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from gs_reg.apps.edit.anchors import SEEDS, anchor_prompt, edit_one, negative_wo
 from gs_reg.apps.edit.config import Config
 from gs_reg.apps.edit.job import Job
 from gs_reg.apps.edit.presets import NEGATIVE
-from gs_reg.apps.edit.scene import EditScene
+from gs_reg.apps.edit.scene import SceneConfig, open_scene
 from gs_reg.apps.runs.folder import Run
 from gs_reg.diffusion.model import DiffusionModel
 from gs_reg.parts.anchors import composite
@@ -75,14 +73,21 @@ def test_what_an_earlier_edit_shows_stays_as_it_is(views):
     assert start == config.go_on and torch.equal(mask, second.masks[0])
 
 
-def job_of(config, model=None):
-    """A job whose files are never looked at."""
-    job = Job(Run(Path("none")), config, cast(EditScene, None), torch.device("cpu"))
-    job.loaded = model
-    return job
+@pytest.fixture(scope="module")
+def job_of(mug, tmp_path_factory):
+    """A job with a config and perhaps a model, of whose run nothing is there."""
+    folder = tmp_path_factory.mktemp("job")
+    scene = open_scene(mug.scene, SceneConfig(None, "y", 2, 32), folder / "x.ply", torch.device("cpu"))
+
+    def make(config, model=None):
+        job = Job(Run(folder), config, scene, torch.device("cpu"))
+        job.loaded = model
+        return job
+
+    return make
 
 
-def test_words_that_the_model_never_learnt_are_not_said(tiny_sd3):
+def test_words_that_the_model_never_learnt_are_not_said(job_of, tiny_sd3):
     usual = Config.of_preset("fast")
     assert negative_words(job_of(usual)) == NEGATIVE
     assert negative_words(job_of(replace(usual, negative="ugly"))) == "ugly"
@@ -93,7 +98,7 @@ def test_words_that_the_model_never_learnt_are_not_said(tiny_sd3):
     assert negative_words(job_of(replace(usual, negative="ugly"), model)) == "ugly"
 
 
-def test_the_words_of_an_anchor():
+def test_the_words_of_an_anchor(job_of):
     config = replace(
         Config.of_preset("fast"), object="a photo of a mug", parts="rim,body", part="rim", edit="a red rim"
     )
