@@ -40,6 +40,7 @@ def views():
     edited = recoloured()
     seen = part_views(edited.splats, edited.cameras, edited.chosen)
     assert seen.masks is not None
+    seen = replace(seen, names=tuple(f"view_{i}" for i in range(len(seen))))
     best = int(seen.masks.sum((1, 2)).argmax())
     shared = [int((composite([seen[best]], seen[i])[1]).sum()) if i != best else -1 for i in range(len(seen))]
     return seen[best], seen[shared.index(max(shared))]
