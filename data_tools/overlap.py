@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
+
+from gs_reg.geometry import project
 
 from .photos.frames import Frame
 
@@ -111,15 +114,14 @@ def shares_of_points(points: Float[ndarray, "P 3"], frames: Sequence[Frame]) -> 
     What hides a point is unknown.
     """
     points = points[:: -(-len(points) // MOST_POINTS)]
+    at = torch.from_numpy(points).double()
     seen, towards, far = [], [], []
     for frame in frames:
-        pose, K = frame.camera.viewmats[0].numpy(), frame.camera.Ks[0].numpy()
-        local = points @ pose[:3, :3].T + pose[:3, 3]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            xy = local[:, :2] / local[:, 2:] * K.diagonal()[:2] + K[:2, 2]
-        inside = (xy >= 0).all(1) & (xy < (frame.camera.width, frame.camera.height)).all(1)
-        seen.append(inside & (local[:, 2] > 0))
-        away = points + pose[:3, :3].T @ pose[:3, 3]
+        camera = frame.camera.to(dtype=torch.float64)
+        xy, z = (x[0].numpy() for x in project(camera, at))
+        inside = (xy >= 0).all(1) & (xy < (camera.width, camera.height)).all(1)
+        seen.append(inside & (z > 0))
+        away = points - camera.centers[0].numpy()
         far.append(np.linalg.norm(away, axis=1))
         towards.append(away / np.maximum(far[-1], 1e-300)[:, None])
     shared = np.zeros((len(frames), len(frames)))

@@ -39,7 +39,7 @@ class Config:
     out: Path = Path("runs/sweep")
     """Folder of the runs, <scene>/<variant>/seed_<n>, and of the table. Finished runs are not repeated."""
     only: tuple[str, ...] = ()
-    """Scenes or variants to run; the others wait. Default all."""
+    """Scenes, variants or both to run; the others wait. Default all."""
     dry_run: bool = False
     """Check the plan and list its runs."""
     json: bool = False
@@ -60,11 +60,24 @@ class Job:
         return out / self.scene / self.variant / f"seed_{self.seed}"
 
 
+def _only(config: Config, jobs: Sequence[Job]) -> list[Job]:
+    """Those of the scenes named, if any is, and of the variants named, if any is.
+
+    Raises:
+        InputError: a name that is none of the plan's.
+    """
+    scenes, variants = {job.scene for job in jobs}, {job.variant for job in jobs}
+    for name in config.only:
+        if name not in scenes | variants:
+            known = ", ".join([*dict.fromkeys(job.scene for job in jobs), *dict.fromkeys(job.variant for job in jobs)])
+            raise InputError(f"--only {name}: no scene or variant of {config.plan} has that name; it has {known}")
+    scenes, variants = scenes & set(config.only) or scenes, variants & set(config.only) or variants
+    return [job for job in jobs if job.scene in scenes and job.variant in variants]
+
+
 def main(config: Config) -> int:
     jobs = read_plan(config.plan)
-    chosen = [job for job in jobs if not config.only or {job.scene, job.variant} & set(config.only)]
-    if not chosen:
-        raise InputError(f"--only {' '.join(config.only)}: no scene or variant of {config.plan} has such a name")
+    chosen = _only(config, jobs)
     if config.dry_run:
         for job in chosen:
             say(str(job.folder(config.out)))

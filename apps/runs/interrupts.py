@@ -51,18 +51,31 @@ def signals_handled(handler: Any = _interrupt) -> Iterator[None]:
 
 
 class KeepHandlers:
-    """Importing pycolmap replaces the handler of SIGTERM by one that prints a C++ stack: this sets ours again."""
+    """Importing pycolmap replaces the handler of SIGTERM by one that prints a C++ stack: this sets ours again.
+
+    Until then a signal waits: it is blocked here, and in numpy's threads too, as these begin while numpy is imported.
+    """
+
+    BLOCKED = frozenset({"numpy", "pycolmap._core"})
+    """Modules during whose import signals wait."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name != "pycolmap._core":
+        if name not in self.BLOCKED:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                load(module)
-                _set_again()
+                before = (
+                    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if hasattr(signal, "pthread_sigmask") else None
+                )
+                try:
+                    load(module)
+                    _set_again()
+                finally:
+                    if before is not None:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
             spec.loader.exec_module = exec_module
         return spec

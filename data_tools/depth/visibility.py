@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -25,12 +26,14 @@ def seeing_views(views: Sequence[Views], depths: Sequence[Float[Tensor, "_ _"]])
     """
     images = [make_image(view, float("inf")) for view in views]
     surfaces = [torch.where(z > 0, 1 / z, 0.0).double().numpy() for z in depths]
-    counts = []
-    for i, (image, w) in enumerate(zip(images, surfaces, strict=True)):
+
+    def count(i: int) -> Tensor:
         others = [j for j in range(len(views)) if j != i]
-        tolerance = SAME_SURFACE * w
+        tolerances = [SAME_SURFACE * surfaces[i]] * len(others)
         check = check_consistency(
-            image, [images[j] for j in others], w, [surfaces[j] for j in others], [tolerance] * len(others)
+            images[i], [images[j] for j in others], surfaces[i], [surfaces[j] for j in others], tolerances
         )
-        counts.append(torch.from_numpy(np.where(w > 0, 1 + check.views, 0)))
-    return tuple(counts)
+        return torch.from_numpy(np.where(surfaces[i] > 0, 1 + check.views, 0))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return tuple(pool.map(count, range(len(views))))

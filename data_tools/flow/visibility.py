@@ -8,6 +8,7 @@ epipolar line; then a 5x5 closing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ def seen_mask(view: Views, training: Sequence[Views], flow: Flow = DisFlow()) ->
     import cv2
 
     seen = torch.zeros(view.photos.shape[1:3], dtype=torch.bool)
-    for other in training:
-        seen |= matched(view, other, flow)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for mask in pool.map(lambda other: matched(view, other, flow), training):
+            seen |= mask
     kernel = np.ones((CLOSING, CLOSING), np.uint8)
     return torch.from_numpy(cv2.morphologyEx(seen.numpy().astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0)
 

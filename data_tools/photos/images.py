@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def _decode(path: Path, upright: bool, mode: str) -> UInt8[ndarray, "H W *C"]:
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }
-    with _quiet(), _opened(path) as image:
+    with _quiet(), _opened(path, whole=True) as image:
         orientation = _orientation(image) if upright else 1
         try:
             decoded = _eight_bits(image, path)
@@ -165,8 +166,11 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _opened(path: Path) -> PillowImage:
-    """The file opened, its pixels not yet decoded."""
+def _opened(path: Path, whole: bool = False) -> PillowImage:
+    """The file opened, its pixels not yet decoded; `whole` where they will be.
+
+    Then from memory: Pillow asks a file for as many bytes as a chunk says to have, which takes room for all of them.
+    """
     from PIL import Image
 
     if path.suffix.lower() in (".heic", ".heif"):
@@ -174,7 +178,7 @@ def _opened(path: Path) -> PillowImage:
 
         pillow_heif.register_heif_opener()
     try:
-        return Image.open(path)
+        return Image.open(io.BytesIO(path.read_bytes()) if whole else path)
     except FileNotFoundError:
         raise InputError(f"{path}: the file is missing: put it back, or leave the photo out") from None
     except Image.DecompressionBombError:

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError, reading
+from gs_reg.io.compressed_ply import load_compressed_ply, save_compressed_ply
 from gs_reg.io.frames import transform_splats
-from gs_reg.io.packed import SpzFrame, load_compressed_ply, load_spz, save_compressed_ply, save_spz
 from gs_reg.io.ply import load_ply, read_header, save_ply
 from gs_reg.io.splat import load_splat, save_splat
+from gs_reg.io.spz import SpzFrame, load_spz, save_spz
 from gs_reg.types import Splats
 
 __all__ = ["SUFFIXES", "load_splats", "read_offset", "save_splats", "splat_suffix"]

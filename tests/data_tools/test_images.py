@@ -1,12 +1,18 @@
 """Pixels as they are seen: EXIF orientation, depths of grey, other formats; which size is read and how K follows."""
 
+import contextlib
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, load_views, read_dataset
+from gs_reg.data_tools.depth.sources.files import FileMaps
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels, resize_area
 from gs_reg.errors import InputError
+from gs_reg.types import Cameras, Views
 from tests.data_tools import photosets
 from tests.data_tools.photosets import shoot
 
@@ -219,3 +225,29 @@ def test_photos_of_another_size_than_the_intrinsics(tmp_path):
     root = photosets.write_transforms(tmp_path / "b", shots, w=96, h=40)
     with pytest.raises(InputError, match=r"shot_00\.png: 48x36 pixels, but .*transforms\.json is for 96x40, another"):
         read_dataset(root)
+
+
+def test_a_chunk_that_says_it_has_two_gigabytes_takes_no_memory(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(48 * 36, dtype=np.uint8).reshape(36, 48)).save(path)
+    raw = path.read_bytes()
+    start = raw.index(b"IDAT") - 4
+    path.write_bytes(raw[:start] + (2**31 - 1).to_bytes(4, "big") + raw[start + 4 :])
+    tracemalloc.start()
+    with contextlib.suppress(InputError):
+        read_mask(path, upright=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_maps_of_another_shape_are_not_decoded(tmp_path):
+    """88 million pixels of one byte each in 0.1 MB: the header is enough."""
+    Image.fromarray(np.zeros((2000, 44000), np.uint16)).save(tmp_path / "a.png")
+    views = Views(Cameras(torch.eye(4)[None], torch.eye(3)[None], 48, 36), torch.zeros(1, 36, 48, 3), ("a",))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="44000x2000, but a is in use at 48x36, another shape"):
+        FileMaps(str(tmp_path), "metric", png_scale=1.0)(views)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20

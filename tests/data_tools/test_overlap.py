@@ -1,14 +1,18 @@
 """--views on photos spread along a street: those that overlap, unless the ones at even distances do."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gs_reg.data_tools.dataset import ReadConfig, read_dataset
-from gs_reg.data_tools.overlap import overlapping, shares_of_tracks
+from gs_reg.data_tools.overlap import overlapping, shares_of_points, shares_of_tracks
 from gs_reg.data_tools.split import evenly
+from gs_reg.types import Cameras
+from tests.data_tools.photosets import shoot, write_transforms
 
 F, W, H = 15.0, 16, 12
 WALL = 4.0
@@ -115,3 +119,20 @@ def test_chains_by_hand():
         assert overlapping(even, "abcd", lambda names: shares)[0] == tuple(taken)
     for even in itertools.permutations("abcd"):
         assert overlapping(even, "abcd", lambda names: shares) == (even, "")
+
+
+def test_shares_of_points_by_hand(tmp_path):
+    """Of 40 points on a line across, a camera at 0 sees 20, one a little aside 15 of these, one behind them others."""
+    x = np.arange(40) * 0.1 - 0.95
+    points = np.stack([x, np.zeros(40), np.full(40, 4.0)], 1)
+    K = torch.tensor([[40.0, 0, 10], [0, 40, 10], [0, 0, 1]])
+    poses = torch.eye(4).repeat(3, 1, 1)
+    poses[1, 0, 3] = -0.5  # half a unit to the right
+    poses[2, :3] = torch.tensor([[-1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 8]])  # from the other side
+    root = write_transforms(tmp_path, shoot(2))
+    frame = read_dataset(root).frames[0]
+    frames = [
+        dataclasses.replace(frame, camera=Cameras(p[None], K[None], 20, 20).to(dtype=torch.float64)) for p in poses
+    ]
+    shares = shares_of_points(points, frames)
+    np.testing.assert_allclose(shares, [[0, 0.75, 0], [0.75, 0, 0], [0, 0, 0]])

@@ -34,7 +34,7 @@ from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_js
 from gs_reg.io import load_splats, save_splats
 from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
-from tests.io.test_splats import random_splats
+from tests.io.splat_files import random_splats
 
 
 @dataclass(frozen=True)

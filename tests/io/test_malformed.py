@@ -15,7 +15,7 @@ from gs_reg.errors import InputError
 from gs_reg.io import load_splats, save_splats
 from gs_reg.types import Splats
 
-from .test_splats import bits, random_splats, write_ply
+from .splat_files import bits, random_splats, write_ply
 
 ROWS = np.arange(28, dtype="<f4").reshape(2, 14)
 BOUNDS = [f"{m}_{s}{a}" for s in ("", "scale_") for m in ("min", "max") for a in "xyz"]

@@ -1,150 +1,19 @@
 """Splat files: round trips within what each format rounds, axes on real files, broken files."""
 
-import gzip
-import struct
-import warnings
-import zlib
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial import cKDTree
 
 from gs_reg.errors import InputError
 from gs_reg.geometry import transform_cameras
 from gs_reg.io import load_splats, save_splats
 from gs_reg.io.frames import flip_axes, sh_rotation, transform_splats
-from gs_reg.io.ply import read_header
 from gs_reg.render import RenderConfig, render
 from gs_reg.rotations import quat_to_rotmat
-from gs_reg.types import Cameras, Splats
-
-SUFFIXES = [".ply", ".compressed.ply", ".spz", ".splat"]
-
-
-def random_splats(n=100, degree=0, seed=0, size=2.0) -> Splats:
-    g = torch.Generator().manual_seed(seed)
-    quats = torch.nn.functional.normalize(torch.randn(n, 4, generator=g), dim=1)
-    means = (torch.rand(n, 3, generator=g) * 2 - 1) * size
-    sh = torch.randn(n, (degree + 1) ** 2, 3, generator=g).clamp(-1, 1) * 0.6
-    return Splats(means, quats, torch.rand(n, 3, generator=g) * 4 - 5, torch.randn(n, generator=g), sh)
-
-
-def asymmetric() -> Splats:
-    """Three clusters along three axes, of three lengths and colours, of slanted ellipsoids: no mirroring keeps it."""
-    s = random_splats(120, degree=1, seed=3, size=0.15)
-    offset = torch.tensor([[0.9, 0, 0], [0, 0.6, 0], [0, 0, 0.5]]).repeat(40, 1)
-    sh = s.sh * 0.3
-    sh[:, 0] = torch.eye(3).repeat(40, 1) * 2.5 - 1.2
-    log_scales = torch.tensor([-2.0, -3.5, -4.0]).expand(120, 3).contiguous()
-    return Splats(s.means + offset, s.quats, log_scales, s.opacity_logits + 1, sh)
-
-
-def covariances(s: Splats) -> torch.Tensor:
-    half = quat_to_rotmat(s.quats.double()) * s.scales.double()[:, None]
-    return half @ half.transpose(1, 2)
-
-
-def cameras(n=4) -> Cameras:
-    angle = torch.arange(n) * 2 * torch.pi / n + 0.3
-    z = torch.stack([-angle.sin(), torch.full_like(angle, 0.3), -angle.cos()], 1)
-    z = torch.nn.functional.normalize(z, dim=1)
-    x = torch.nn.functional.normalize(torch.linalg.cross(torch.tensor([0.0, 1, 0]).expand_as(z), z), dim=1)
-    rotation = torch.stack([x, torch.linalg.cross(z, x), z], 1)
-    viewmats = torch.eye(4).repeat(n, 1, 1)
-    viewmats[:, :3, :3], viewmats[:, 2, 3] = rotation, 4.0
-    return Cameras(viewmats, torch.tensor([[60.0, 0, 32], [0, 60, 32], [0, 0, 1]]).repeat(n, 1, 1), 64, 64)
-
-
-def picture_psnr(a: Splats, b: Splats) -> float:
-    pictures = [render(s, cameras()).colors for s in (a, b)]
-    return float(-10 * (pictures[0] - pictures[1]).square().mean().log10())
-
-
-def paired(original: Splats, read: Splats) -> Splats:
-    """The rows of `read` in the order of `original`; compressed PLY reorders them."""
-    _, rows = cKDTree(read.means).query(original.means)
-    assert len(set(rows.tolist())) == len(original)
-    return read.rows(torch.from_numpy(rows))
-
-
-COLUMNS = [*"xyz", *(f"rot_{i}" for i in range(4)), *(f"scale_{i}" for i in range(3)), "opacity"]
-COLUMNS += [f"f_dc_{i}" for i in range(3)]
-
-
-def write_ply(path, table, kind="float", before="", behind="", tail=b""):
-    """A PLY with COLUMNS as another program would write it, with header lines and data around the vertices."""
-    head = f"ply\nformat binary_little_endian 1.0\n{before}element vertex {len(table)}\n"
-    head += "".join(f"property {kind} {name}\n" for name in COLUMNS) + behind + "end_header\n"
-    path.write_bytes(head.encode() + table.tobytes() + tail)
-
-
-def bits(s: Splats) -> bytes:
-    return b"".join(x.contiguous().numpy().tobytes() for x in (s.means, s.quats, s.log_scales, s.opacity_logits, s.sh))
-
-
-finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 3), st.lists(finite, min_size=59, max_size=59), st.integers(0, 4))
-def test_ply_keeps_every_bit(tmp_path_factory, degree, values, n):
-    flat = torch.tensor(values, dtype=torch.float32).repeat(n, 1)
-    K = (degree + 1) ** 2
-    s = Splats(flat[:, :3], flat[:, 3:7], flat[:, 7:10], flat[:, 10], flat[:, 11 : 11 + 3 * K].reshape(n, K, 3))
-    path = tmp_path_factory.mktemp("ply") / "a.ply"
-    save_splats(path, s)
-    assert bits(load_splats(path)) == bits(s)
-
-
-@pytest.mark.parametrize(("far", "kind", "warned"), [(5411932.0, "f8", True), (40.0, "f8", False), (5e6, "f4", False)])
-def test_doubles_that_float32_does_not_hold(tmp_path, caplog, far, kind, warned):
-    table = np.random.default_rng(0).normal(size=(50, len(COLUMNS)))
-    table[:, 1] += far
-    write_ply(tmp_path / "a.ply", table.astype(f"<{kind}"), "double" if kind == "f8" else "float")
-    assert len(load_splats(tmp_path / "a.ply")) == 50
-    assert any("float32 moves them by up to 0.25" in line for line in caplog.messages) == warned
-
-
-def test_ply_layout(tmp_path):
-    s = random_splats(2, degree=3)
-    save_splats(tmp_path / "a.ply", s, render_mode="mip")
-    raw = (tmp_path / "a.ply").read_bytes()
-    header, data = raw.split(b"end_header\n", 1)
-    names = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property")]
-    assert len(names) == 62 and names[:9] == ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
-    assert names[-8:] == ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    row = np.frombuffer(data, "<f4").reshape(2, 62)[1]
-    np.testing.assert_array_equal(row[9:54].reshape(3, 15), s.sh[1, 1:].T)  # all red, then green, then blue
-    assert read_header(tmp_path / "a.ply").render_mode == "mip"
-
-
-def test_ply_of_others(tmp_path):
-    """59 columns, another order, doubles, big endian, an element before, Postshot's comment."""
-    s = random_splats(3)
-    names = [
-        "rot_0",
-        "rot_1",
-        "rot_2",
-        "rot_3",
-        "opacity",
-        "scale_0",
-        "scale_1",
-        "scale_2",
-        "f_dc_0",
-        "f_dc_1",
-        "f_dc_2",
-    ]
-    table = torch.cat([s.quats, s.opacity_logits[:, None], s.log_scales, s.sh[:, 0], s.means], 1).double().numpy()
-    head = "ply\nformat binary_big_endian 1.0\ncomment antialiased 1\nelement other 2\nproperty uchar a\n"
-    head += "element vertex 3\n"
-    head += "".join(f"property double {name}\n" for name in [*names, "x", "y", "z"]) + "end_header\n"
-    (tmp_path / "a.ply").write_bytes(head.encode() + b"\0\0" + table.astype(">f8").tobytes())
-    assert bits(load_splats(tmp_path / "a.ply")) == bits(s)
-    assert read_header(tmp_path / "a.ply").render_mode == "mip"
+from gs_reg.types import Splats
+from tests.io.splat_files import SUFFIXES, asymmetric, cameras, covariances, paired, picture_psnr, random_splats
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -169,23 +38,6 @@ def test_opaque_and_flat_splats_are_kept(tmp_path, suffix, caplog):
     assert (read.opacities - torch.tensor([1, 1, 1, 0, 0, 0.5744])).abs().max() < 2.1e-3
     assert read.opacity_logits.isfinite().all() and read.log_scales.isfinite().all()
     assert read.scales[0, 2] < 5e-5 and (read.log_scales[1:] - s.log_scales[1:]).abs().max() < 0.04
-
-
-@pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_infinite_numbers_of_a_ply(tmp_path, kind):
-    """Written by others, so as they are: all opaque, some flat; doubles beyond float32 are infinite there."""
-    s = random_splats(3)
-    table = torch.cat([s.means, s.quats, s.log_scales, s.opacity_logits[:, None], s.sh[:, 0]], 1).double().numpy()
-    table[:, 10], table[1, 9] = (np.inf if kind == "f4" else 1e300), -np.inf
-    write_ply(tmp_path / "a.ply", table.astype(f"<{kind}"), "double" if kind == "f8" else "float")
-    read = load_splats(tmp_path / "a.ply")
-    assert torch.equal(read.opacities, torch.ones(3)) and torch.equal(read.means, s.means)
-    assert read.scales[1, 2].square() == 0
-    view = cameras(1)
-    parameters = [x.clone().requires_grad_() for x in (read.means, read.quats, read.log_scales, read.opacity_logits)]
-    colors = render(Splats(*parameters, read.sh), view).colors
-    colors.square().sum().backward()
-    assert colors.isfinite().all() and all(x.grad.isfinite().all() for x in parameters)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
@@ -253,39 +105,6 @@ def test_many_splats(tmp_path, suffix):
     assert len(read) == 100_000
     torch.testing.assert_close(read.means.mean(0), s.means.mean(0), rtol=0, atol=1e-4)
     torch.testing.assert_close(read.means.prod(1).mean(), s.means.prod(1).mean(), rtol=0, atol=1e-4)
-
-
-def test_space_order_keeps_compressed_positions_fine(tmp_path):
-    s = random_splats(100_000)
-    save_splats(tmp_path / "a.compressed.ply", s)
-    distance, _ = cKDTree(load_splats(tmp_path / "a.compressed.ply").means).query(s.means)
-    assert np.median(distance) < 3e-4  # in the given order: 1.1e-3
-
-
-def test_spz_versions_and_raw_frame(tmp_path):
-    s = random_splats(50, 2)
-    for version, magic in [(3, b"\x1f\x8b"), (4, b"NGSP")]:
-        path = tmp_path / f"{version}.spz"
-        save_splats(path, s, spz_version=version)
-        assert path.read_bytes().startswith(magic)
-        assert (load_splats(path).means - s.means).abs().max() < 3e-5
-    raw = load_splats(path, spz_frame="raw")
-    assert (raw.means - s.means * torch.tensor([1, -1, -1])).abs().max() < 3e-5
-    save_splats(path, s, spz_frame="raw")
-    assert (load_splats(path, spz_frame="raw").sh - s.sh).abs().max() < 0.014
-
-
-@pytest.mark.parametrize(("far", "step"), [(0, None), (2000.0, 2**-12), (4e6, 0.5)])
-def test_spz_says_how_far_it_moves_splats_far_from_the_origin(tmp_path, caplog, far, step):
-    s = random_splats(100, size=0.5)
-    s = replace(s, means=s.means + torch.tensor([far, 0, 0]))
-    save_splats(tmp_path / "a.spz", s)
-    moved = float((load_splats(tmp_path / "a.spz").means - s.means).abs().max())
-    if step is None:
-        assert not caplog.records and moved < 1e-5
-    else:
-        assert f"steps of {step:.2g} units" in caplog.text and f"up to {step / 2:.2g} along each axis" in caplog.text
-        assert 0.4 * step < moved <= 0.5 * step
 
 
 def test_signs_of_harmonics():
@@ -360,55 +179,6 @@ def test_oversized_counts(tmp_path):
         load_splats(packed)
 
 
-@pytest.mark.parametrize(("low", "high"), [(np.inf, np.inf), (-np.inf, np.inf), (np.nan, 0), (-3e38, 3e38)])
-def test_bounds_of_a_chunk_that_are_not_finite(tmp_path, caplog, low, high):
-    path = tmp_path / "a.compressed.ply"
-    save_splats(path, random_splats(300))
-    head, data = path.read_bytes().split(b"end_header\n", 1)
-    bounds = np.frombuffer(data, "<f4", 2 * 18).reshape(2, 18).copy()
-    bounds[0, [0, 3]] = low, high  # of x, of the first 256 splats
-    path.write_bytes(head + b"end_header\n" + bounds.tobytes() + data[bounds.nbytes :])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(load_splats(path)) in (44, 45)  # where the range overflows, one is at its lower end
-    assert "of 300 splats with values that are not finite" in caplog.text
-
-
-@pytest.mark.parametrize("count", [51, 40_000_000, 4_000_000_000])
-def test_oversized_counts_of_spz(tmp_path, count):
-    path = tmp_path / "a.spz"
-    save_splats(path, random_splats(50), spz_version=3)
-    raw = bytearray(gzip.decompress(path.read_bytes()))
-    raw[8:12] = struct.pack("<I", count)
-    path.write_bytes(gzip.compress(bytes(raw)))
-    with pytest.raises(InputError, match=r"a\.spz"):
-        load_splats(path)
-    save_splats(path, random_splats(50), spz_version=4)
-    raw = bytearray(path.read_bytes())
-    raw[8:12] = struct.pack("<I", count)
-    path.write_bytes(bytes(raw))
-    with pytest.raises(InputError, match=r"a\.spz"):
-        load_splats(path)
-
-
-def test_spz_that_unpacks_to_gigabytes(tmp_path):
-    header = struct.pack("<IIIBBBB", 0x5053474E, 3, 10, 0, 12, 0, 0)
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    zeros = bytes(1 << 20)
-    parts = [packer.compress(header), *(packer.compress(zeros) for _ in range(64)), packer.flush()]
-    (tmp_path / "a.spz").write_bytes(b"".join(parts))
-    with pytest.raises(InputError, match="expected 216 bytes"):
-        load_splats(tmp_path / "a.spz")
-
-
-def test_spz_version_3_of_many(tmp_path):
-    """gsply packs over 1 MB in parallel, which must still be one gzip."""
-    s = random_splats(60_000, 1)
-    save_splats(tmp_path / "a.spz", s, spz_version=3)
-    read = load_splats(tmp_path / "a.spz")
-    assert (read.means - s.means).abs().max() < 3e-5 and (read.sh - s.sh).abs().max() < 0.014
-
-
 def test_clear_refusals(tmp_path):
     with pytest.raises(InputError, match=r"\.compressed\.ply, \.ply, \.spz, \.splat"):
         load_splats(tmp_path / "a.obj")
@@ -441,18 +211,3 @@ def test_plant_round_trip(real_data, tmp_path):
     np.testing.assert_allclose(sizes[1], sizes[0], rtol=2e-6)
     assert (before[:, 24:28] == after[:, 24:28]).all()
     assert np.abs(before[:, 28:].astype(int) - after[:, 28:]).max() <= 1
-
-
-def test_biker_in_spz_stands_as_in_compressed_ply(real_data):
-    packed = load_splats(real_data / "gaussians" / "biker.compressed.ply")
-    spz = load_splats(real_data / "gaussians" / "biker.spz")
-    turned = load_splats(real_data / "gaussians" / "biker.spz", spz_frame="raw")
-    tree = cKDTree(packed.means)
-    near, rows = tree.query(spz.means)
-    assert np.quantile(near, 0.99) < 2e-3
-    assert np.median(tree.query(turned.means)[0]) > 0.1
-    match = packed.rows(torch.from_numpy(rows))
-    assert (match.sh - spz.sh).abs().median() < 0.02
-    a, b = covariances(match), covariances(spz)
-    angle = ((a * b).sum((1, 2)) / (a.norm(dim=(1, 2)) * b.norm(dim=(1, 2)))).median()
-    assert angle > 0.98

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class FileMaps:
 
     def __call__(self, view: Views) -> Float[Tensor, "H W"]:
         path = self._find(view.names[0])
-        values = _sized(self._read(path), view, path)
+        values = _sized(self._read(path, view), view)
         known = torch.isfinite(values) if self.kind == "disparity" else torch.isfinite(values) & (values > 0)
         counted = known if view.masks is None else known | ~view.masks[0]
         holes = int((~counted).sum())
@@ -78,14 +79,15 @@ class FileMaps:
             raise InputError(f"{found[0]} and {found[1].name}: two maps for {name}: remove one")
         return found[0]
 
-    def _read(self, path: Path) -> Float[Tensor, "h v"]:
+    def _read(self, path: Path, view: Views) -> Float[Tensor, "h v"]:
         if path.suffix == ".png":
-            return torch.from_numpy(_png16(path).astype(np.float64) * self._step(path)).float()
+            return torch.from_numpy(_png16(path, view) * np.float32(self._step(path)))
         values = read_array(path) if path.suffix == ".npy" else _exr(path)
         if values.ndim == 3 and values.shape[2] == 1:
             values = values[..., 0]
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise InputError(f"{path}: expected an array [H, W] of numbers, got {list(values.shape)} {values.dtype}")
+        _check_shape(values.shape[0], values.shape[1], view, path)
         return torch.from_numpy(values.astype(np.float32))
 
     def _step(self, path: Path) -> float:
@@ -101,18 +103,21 @@ def _hole(kind: MapKind) -> str:
     return "NaN or infinite" if kind == "disparity" else "NaN, infinite or not above 0"
 
 
-def _sized(values: Float[Tensor, "h v"], view: Views, path: Path) -> Float[Tensor, "H W"]:
+def _sized(values: Float[Tensor, "h v"], view: Views) -> Float[Tensor, "H W"]:
     """At the photo's size in use; of another size each pixel takes the nearest value, so that edges stay edges."""
-    height, width = view.photos.shape[1:3]
-    h, w = values.shape
-    if (h, w) == (height, width):
+    size = view.photos.shape[1:3]
+    if values.shape == size:
         return values
-    if abs(h * width / w - height) > 1 or abs(w * height / h - width) > 1:
+    return torch.nn.functional.interpolate(values[None, None], size=size, mode="nearest-exact")[0, 0]
+
+
+def _check_shape(h: int, w: int, view: Views, path: Path) -> None:
+    height, width = view.photos.shape[1:3]
+    if abs(h * width / max(w, 1) - height) > 1 or abs(w * height / max(h, 1) - width) > 1:
         raise InputError(
             f"{path}: {w}x{h}, but {view.names[0]} is in use at {width}x{height}, another shape: make it that size "
             "(after undistortion, if the photo's lens has one)"
         )
-    return torch.nn.functional.interpolate(values[None, None], size=(height, width), mode="nearest-exact")[0, 0]
 
 
 def _exr(path: Path) -> ndarray:
@@ -136,18 +141,19 @@ def _exr(path: Path) -> ndarray:
     raise InputError(f"{path}: channels {', '.join(channels)}: expected one, or one named Z")
 
 
-def _png16(path: Path) -> ndarray:
+def _png16(path: Path, view: Views) -> Float32[ndarray, "h v"]:
     from PIL import Image
 
     # not by OpenCV, whose libpng writes what it finds broken to stderr by itself
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        with Image.open(BytesIO(path.read_bytes()), formats=["PNG"]) as picture:
             depth, color = _png_header(path)
             if (depth, color) != (16, 0):
                 raise InputError(
                     f"{path}: {depth} bits, {PNG_COLORS[color]}: expected a 16-bit grey PNG, as 8 bits are too coarse"
                 )
-            return np.asarray(picture).astype(np.uint16)
+            _check_shape(picture.height, picture.width, view, path)
+            return np.asarray(picture).astype(np.float32)
     except InputError:
         raise
     except Exception as error:  # Pillow raises errors of many types for broken files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ class FolderEditor:
 def _read(path: Path, height: int, width: int) -> Float[Tensor, "h w 3"]:
     from PIL import Image, ImageOps
 
-    with reading(path), Image.open(path) as opened:
+    with reading(path), Image.open(BytesIO(path.read_bytes())) as opened:
         picture = ImageOps.exif_transpose(opened).convert("RGB")
         ratio = picture.width / picture.height * height / width
         if abs(ratio - 1) > SAME_SHAPE:

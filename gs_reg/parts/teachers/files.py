@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def read_grey(path: Path) -> tuple[np.ndarray, bool]:
     """Pixels [H, W] of 8 or 16 bits, and whether they are entries of a palette; colours become grey."""
     from PIL import Image
 
-    with reading(path), Image.open(path) as image:
+    with reading(path), Image.open(BytesIO(path.read_bytes())) as image:
         if image.mode == "P":
             return np.array(image), True
         if image.mode.startswith("I;16") or image.mode == "I":

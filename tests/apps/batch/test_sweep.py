@@ -94,6 +94,22 @@ def test_dry_run_lists_the_runs(plan, tmp_path, capsys):
     assert cli.main(["sweep", str(plan), "--only", "none"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("only", "runs"),
+    [("a", ["a/x", "a/y"]), ("x", ["a/x", "b/x"]), ("b x", ["b/x"]), ("a b y", ["a/y", "b/y"])],
+)
+def test_scenes_and_variants_by_name(plan, capsys, only, runs):
+    data = yaml.safe_load(plan.read_text())["scenes"]["tiny"]
+    named = {"scenes": {"a": data, "b": data}, "variants": {"x": {"preset": "ci"}, "y": {"preset": "ci"}}, "seeds": [0]}
+    plan.write_text(yaml.safe_dump(named))
+    assert cli.main(["sweep", str(plan), "--dry-run", "--only", *only.split()]) == 0
+    assert [line.removeprefix("runs/sweep/") for line in capsys.readouterr().err.split()] == [
+        f"{r}/seed_0" for r in runs
+    ]
+    assert cli.main(["sweep", str(plan), "--dry-run", "--only", "a", "z"]) == 2
+    assert "--only z: no scene or variant of" in capsys.readouterr().err
+
+
 def test_settings_under_the_names_of_their_flags(plan):
     settings = yaml.safe_load(plan.read_text())
     settings["scenes"]["tiny"] |= {"views": 2, "read": {"downscale": 2}}

@@ -36,6 +36,19 @@ def test_signals_save_like_ctrl_c(finished, photos, tmp_path, how):
     assert_same_bits(run, finished)
 
 
+def test_sigterm_while_pycolmap_is_imported_waits_for_our_handler():
+    """It comes where pycolmap's own handler is in place and ours not yet again, in a process with numpy's threads."""
+    code = (
+        "import os, signal\nfrom gs_reg.apps.runs import interrupts\nagain = interrupts._set_again\n"
+        "def late():\n    os.kill(os.getpid(), signal.SIGTERM)\n    again()\n"
+        "interrupts.keep_handlers()\nimport numpy\ninterrupts._set_again = late\n"
+        "with interrupts.signals_handled():\n    try:\n        import pycolmap\n"
+        "    except KeyboardInterrupt:\n        print('ours')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ours\n", "")
+
+
 def test_sigterm_after_pycolmap_was_imported_is_one_line():
     program = (
         "import os, signal\nfrom gs_reg.apps.runs.interrupts import keep_handlers, signals_handled\nkeep_handlers()\n"
