@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from gs_reg.data_tools.photos.images import read_pixels
 from gs_reg.diffusion.editors import PartEditor, open_editor, parse_editor
+from gs_reg.diffusion.judge import agreement
 from gs_reg.errors import InputError
-from gs_reg.parts.anchors import agreeing, agrees, choose_anchors, composite, reprojection_error, visibility
+from gs_reg.parts.anchors import agreeing, agrees, choose_anchors, composite, nearer, reprojection_error, visibility
 from gs_reg.parts.neutral import remove_prior
 from gs_reg.parts.prompts import composed
 from gs_reg.parts.types import Decision
@@ -26,11 +28,13 @@ from ..runs.progress import log
 from .config import Config
 from .job import Job, Progress
 from .pictures import save_mask
+from .presets import NEGATIVE
 
 FILE = "anchors/anchors.json"
 SEEDS = 1_000
 """Between the seeds of one try and the next."""
 FEWEST = 2
+Judge = Callable[[Views], float]
 
 
 def edited_anchors(job: Job, decision: Decision) -> Views:
@@ -47,10 +51,25 @@ def edited_anchors(job: Job, decision: Decision) -> Views:
                 editor.close()
     kept = job.run.read_json(FILE)["kept"]
     rows = [job.scene.views.names.index(name) for name in kept]
-    cameras = job.scene.views.cameras[torch.tensor(rows, device=job.device)]
-    seen = part_views(splats, cameras, chosen, job.scene.render, job.scene.background.to(job.device))
+    seen = anchors_seen(job, splats, chosen, rows)
     pictures = torch.stack([read_picture(job.run.path / "anchors" / f"{name}_after.png") for name in kept])
-    return with_room(replace(seen, images=pictures.to(job.device), names=tuple(kept)), config.grow)
+    return replace(seen, images=pictures.to(job.device), names=tuple(kept))
+
+
+def anchors_seen(
+    job: Job, splats: Splats, chosen: Bool[Tensor, "N"], rows: list[int], drawn: Splats | None = None
+) -> Views:
+    """These rows of the views, small parts from nearer, with the masks in which they are edited; pictures of `drawn`
+    where other splats than those of the masks are to be seen."""
+    config, scene = cast(Config, job.config), job.scene
+    cameras, background = scene.views.cameras[torch.tensor(rows, device=job.device)], scene.background.to(job.device)
+    if parse_editor(config.editor).kind != "folder":
+        seen = with_room(part_views(splats, cameras, chosen, scene.render), config.grow)
+        assert seen.masks is not None
+        cameras = nearer(cameras, seen.masks, config.anchors.fill)
+    seen = part_views(drawn or splats, cameras, chosen, scene.render, background)
+    seen = replace(seen, images=seen.photos.clamp(0, 1), names=tuple(scene.views.names[i] for i in rows))
+    return with_room(seen, config.grow)
 
 
 def make_editor(job: Job) -> PartEditor:
@@ -86,22 +105,20 @@ def anchor_views(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], allowed: t
 
 def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: PartEditor, progress: Progress) -> None:
     """Writes before, mask and after of each anchor, and anchors.json with those that agree with the first."""
-    config, scene = cast(Config, job.config), job.scene
+    config = cast(Config, job.config)
     rows = anchor_views(job, splats, chosen, editor.views)
     start = splats if config.neutral == "none" else remove_prior(splats, chosen, config.neutral)
-    cameras = scene.views.cameras[torch.tensor(rows, device=job.device)]
-    drawn = part_views(start, cameras, chosen, scene.render, scene.background.to(job.device))
-    drawn = replace(drawn, images=drawn.photos.clamp(0, 1), names=tuple(scene.views.names[i] for i in rows))
-    drawn = with_room(drawn, config.grow)
-    prompt, entries = edit_prompt(job), {}
+    drawn, before = anchors_seen(job, splats, chosen, rows, start), anchors_seen(job, splats, chosen, rows)
+    prompt, negative, entries = anchor_prompt(job, config.edit), negative_words(job), {}
+    judge = judge_of(job, prompt)
     made, done = [], []
     for i, name in enumerate(drawn.names):
         progress(f"anchor {i + 1}/{len(drawn)}", i / len(drawn))
-        after, entry = edit_one(config, editor, drawn[i], done, prompt)
+        after, entry = edit_one(config, editor, drawn[i], done, prompt, negative, judge)
         entries[name] = entry
         made.append(after)
         assert drawn.masks is not None
-        save_picture(job.run.path / "anchors" / f"{name}_before.png", scene.views.photos[rows[i]])
+        save_picture(job.run.path / "anchors" / f"{name}_before.png", before.photos[i])
         save_mask(job.run.path / "anchors" / f"{name}_mask.png", drawn.masks[i])
         save_picture(job.run.path / "anchors" / f"{name}_after.png", after.photos[0])
         if entry["kept"]:
@@ -118,7 +135,8 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
         log.warning(
             "only %d of %d edited pictures agree with each other: the edit rests on it alone", len(kept), len(rows)
         )
-    job.run.write_json(FILE, {"prompt": prompt, "kept": kept, "views": entries, "notes": list(editor.notes)})
+    said = {"prompt": prompt, "negative": negative}
+    job.run.write_json(FILE, {**said, "kept": kept, "views": entries, "notes": list(editor.notes)})
 
 
 def with_room(views: Views, grow: float) -> Views:
@@ -130,43 +148,91 @@ def with_room(views: Views, grow: float) -> Views:
 
 
 def edit_one(
-    config: Config, editor: PartEditor, view: Views, done: list[Views], prompt: str
+    config: Config,
+    editor: PartEditor,
+    view: Views,
+    done: list[Views],
+    prompt: str,
+    negative: str,
+    judge: Judge | None = None,
 ) -> tuple[Views, dict[str, object]]:
     """One view edited; where it does not agree with the first anchor, again with other seeds, then left out.
 
-    Pictures of the user's own are taken as they are: another seed does not change them.
+    Of the first anchor there are several candidates, where there is a judge. Pictures of the user's own are taken as
+    they are: another seed does not change them.
     """
-    picture, known = composite(done, view) if done else (view.photos[0], torch.zeros(1, dtype=torch.bool))
-    start = config.go_on if bool(known.any()) else 1.0
     assert view.masks is not None and view.depths is not None
     given = editor.views is not None
-    edited, error = view, None
-    for attempt in range(1 if given else 1 + config.retries):
+    picture, mask, start = view.photos[0], view.masks[0], 1.0
+    if done and not given:
+        picture, known = composite(done, view)
+        if config.anchors.keep:
+            mask = mask & ~known
+        elif bool(known.any()):
+            start = config.go_on
+    reference = done[0].photos[0] if done else None
+
+    def made(attempt: int) -> tuple[Views, int]:
         seed = config.seed + SEEDS * attempt
-        reference = done[0].photos[0] if done else None
-        pixels = editor.edit(
-            view.photos[0] if given else picture,
-            *(view.masks[0], view.depths[0], prompt, config.negative, reference, seed),
-            view=view.names[0],
-            start=start,
-        )
-        edited = replace(view, images=pixels[None])
-        if not done:
-            return edited, {"kept": True, "seed": seed, "error": None}
+        words = (prompt, negative, reference, seed)
+        assert view.depths is not None
+        return replace(
+            view, images=editor.edit(picture, mask, view.depths[0], *words, view=view.names[0], start=start)[None]
+        ), seed
+
+    if not done:
+        tried = [made(attempt) for attempt in range(config.anchors.candidates if judge else 1)]
+        liking = [judge(edit) for edit, _ in tried] if judge else [0.0]
+        edited, seed = tried[liking.index(max(liking))]
+        return edited, {"kept": True, "seed": seed, "error": None, **({"judged": liking} if judge else {})}
+    edited, seed, error = view, config.seed, None
+    for attempt in range(1 if given else 1 + config.retries):
+        edited, seed = made(attempt)
         error = reprojection_error(edited, done[0])
         if given or agrees(edited, done[0], config.anchors):
             return edited, {"kept": True, "seed": seed, "error": error}
     return edited, {"kept": False, "seed": seed, "error": error}
 
 
-def edit_prompt(job: Job) -> str:
-    """The object with its parts, in which the words of the edit stand for the part."""
+def judge_of(job: Job, prompt: str) -> Judge | None:
+    """By how much a picture says the edit's words rather than the part's name alone; None where no model is at hand
+    or nothing is to be chosen."""
+    config, model = cast(Config, job.config), job.loaded
+    if model is None or config.anchors.candidates < 2 or parse_editor(config.editor).kind == "folder":
+        return None
+    plain = anchor_prompt(job, f"a {config.part}")
+
+    def judge(view: Views) -> float:
+        assert view.masks is not None
+        return agreement(model, view.photos[0], view.masks[0], prompt, plain, config.seed)
+
+    return judge
+
+
+def anchor_prompt(job: Job, words: str) -> str:
+    """What a picture of the edit shows; `words` say what the part is there."""
+    edit = cast(Config, job.config).anchors.words == "edit"
+    return f"a photo of {words.strip()}" if edit else edit_prompt(job, words)
+
+
+def edit_prompt(job: Job, words: str | None = None) -> str:
+    """The object with its parts, in which the words, default those of the edit, stand for the part."""
     config = cast(Config, job.config)
-    parts = tuple(config.edit.strip() if name == config.part else name for name in config.part_names)
+    words = (config.edit if words is None else words).strip()
+    parts = tuple(words if name == config.part else name for name in config.part_names)
     whole = composed(config.object.strip(), parts, tuple(range(len(parts)))).text
     if job.loaded is not None and job.loaded.tokens(whole, {}, 0)[1] > job.loaded.longest_prompt:
-        return composed(config.object.strip(), (config.edit.strip(),), (0,)).text
+        return composed(config.object.strip(), (words,), (0,)).text
     return whole
+
+
+def negative_words(job: Job) -> str:
+    """What the edited part shall not be, in words that the model knows."""
+    config = cast(Config, job.config)
+    if config.negative is not None:
+        return config.negative
+    its = None if job.loaded is None else job.loaded.settings.negative
+    return NEGATIVE if its is None else its
 
 
 def read_picture(path: Path) -> Tensor:

@@ -138,8 +138,9 @@ class Config(PartsConfig):
     """The part to change: one of --parts."""
     edit: str = ""
     """What it shall be: "a croissant nose"."""
-    negative: str = presets.NEGATIVE
-    """What it shall not be."""
+    negative: str | None = None
+    """What it shall not be; default the words in the model's teacher.json, else of bad quality. Words that a network
+    never learnt spoil what it makes."""
     remove: bool = False
     """Take the part away instead; what is behind it shows."""
     shape: bool = False

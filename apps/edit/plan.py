@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gs_reg.diffusion.judge import U_LEVELS
 from gs_reg.diffusion.loading import folder_of, look_into
 from gs_reg.diffusion.memory import Use, choose
 from gs_reg.diffusion.schedule import MAP_PATH
@@ -35,7 +36,10 @@ def planned_calls(config: PartsConfig, views: int) -> Mapping[str, int]:
         return calls
     if config.editor == "slamp":
         # an inversion without a prompt, and a guided generation: from the second anchor on in fewer steps
-        calls["slamp"] = 3 * config.slamp.steps * config.anchors.count
+        tries = config.anchors.candidates
+        calls["slamp"] = 3 * config.slamp.steps * (config.anchors.count + tries - 1)
+        if tries > 1:
+            calls["judge"] = 2 * len(U_LEVELS) * tries
     if config.guidance.weight > 0:
         calls["sds"] = 3 * sum(step_counts(config.steps, config.coarse, config.fine))
     return calls

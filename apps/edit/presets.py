@@ -50,6 +50,7 @@ class Preset:
 BEST = Preset()
 PAPER = Preset(
     fit=FieldConfig(solver="adam", view_rounds=0),
+    anchors=AnchorConfig(fill=0.0, candidates=1, words="mixed", keep=False),
     slamp=SlampConfig(mode="clean"),
     model_edit=PartEditConfig(),
     guidance=Guidance(sds=SdsConfig(guidance=100.0, rescale=0.0, u_end=0.70)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import cast
 
+from gs_reg.diffusion.model import DiffusionModel
+
 from ..runs.devices import pick_device
 from ..runs.progress import say
 from ..runs.training import Clock
@@ -24,7 +26,8 @@ from .training import finished, optimise
 __all__ = ["Config", "main"]
 
 
-def main(config: Config) -> int:
+def main(config: Config, model: DiffusionModel | None = None) -> int:
+    """`model`: the pipeline of --model where a caller has it at hand."""
     check_edit(config)
     check_scores(config)
     clock, device = Clock(), pick_device(config.device)
@@ -34,6 +37,7 @@ def main(config: Config) -> int:
     if config.dry_run:
         return 0
     job = start(config, scene, device)
+    job.loaded = model
     with job.run.held(), job.run.recorded("gs-reg edit run --resume"):
         make_edit(job, clock)
         say(f"wrote {write_report(job)}")

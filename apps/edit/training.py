@@ -29,7 +29,7 @@ from gs_reg.terms.guidance import EditCost, Guidance
 from gs_reg.types import Splats, Views
 
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
-from .anchors import edit_prompt
+from .anchors import edit_prompt, negative_words
 from .config import Config
 from .job import Job
 from .presets import step_counts
@@ -115,7 +115,7 @@ def guidance_of(job: Job, sds: SdsConfig, number: int) -> Guidance | None:
     if config.guidance.weight == 0:
         return None
     model = job.model()
-    text, null = model.text([edit_prompt(job)]), model.text([config.negative])
+    text, null = model.text([edit_prompt(job)]), model.text([negative_words(job)])
 
     def loss(pictures: Tensor, masks: Bool[Tensor, "B H W"], progress: float, generator: torch.Generator) -> Tensor:
         return sds_loss(model, pictures, masks, text, null, sds, generator=generator, progress=progress)

@@ -80,7 +80,7 @@ def pipeline_of(networks: Networks, vae: Any, tokenizer: CLIPTokenizer) -> Any:
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """How maps of parts are to be read from this teacher; without the file, as from SD3-medium."""
-    full = {"schema": 1, "zero_rows": ZERO_ROWS, "data_version": VERSION, **settings}
+    full = {"schema": 1, "zero_rows": ZERO_ROWS, "data_version": VERSION, "negative": "", **settings}
     (folder / SETTINGS).write_text(json.dumps(full, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""How maps of parts are read from a teacher: teacher.json beside model_index.json, else the values of SD3-medium."""
+"""How a teacher is asked: teacher.json beside model_index.json, else the values of SD3-medium."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class TeacherSettings:
     refine: float = 8 / 512
     """Radius by which maps are refined on the pictures, as a share of their longer side; coarse image tokens want
     more."""
+    negative: str | None = None
+    """What edited pictures shall not be, in words that the network knows; None: the usual words."""
 
 
 def read_settings(folder: Path) -> TeacherSettings | None:
@@ -55,6 +57,7 @@ def read_settings(folder: Path) -> TeacherSettings | None:
             resolution=int(given.get("resolution", 512)),
             zero_rows=int(given.get("zero_rows", 256)),
             refine=float(given.get("refine", 8 / 512)),
+            negative=None if given.get("negative") is None else str(given["negative"]),
         )
     rising = all(a < b for a, b in zip((0.0, *settings.u_path), (*settings.u_path, 1.0), strict=True))
     if not settings.u_path or not rising:

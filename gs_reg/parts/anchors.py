@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from gs_reg.geometry import unproject
 from gs_reg.render import RenderConfig, lift, project
 from gs_reg.types import Cameras, Splats, Views
 
+MOST_ENLARGED = 4.0
+"""Splats show nothing more from nearer."""
 ENOUGH = 16
 """Pixels that two anchors share, from which their edits are compared."""
 
@@ -33,6 +36,15 @@ class AnchorConfig:
     """Relative difference of depths up to which two views see the same surface."""
     gate: float = 0.12
     """Mean colour difference to the first anchor, where both see the part, from which an edit is refused."""
+    fill: float = 0.6
+    """Least share of the picture's side that the part takes: views of smaller parts are taken from nearer."""
+    candidates: int = 3
+    """Seeds of the first anchor, of which the one is taken that the model itself finds truest to the words."""
+    words: Literal["edit", "mixed"] = "edit"
+    """What the model is asked for. edit: a photo of what the part shall be, and nothing else (as RoMaP's release does);
+    mixed: the object with its parts, of which one is what it shall be."""
+    keep: bool = True
+    """What earlier edits show stays as it is and only the rest is made; else the next edit goes on from it."""
 
 
 @torch.no_grad()
@@ -77,6 +89,26 @@ def choose_anchors(
             break
         chosen.append(int(gains.argmax()))
     return tuple(chosen)
+
+
+def nearer(cameras: Cameras, masks: Bool[Tensor, "C H W"], fill: float) -> Cameras:
+    """Cameras of the same size that see crops, of the frame's shape, which the masks' bounding boxes fill so far."""
+    width, height, made = cameras.width, cameras.height, []
+    for i, mask in enumerate(masks):
+        rows, columns = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+        if not rows:
+            made.append(cameras[i])
+            continue
+        low, high = (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
+        share = max((high[0] - low[0]) / width, (high[1] - low[1]) / height)
+        size = [side * min(1.0, max(share / fill if fill else 1.0, 1 / MOST_ENLARGED)) for side in (width, height)]
+        w, h = (max(1, round(side)) for side in size)
+        left, top = (
+            round(min(max((a + b - side) / 2, 0), full - side))
+            for a, b, side, full in zip(low, high, (w, h), (width, height), strict=True)
+        )
+        made.append(cameras[i].cropped(left, top, w, h).resized(width, height))
+    return Cameras.joined(made)
 
 
 def warp(

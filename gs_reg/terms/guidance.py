@@ -116,6 +116,8 @@ class EditCost:
             return values
         picture, mask = self.guidance.draw(context)
         sds = scalar_value("term guidance", self.guidance.value(context, picture, mask))
+        if self.terms.l1.weight == 0 and self.terms.ssim.weight == 0:  # nothing to be balanced against
+            return values | {"guidance": self.guidance.weight * sds}
         if context.step % self.every == 0 or float(context.model.balance) == 0:
             self._measure(context, values, sds, picture, mask)
         return values | {"guidance": self.guidance.weight * context.model.balance.clone() * sds}

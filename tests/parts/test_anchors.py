@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from gs_reg.parts.anchors import (
+    MOST_ENLARGED,
     AnchorConfig,
     agreeing,
     agrees,
     choose_anchors,
     composite,
     covered,
+    nearer,
     reprojection_error,
     visibility,
     warp,
@@ -144,3 +146,25 @@ def test_the_largest_group_that_agrees_is_kept_where_the_first_edit_failed():
     bad = replace(good, images=1 - good.photos)
     assert agreeing([bad, good, good]) == [1, 2] and agreeing([good, good, bad]) == [0, 1]
     assert agreeing([good, good]) == [0, 1] and agreeing([]) == []
+
+
+def test_small_parts_are_seen_from_nearer():
+    cameras = recoloured().cameras[:4]
+    width, height = cameras.width, cameras.height
+    boxes = [(2, 4, width // 4, 3), (0, 0, width, 5), None, (width - 1, height - 1, 1, 1)]
+    masks = torch.zeros(4, height, width, dtype=torch.bool)
+    for mask, box in zip(masks, boxes, strict=True):
+        if box is not None:
+            left, top, w, h = box
+            mask[top : top + h, left : left + w] = True
+    near = nearer(cameras, masks, 0.5)
+    assert (near.width, near.height) == (width, height) and torch.equal(near.viewmats, cameras.viewmats)
+    zooms = (near.Ks[:, 0, 0] / cameras.Ks[:, 0, 0]).tolist()
+    assert zooms == pytest.approx([2.0, 1.0, 1.0, MOST_ENLARGED], rel=0.05)
+    assert torch.equal(near.Ks[1:3], cameras.Ks[1:3])
+    for i in (0, 3):  # all of the part is in the crop
+        left, top, w, h = boxes[i]
+        corners = torch.tensor([[left, top, 1.0], [left + w, top + h, 1.0]]) @ cameras.Ks[i].inverse().T
+        pixels = corners @ near.Ks[i].T
+        assert (pixels[:, :2] >= -1e-3).all() and (pixels[:, :2] <= width + 1e-3).all()
+    assert torch.equal(nearer(cameras, masks, 0.0).Ks, cameras.Ks)

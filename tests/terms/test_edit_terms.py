@@ -147,7 +147,6 @@ def test_guidance_alone_reaches_the_colour_and_resumes_to_the_same_bits(mug):
                 return
 
     model = PartEdit.from_splats(mug.splats, mug.chosen, PartEditConfig(lr_color=0.1), neutral="grey")
-    model.balance.fill_(1.0)  # no anchors to measure against
     state = State.begin(model, OptimConfig())
     run(state, 60)
     colors = 0.5 + 0.2820948 * state.model.dc.detach()[:, 0]

@@ -68,7 +68,8 @@ class EditFigures:
     words: str
     right: bool
     color_views: float
-    """Share of the held-out views in which the part's median colour is nearest to the named one of 12."""
+    """Share of the held-out views in which the part's median colour is nearest to the named one of 12, as they look
+    in that view's light."""
     second_color: float
     """Share of the part's pixels that are nearer to the finish's second colour, in the median view."""
     growth: float
@@ -103,10 +104,10 @@ def edit_config(edit: Edit, item: BenchObject, scene: Path, model: Path, base: C
         object=f"a photo of a {item.name}",
         parts=",".join(item.item.parts),
         part=edit.part,
-        edit=edit.words,
+        edit=f"a {edit.words}",
         model=str(model),
         up="y",
-        background="black",
+        background="grey",
         shape=shape,
         grow=GROW if shape else 0.0,
         out=out,
@@ -131,16 +132,17 @@ def measured(edit: Edit, item: BenchObject, run: Run) -> EditFigures:
     oracle, truth = item.held_out(VIEWS, SIZE, look)
     pictures = render(after, oracle.cameras).colors.clamp(0, 1)
     area = truth == row + 1
+    lights = light_of_views(item, row)
     grown = _changed(before, after) if edit.kind == "shape" else area
     medians, seconds = [], []
     second = second_colors(base_colors(look.colors))[row]
-    for picture, mask in zip(pictures, grown, strict=True):
+    for picture, mask, light in zip(pictures, grown, lights, strict=True):
         if int(mask.sum()) >= LEAST_PIXELS:
             pixels = picture[mask].numpy()
             near = _nearer(pixels, base_colors(look.colors)[row], second)
             seconds.append(float(near.mean()))
             kept = pixels[~near] if edit.kind == "finish" and (~near).any() else pixels
-            medians.append(nearest_color(np.median(kept, 0)))
+            medians.append(nearest_color(np.median(kept, 0), light))
     right = float(np.mean([NAMES[m] == edit.color for m in medians])) if medians else 0.0
     share = float(np.median(seconds)) if seconds else 0.0
     growth = _growth(grown, area)
@@ -159,6 +161,16 @@ def measured(edit: Edit, item: BenchObject, run: Run) -> EditFigures:
         round(result["seconds"] / 60, 3),
         sum(result["model_calls"].values()),
     )
+
+
+def light_of_views(item: BenchObject, row: int) -> list[float]:
+    """Share of its colour that the part in this row shows in each held-out view, in the median: shaded cyan is
+    nearer to plain teal than to plain cyan."""
+    white = NAMES.index("white")
+    photos, truth = item.held_out(VIEWS, SIZE, item.look.changed(row, white, 0))
+    level = float(base_colors([white])[0, 0])
+    seen = zip(photos.photos[..., 0], truth == row + 1, strict=True)
+    return [float(photo[mask].median()) / level if mask.any() else 1.0 for photo, mask in seen]
 
 
 def _nearer(pixels: Float[np.ndarray, "P 3"], first: np.ndarray, second: np.ndarray) -> Bool[np.ndarray, "P"]:

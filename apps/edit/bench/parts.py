@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from ...teacher.part_maps import iou
 from .objects import BenchObject, photographed
 
 LABEL_RINGS = (0.0, 20.0, 40.0)
+GREY = 0.5
 SEEN = 1e-3
 """Least sum of blending weights of a Gaussian that counts."""
 VARIANTS: dict[str, FieldConfig] = {
@@ -52,9 +53,9 @@ class PartFigures:
 
 
 def label_views(item: BenchObject, views: int, size: int) -> Views:
-    """Renders over black that the teacher looks at."""
+    """Renders over grey that the teacher looks at: black parts do not show over black."""
     cameras = orbit(views, size, LABEL_RINGS)
-    image = render(item.splats, cameras)
+    image = render(item.splats, cameras, backgrounds=torch.full((views, 3), GREY))
     return Views(cameras, image.colors.clamp(0, 1), alphas=image.alphas[..., 0])
 
 
@@ -67,16 +68,14 @@ def taught(item: BenchObject, teacher: PartTeacher, views: Views) -> PartMaps:
 
 def part_figures(
     item: BenchObject, views: Views, maps: PartMaps, held_out: tuple[Views, Tensor], variants: Mapping[str, FieldConfig]
-) -> dict[str, PartFigures]:
-    """By the name of the variant."""
+) -> Iterator[tuple[str, PartFigures]]:
+    """Of each variant, by its name."""
     assert views.alphas is not None
     truth = true_pixels(item, views.cameras)
     own = iou(maps.shares(views.alphas).argmax(1), truth)
     gathered = {hard: gather(item.splats, views.cameras, maps, RenderConfig(), hard=hard) for hard in (False, True)}
-    return {
-        name: _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
-        for name, c in variants.items()
-    }
+    for name, c in variants.items():
+        yield name, _figures(item, views.cameras, gathered[c.hard and c.solver != "adam"], held_out, c, own)
 
 
 def _figures(

@@ -148,6 +148,6 @@ def coverage(ids: Int[Tensor, "n H W"], cells: int) -> Float[Tensor, "n L K"]:
     return F.avg_pool2d(one_hot, ids.shape[-1] // cells).flatten(2)
 
 
-def nearest_color(rgb: Float[np.ndarray, "3"]) -> int:
-    """Row in NAMES of the colour nearest in CIELAB."""
-    return int(((lab(rgb) - lab(_centers()[:GREY])) ** 2).sum(-1).argmin())
+def nearest_color(rgb: Float[np.ndarray, "3"], light: float = 1.0) -> int:
+    """Row in NAMES of the colour nearest in CIELAB, where a surface in that light shows this share of its colour."""
+    return int(((lab(rgb) - lab(light * _centers()[:GREY])) ** 2).sum(-1).argmin())

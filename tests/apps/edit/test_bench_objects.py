@@ -33,7 +33,7 @@ def test_true_maps_give_the_true_parts(mug):
     item, _ = mug
     views = label_views(item, 12, 64)
     maps = true_maps(true_pixels(item, views.cameras), item.item.parts)
-    figures = part_figures(item, views, maps, item.held_out(6, 64), {"joint": VARIANTS["joint"]})["joint"]
+    figures = dict(part_figures(item, views, maps, item.held_out(6, 64), {"joint": VARIANTS["joint"]}))["joint"]
     assert figures.miou > 0.85 and figures.miou_3d > 0.85 and figures.miou_maps > 0.95
 
 
@@ -43,7 +43,7 @@ def test_spoiled_maps_are_made_good(mug):
     good = true_maps(true_pixels(item, views.cameras), item.item.parts)
     maps = spoiled(good, seed=1)
     assert (maps.maps != good.maps).any() and (maps.weights == 0).any()
-    found = part_figures(item, views, maps, item.held_out(6, 64), {"joint": VARIANTS["joint"]})["joint"]
+    found = dict(part_figures(item, views, maps, item.held_out(6, 64), {"joint": VARIANTS["joint"]}))["joint"]
     assert found.miou > found.miou_maps and found.miou > 0.8
 
 
