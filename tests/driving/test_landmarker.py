@@ -25,8 +25,9 @@ def answer(scores: dict[str, float], pose: torch.Tensor) -> SimpleNamespace:
     """What mediapipe returns for one face, its 52 categories in its own order."""
     names = [NEUTRAL, *(name for name in ARKIT if name != "tongueOut")]
     shapes = [SimpleNamespace(category_name=name, score=scores.get(name, 0.0)) for name in names]
+    marks = [SimpleNamespace(x=0.5, y=0.25)]
     return SimpleNamespace(
-        face_landmarks=[object()], face_blendshapes=[shapes], facial_transformation_matrixes=[pose.numpy()]
+        face_landmarks=[marks], face_blendshapes=[shapes], facial_transformation_matrixes=[pose.numpy()]
     )
 
 
@@ -50,6 +51,7 @@ def test_scores_are_placed_by_their_names_and_the_tongue_stays_in():
     face = Fake("").__call__(np.full((8, 8, 3), 51, np.uint8))
     assert float(face.arkit[INDEX["jawOpen"]]) == pytest.approx(0.2)
     assert float(face.arkit[INDEX["mouthSmileLeft"]]) == 0.25
+    assert face.landmarks.tolist() == [[4.0, 2.0]]  # of 8 x 8 pixels
     assert float(face.arkit[INDEX["tongueOut"]]) == 0 and float(face.arkit.sum()) == pytest.approx(0.45)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -48,7 +49,7 @@ def noise(points: Float[ndarray, "P 3"], frequency: float, seed: int, terms: int
     return np.sin(2 * np.pi * (points @ k.T + r.random(terms))).sum(-1) / math.sqrt(terms)
 
 
-def blend(color: ndarray, alpha: ndarray, other: ndarray | list[float]) -> ndarray:
+def blend(color: ndarray, alpha: ndarray, other: ndarray | Sequence[float]) -> ndarray:
     return color * (1 - alpha[:, None]) + alpha[:, None] * np.asarray(other)
 
 
