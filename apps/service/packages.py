@@ -31,6 +31,8 @@ def check_opencv() -> Check:
         return Check("OpenCV", True, found[0], required=True)
     if not found:
         return Check("OpenCV", False, "not installed", "pip install opencv-python-headless", required=True)
+    if len(found) == 2 and version_of("opencv-contrib-python") and version_of("mediapipe"):
+        return Check("OpenCV", True, f"{', '.join(found)}, which mediapipe brings", required=True)
     installed = " ".join(entry.split()[0] for entry in found)
     fix = f"they write one folder: pip uninstall -y {installed}; pip install opencv-python-headless"
     return Check("OpenCV", False, f"{len(found)} at once: {', '.join(found)}", fix)

@@ -13,7 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.data_tools.synthetic.objects.captions import Caption, compose
-from gs_reg.data_tools.synthetic.objects.colors import GREY, HELD_OUT, NAMES, nearest_color, random_paint
+from gs_reg.data_tools.synthetic.objects.colors import (
+    GREY,
+    HELD_OUT,
+    NAMES,
+    base_colors,
+    nearest_color,
+    random_paint,
+)
 from gs_reg.data_tools.synthetic.objects.dataset import Split
 from gs_reg.data_tools.synthetic.objects.families import PARTS
 from gs_reg.diffusion.networks import Networks
@@ -29,7 +36,7 @@ STEPS, GUIDANCE = 20, 5.0
 
 @dataclass(frozen=True)
 class ColorFigures:
-    """Shares of edits whose median colour is nearest to the named one of 12."""
+    """Shares of edits whose median colour is nearest to the named one of 12, each in the light of the grey part."""
 
     right: float
     shuffled: float
@@ -61,7 +68,9 @@ def color_figures(
         for i, (_, color) in enumerate(wanted):
             count = int(masks[i].sum())
             if count >= LEAST_PIXELS * (size / 64) ** 2:
-                got = nearest_color(np.median(edited[i][masks[i].numpy()], 0))
+                inside = masks[i].numpy()
+                light = float(np.median(images[i].numpy()[inside])) / float(base_colors([GREY]).mean())
+                got = nearest_color(np.median(edited[i][inside], 0), light)
                 results.append((family, got, color, count))
     return _figures(results, size)
 

@@ -99,7 +99,7 @@ def _keypoints(view: Views) -> _Keypoints:
     if view.masks is not None:
         mask = cv2.resize(view.masks[0].numpy().astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
     found, descriptors = cv2.SIFT.create(nfeatures=MOST, contrastThreshold=0.003).detectAndCompute(small, mask)
-    if descriptors is None:
+    if not found:  # then OpenCV 5.0 has no descriptors, 5.1 an empty array
         return _Keypoints(torch.zeros(0, 2), torch.zeros(0, 128), SIFT_RATIO)
     # OpenCV counts pixel centres from 0; ours lie at +0.5.
     xy = (torch.tensor([k.pt for k in found]) + 0.5) * torch.tensor(

@@ -82,6 +82,14 @@ def test_two_opencvs(monkeypatch):
     assert "pip uninstall -y opencv-python opencv-python-headless" in check.fix
 
 
+def test_two_opencvs_where_mediapipe_brings_one(monkeypatch):
+    versions = {"opencv-contrib-python": "5.1", "opencv-python-headless": "5.0", "mediapipe": "1.2"}
+    monkeypatch.setattr(packages, "version_of", versions.get)
+    assert packages.check_opencv().ok and "which mediapipe brings" in packages.check_opencv().detail
+    del versions["mediapipe"]
+    assert not packages.check_opencv().ok
+
+
 @pytest.mark.parametrize(
     ("driver", "cuda", "text"),
     [(None, "13.0", "no NVIDIA driver"), ("470.1", "13.0", "does not serve CUDA 13.0"), ("580.1", None, "CPU build")],
