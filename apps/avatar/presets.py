@@ -30,6 +30,10 @@ class Preset:
     screen: int = 0
     degree_every: int = 2_000
     eval_frames: int = 48
+    allow_bad_distill: bool = False
+    """Go on where the distilled field fails its gates; short runs must, and say by how much."""
+    probes: int = 64
+    """Training codes by which the graph finds slits, at every rebuild."""
 
 
 BEST = Preset()
@@ -42,7 +46,7 @@ PAPER = replace(
 """As near to what is known of the paper as our parts go: no Jacobian, no gates, with the network in screen space."""
 FAST = Preset(
     cloud=CloudConfig(points=22_000, mouth=1_500, eyes=800),
-    model=AvatarConfig(sh_degree=1, rebuild_every=400, lr_means=2e-4, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
+    model=AvatarConfig(sh_degree=1, rebuild_every=400, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
     distil=replace(BEST.distil, steps=2_500),
     terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),
     density=ClusterConfig(cap=32_000, every=150, views=4, weigh_every=10),
@@ -50,6 +54,8 @@ FAST = Preset(
     joint=1_600,
     degree_every=500,
     eval_frames=24,
+    allow_bad_distill=True,
+    probes=24,
 )
 """Minutes on two cores for captures of about 200x292."""
 DEMO = replace(
