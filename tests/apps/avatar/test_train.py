@@ -62,11 +62,15 @@ def stop_at(monkeypatch, kind: type, name: str, calls: int) -> None:
         ("screen", FrameShots, "__call__", 20),
     ],
 )
-def test_a_stopped_run_goes_on_to_the_same_bits(finished, capture, tmp_path, monkeypatch, phase, kind, name, calls):
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    finished, capture, tmp_path, monkeypatch, capsys, phase, kind, name, calls
+):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, kind, name, calls)
         assert train(capture, out) == 128 + signal.SIGTERM
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ("saved; continue" if phase == "distil" else "saved at step ") in last
     assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
     assert not (out / "result.json").exists() and not (out / "avatar").exists()
     assert cli.main(["avatar", "train", "--resume", "--out", str(out)]) == 0
