@@ -10,21 +10,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.bake import BakeConfig, Baked, bake, bake_error, sampled_codes, save_basis
+from gs_reg.bake.page import MOST_COLUMNS
+from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 from gs_reg.render import lift, project
 from gs_reg.types import Cameras
 
 from ..runs.progress import say, stage_bar
 from .files import TrainedAvatar
+from .motions import Motion
+from .player import write_player
 from .protocols import evenly
 
-FILE, ERROR = "avatar.gsbasis", "bake.json"
+FILE, ERROR, PAGE = "avatar.gsbasis", "bake.json", "player.html"
 JUDGED = 24
 """Held-out frames that the error is measured on."""
 
 
-def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int) -> None:
-    """Writes avatar.gsbasis and bake.json, and says what the bake loses."""
+def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int, motion: Motion | None) -> None:
+    """Writes avatar.gsbasis, bake.json and the page that plays the motion, and says what the bake loses.
+
+    Raises:
+        InputError: more columns than a page can hold.
+    """
+    if not 1 <= rank <= MOST_COLUMNS:
+        raise InputError(f"--rank: expected 1 to {MOST_COLUMNS} columns, got {rank}")
     codes = sampled_codes(avatar.track.codes[avatar.train_frames], count)
     model, neutral = avatar.model, torch.tensor(avatar.details["neutral"])
     unit = float(avatar.details["unit_m"])
@@ -49,7 +59,9 @@ def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int) -> N
     with atomic_path(folder / ERROR) as temporary:
         temporary.write_text(json.dumps({"rank": basis.rank, "codes": len(codes), **error.as_dict()}, indent=1) + "\n")
     say(error.words)
-    say(f"wrote {folder / FILE}: {(folder / FILE).stat().st_size / 1e6:.1f} MB")
+    write_player(folder / PAGE, avatar, basis, motion)
+    for name in (FILE, PAGE):
+        say(f"wrote {folder / name}: {(folder / name).stat().st_size / 1e6:.1f} MB")
 
 
 def judged_frames(avatar: TrainedAvatar) -> list[int]:

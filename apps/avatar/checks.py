@@ -27,6 +27,8 @@ def check_flags(config: Config) -> None:
         raise InputError(f"--views: expected at least 1 camera a step, got {config.views}")
     if config.clusters < 1:
         raise InputError(f"--clusters: expected at least 1, got {config.clusters}")
+    if config.probes < 1:
+        raise InputError(f"--probes: expected at least 1, got {config.probes}")
     if config.eval_frames < 1:
         raise InputError(f"--eval-frames: expected at least 1, got {config.eval_frames}")
     if sum(config.stage_steps.values()) < 1:

@@ -68,8 +68,10 @@ class Config:
     """Steps with a network in screen space, which exports for other players are without; 0 = no such network."""
     degree_every: int = presets.BEST.degree_every
     """Steps after which one more degree of spherical harmonics is in use; 0 = all from the start."""
-    allow_bad_distill: bool = False
-    """Go on where the distilled field fails its gates."""
+    allow_bad_distill: bool = presets.BEST.allow_bad_distill
+    """Go on where the distilled field fails its gates; the presets fast, demo and ci do, and say by how much."""
+    probes: int = presets.BEST.probes
+    """Training codes by which the graph of neighbours finds slits, such as that between the lips."""
     eval_frames: int = presets.BEST.eval_frames
     """Frames that each protocol is measured on, evenly picked."""
     lpips: tuple[Path, ...] = ()

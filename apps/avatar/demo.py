@@ -12,7 +12,7 @@ from ..runs.folder import check_free
 from ..runs.progress import say
 from . import drive, synth, train
 from .config import Config as TrainConfig
-from .results import words
+from .results import PROTOCOLS, words
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def main(config: Config) -> int:
     drive.main(drive.Config(run=str(run), out=video, camera="orbit", scale=1.5))
     result = read_json(run / "result.json")
     minutes = (time.perf_counter() - began) / 60
-    say(f"{minutes:.1f} minutes; self-reenactment: {words(result['self_reenactment'])}")
+    for name in PROTOCOLS:
+        say(f"{name.replace('_', ' ')}: {words(result[name])}")
+    say(f"{minutes:.1f} minutes in all; what was made:")
     for path in (run / "report.html", run / "videos" / "self_reenactment.mp4", video, run / "avatar"):
         say(f"  {path}")
     return code

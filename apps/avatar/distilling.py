@@ -62,7 +62,7 @@ def distilled_field(job: Job) -> Distilled:
         _steps(job, run)
         _check_gates(job, run)
     mean, scale = code_statistics(source.prior, source.codes)
-    return Distilled(cloud, run.latents.detach(), coarse, mean, scale, farthest_codes(source.codes))
+    return Distilled(cloud, run.latents.detach(), coarse, mean, scale, farthest_codes(source.codes, config.probes))
 
 
 def coarse_field(config: Config, source: Source) -> CoarseField | None:
@@ -135,6 +135,9 @@ def _check_gates(job: Job, run: Distillation) -> None:
             f"{job.run.path / REPORT}: the distilled field is too far from the prior ({failures[0]}): give it more "
             "steps with --distil.steps, or go on with --allow-bad-distill"
         )
+    if failures:
+        more = f"; {len(failures)} gates missed in all, see {REPORT}" if len(failures) > 1 else ""
+        say(f"going on with a field that misses its gates: {failures[0]}{more}")
 
 
 def _save(job: Job, run: Distillation) -> None:

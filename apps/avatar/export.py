@@ -34,7 +34,7 @@ class Config:
     out: Path | None = None
     """File or folder to write; default below <avatar>/../exports."""
     source: str = HELD_OUT
-    """What the frames do, as for `avatar drive`."""
+    """What the frames do and the page of a bake plays, as for `avatar drive`."""
     frame: int | None = None
     """ply: a frame of the source; default the neutral face, in the head's own frame."""
     suffix: Literal[".ply", ".spz"] = ".ply"
@@ -59,12 +59,12 @@ def main(config: Config) -> int:
         say("  the avatar has a network in screen space, which exports are without")
     out = config.out or avatar.folder.parent / "exports" / {"ply": "avatar.ply"}.get(config.format, config.format)
     if config.format == "bake":
-        bake_avatar(avatar, out, config.rank, config.codes)
+        bake_avatar(avatar, out, config.rank, config.codes, played(avatar, config))
         return 0
     if config.format == "ply" and config.frame is None:
         write_neutral(avatar, out)
         return 0
-    motion = motion_of(avatar, config.source, Reading(task=config.task, turn=config.head == "turns"))
+    motion = motion_of(avatar, config.source, reading(config))
     if config.format == "ply":
         frame = config.frame
         if frame is None or not 0 <= frame < len(motion):
@@ -77,6 +77,18 @@ def main(config: Config) -> int:
         files = save_sequence(out, posed(avatar, motion, range(len(motion)), progress), suffix=config.suffix)
     say(f"wrote {len(files)} files {files[0].name} to {files[-1].name} into {out}: in the capture's world")
     return 0
+
+
+def reading(config: Config) -> Reading:
+    return Reading(task=config.task, turn=config.head == "turns")
+
+
+def played(avatar: TrainedAvatar, config: Config) -> Motion | None:
+    """What the page of a bake plays; nothing where no sequence is held out and no source is named."""
+    if config.source == HELD_OUT and not avatar.details["held_out_sequences"]:
+        say("  no sequence is held out: the page has sliders alone; name one with --source to have it played")
+        return None
+    return motion_of(avatar, config.source, reading(config))
 
 
 def write_neutral(avatar: TrainedAvatar, out: Path) -> None:

@@ -92,15 +92,18 @@ def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
         raise InputError(f"{source}: no such file or folder, and no sequence of the avatar's: it has {known}")
     if how.turn:
         return motion
+    return replace(motion, pose=neutral_pose(avatar, len(motion)))
+
+
+def neutral_pose(avatar: TrainedAvatar, count: int = 1) -> HeadPose:
+    """Where the head is in the avatar's most neutral frames, for `count` frames."""
     still = _own_neutral(avatar)
-    count = len(motion)
-    pose = HeadPose(
+    return HeadPose(
         still.rotation.expand(count, 3, 3),
         still.translation.expand(count, 3),
         still.scale.expand(count),
-        track.pose.unit_m,
+        avatar.track.pose.unit_m,
     )
-    return replace(motion, pose=pose)
 
 
 def read_drive(path: Path, how: Reading) -> Drive:

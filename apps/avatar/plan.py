@@ -28,7 +28,7 @@ def announce(config: Config, source: Source, device: torch.device) -> None:
         stages = f"rig-bound {steps['warm-up'] + steps['joint']:,}"
     elif config.coarse:
         stages = f"distil {config.distil.steps:,}, {stages}"
-    first = config.cloud.points + config.cloud.mouth + config.cloud.eyes
+    first = config.cloud.total
     say(f"plan: preset {config.preset}, steps: {stages}; {plural(config.views, 'camera')} of one frame a step")
     images = sum(len(p.frames) * len(p.cameras) for p in protocols(capture, config.eval_frames).values())
     say(f"  {first:,} Gaussians at first, {max(config.density.cap, first):,} at most; measured on {images:,} images")
@@ -41,7 +41,7 @@ def announce(config: Config, source: Source, device: torch.device) -> None:
 def minutes(config: Config, source: Source) -> float:
     """Rough, of two cores that nothing else uses."""
     cameras = source.capture.cameras
-    count = max(config.density.cap, config.cloud.points)
+    count = max(config.density.cap, config.cloud.total)
     view = VIEW_SECONDS * count + PIXEL_SECONDS * cameras.width * cameras.height
     fields = FIELD_SECONDS * count if config.method == "fields" else 0.0
     training = sum(config.stage_steps.values()) * (fields + config.views * view)

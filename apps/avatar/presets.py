@@ -30,6 +30,10 @@ class Preset:
     screen: int = 0
     degree_every: int = 2_000
     eval_frames: int = 48
+    allow_bad_distill: bool = False
+    """Go on where the distilled field fails its gates; short runs must, and say by how much."""
+    probes: int = 64
+    """Training codes by which the graph finds slits, at every rebuild."""
 
 
 BEST = Preset()
@@ -41,21 +45,23 @@ PAPER = replace(
 )
 """As near to what is known of the paper as our parts go: no Jacobian, no gates, with the network in screen space."""
 FAST = Preset(
-    cloud=CloudConfig(points=22_000, mouth=1_500, eyes=800),
-    model=AvatarConfig(sh_degree=1, rebuild_every=400, lr_means=2e-4, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
-    distil=replace(BEST.distil, steps=2_500),
+    cloud=CloudConfig(points=15_000, mouth=1_500, eyes=800, rims=2_500, face=5_000),
+    model=AvatarConfig(opacity=0.9, sh_degree=1, rebuild_every=400, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
+    distil=replace(BEST.distil, steps=6_000),
     terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),
     density=ClusterConfig(cap=32_000, every=150, views=4, weigh_every=10),
     warm_up=200,
     joint=1_600,
     degree_every=500,
     eval_frames=24,
+    allow_bad_distill=True,
+    probes=24,
 )
 """Minutes on two cores for captures of about 200x292."""
 DEMO = replace(
     FAST,
-    cloud=CloudConfig(points=9_000, mouth=900, eyes=500),
-    distil=replace(BEST.distil, steps=1_200),
+    cloud=CloudConfig(points=5_000, mouth=900, eyes=500, rims=1_600, face=3_000),
+    distil=replace(BEST.distil, steps=4_000),
     density=replace(FAST.density, cap=14_000),
     views=3,
     warm_up=120,
@@ -64,7 +70,7 @@ DEMO = replace(
 )
 CI = replace(
     FAST,
-    cloud=CloudConfig(points=1_200, mouth=150, eyes=80),
+    cloud=CloudConfig(points=800, mouth=150, eyes=80, rims=150, face=250),
     model=replace(FAST.model, sh_degree=0, rebuild_every=20),
     distil=replace(BEST.distil, steps=30),
     density=replace(FAST.density, cap=1_600, every=15),

@@ -14,6 +14,7 @@ from gs_reg.densify.clusters import ClusterControl
 from gs_reg.densify.control import DensityControl
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import DetailField
+from gs_reg.fields.slits import farthest_codes
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint
 from gs_reg.models.avatar import Avatar
@@ -33,8 +34,8 @@ from .shots import FrameShots, neutral_frames
 
 NEUTRAL = 0.1
 """Share of the training frames that the warm-up sees: those with the most neutral codes."""
-PAINTED = 6
-"""Cameras whose photos of the most neutral frame give the first colours."""
+PAINTED, LIVELY = 6, 8
+"""Cameras whose photos of the most neutral frame give the first colours, and frames which give those that it hides."""
 
 
 def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callable[[Head], None]) -> Head:
@@ -123,18 +124,29 @@ def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]]
         replace(config.model, seed=config.seed),
         screen,
     )
-    avatar.paint(neutral_views(job))
+    avatar.paint(neutral_views(job), *(painting_views(job, frame) for frame in lively_frames(job)))
     return load(avatar.state_dict())
 
 
 def neutral_views(job: Job) -> Views:
     """Photos of the most neutral training frame."""
+    frames = torch.tensor(job.source.capture.train_frames)
+    return painting_views(job, int(frames[neutral_frames(job.source.codes, job.source.prior.neutral, 0.0)[0]]))
+
+
+def lively_frames(job: Job) -> list[int]:
+    """Training frames whose codes lie far apart: some show teeth, or lids."""
+    frames = torch.tensor(job.source.capture.train_frames)
+    codes = farthest_codes(job.source.codes, LIVELY)
+    return [int(frames[(job.source.codes == code).all(1).nonzero()[0, 0]]) for code in codes]
+
+
+def painting_views(job: Job, frame: int) -> Views:
+    """Photos of a frame from all sides."""
     capture = job.source.capture
-    frames = torch.tensor(capture.train_frames)
-    best = int(frames[neutral_frames(job.source.codes, job.source.prior.neutral, 0.0)[0]])
     cameras = capture.train_cameras
     picked = [cameras[i * len(cameras) // PAINTED] for i in range(min(PAINTED, len(cameras)))]
-    return capture.views(best, sorted(set(picked if len(cameras) >= PAINTED else cameras)))
+    return capture.views(frame, sorted(set(picked if len(cameras) >= PAINTED else cameras)))
 
 
 def shots_of(job: Job, stage: str, seed: int) -> FrameShots:
@@ -172,7 +184,7 @@ def _density(job: Job) -> DensityControl:
 def _rig_stage(job: Job) -> Stage:
     """The rival's one stage: Gaussians bound to triangles, density control by mean scores."""
     config, source = job.config, job.source
-    count = config.cloud.points + config.cloud.mouth + config.cloud.eyes
+    count = config.cloud.total
     settings = replace(config.rig, sh_degree=config.model.sh_degree)
     track = source.capture.tracks
 

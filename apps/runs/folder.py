@@ -124,7 +124,8 @@ class Run:
                 yield
             except KeyboardInterrupt as error:
                 self._ended("interrupted")
-                hint = f"saved at step {self.last_step}; continue with {resume} --out {self.path}"
+                at = "" if self.last_step is None else f" at step {self.last_step}"
+                hint = f"saved{at}; continue with {resume} --out {self.path}"
                 raise Interrupted(exit_code(error) - 128, hint) from None
             except BaseException as error:
                 self._ended("failed", error=in_words(error))

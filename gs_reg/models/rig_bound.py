@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gs_reg.edit import Edit
 from gs_reg.errors import InputError
-from gs_reg.models.avatar.start import seen_colors
+from gs_reg.models.avatar.start import filled, seen_colors
 from gs_reg.neighbors import nearest
 from gs_reg.optim import ParameterGroup
 from gs_reg.priors.types import ExpressionPrior, Track
@@ -139,7 +139,8 @@ class RigBound(nn.Module):
         """Gives all Gaussians the colours that the views show; they should be of a neutral frame and have alphas."""
         splats = self(views)
         sizes = splats.log_scales + triangle_sizes(splats)[:, None].log()
-        self.dc.copy_(rgb_to_sh(seen_colors(replace(splats, log_scales=sizes, warps=None), views))[:, None])
+        seen = seen_colors(replace(splats, log_scales=sizes, warps=None), views)
+        self.dc.copy_(rgb_to_sh(filled(seen, splats.means, views.names))[:, None])
 
     def forward(self, views: Views) -> Splats:
         """The splats in the world, at the code and pose of the views' frame.

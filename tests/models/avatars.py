@@ -20,7 +20,7 @@ FRAMES = 7
 
 @cache
 def cloud(points=600, seed=0):
-    return start_cloud(PRIOR, None, CloudConfig(points=points, mouth=0, eyes=0, seed=seed))
+    return start_cloud(PRIOR, None, CloudConfig(points=points, mouth=0, eyes=0, rims=0, face=0, seed=seed))
 
 
 def latents_of(parts):

@@ -10,8 +10,9 @@ from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import HEADS, DetailField
 from gs_reg.models.avatar import Avatar, AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
-from gs_reg.models.avatar.start import _facing
+from gs_reg.models.avatar.start import CloudConfig, _facing, seen_colors, start_cloud
 from gs_reg.neighbors import laplacian_energy
+from gs_reg.priors.toy import ToyPrior
 from gs_reg.priors.types import Part
 from gs_reg.render import RenderConfig, render
 from gs_reg.rotations import quat_to_rotmat
@@ -301,3 +302,33 @@ def test_no_latents_at_all():
     assert "latent" not in [group.name for group in avatar.parameter_groups()]
     avatar.edit(Edit(torch.arange(500), torch.ones(500, dtype=torch.bool)))
     assert len(avatar(views())) == 500 == len(avatar.graph())
+
+
+def test_what_the_first_frame_hides_has_the_colours_of_the_next_that_shows_it():
+    avatar, cameras = toy_avatar(points=2000), rig(96, 3)
+    front = filmed(0, track(), cameras[1])
+    all_around = filmed(0, track(), cameras)
+    avatar.paint(front)
+    alone = avatar.dc.clone()
+    seen = ~seen_colors(avatar(front), replace(front, cameras=avatar.cameras(front))).isnan().any(1)
+    later = replace(all_around, images=1 - all_around.photos)
+    avatar.paint(front, later)
+    changed = (avatar.dc - alone).detach().abs().amax((1, 2)) > 0.05
+    assert 0.05 < seen.float().mean() < 0.8
+    assert not changed[seen].any() and changed[~seen].float().mean() > 0.1
+
+
+def test_small_parts_have_more_of_the_first_gaussians_and_eyeballs_have_them_in_front():
+    class Eyed(ToyPrior):
+        def surface(self, ident, n, seed):
+            drawn = super().surface(ident, n, seed)
+            return replace(drawn, parts=torch.where(drawn.points[:, 1] > 0.1, int(Part.EYE), drawn.parts).long())
+
+    even = start_cloud(Eyed(), None, CloudConfig(2000, mouth=0, eyes=0, rims=0, face=0))[1]
+    sample = start_cloud(Eyed(), None, CloudConfig(2000, mouth=0, eyes=300, rims=500, face=100))[1]
+    lips = torch.tensor([Part.LIP_UPPER, Part.LIP_LOWER])
+    assert len(sample.points) == 2000 + 900
+    assert torch.isin(sample.parts, lips).sum() - torch.isin(even.parts, lips).sum() == 500
+    eyes = (sample.parts == Part.EYE)[2000:]
+    assert eyes.sum() == 300 and (sample.normals[2000:][eyes, 2] > 0).all()
+    assert not (even.normals[even.parts == Part.EYE, 2] > 0).all()

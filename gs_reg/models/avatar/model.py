@@ -26,7 +26,7 @@ from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.models.avatar.groups import groups_of
 from gs_reg.models.avatar.head_pose import corrected, placed, rotated_sh, rotation_of
 from gs_reg.models.avatar.motion import Motion, Ready, ready
-from gs_reg.models.avatar.start import first_tensors, seen_colors
+from gs_reg.models.avatar.start import filled, first_tensors, seen_colors
 from gs_reg.models.screen_cnn import ScreenCnn
 from gs_reg.neighbors import Graph, gaussian_weights, make_graph, nearest
 from gs_reg.optim import ParameterGroup
@@ -144,10 +144,14 @@ class Avatar(nn.Module):
         return avatar
 
     @torch.no_grad()
-    def paint(self, views: Views) -> None:
-        """Gives all Gaussians the colours that the views show; they should be of a neutral frame and have alphas."""
-        moved = replace(views, cameras=self.cameras(views))
-        self.dc.copy_(rgb_to_sh(seen_colors(self(views), moved))[:, None])
+    def paint(self, *frames: Views) -> None:
+        """Gives all Gaussians the colours that the first frame shows; those hidden there have them of the next that
+        shows them, as teeth do of an open mouth. The first should be neutral, and all have alphas."""
+        colors = torch.full_like(self.means, torch.nan)
+        for views in frames:
+            seen = seen_colors(self(views), replace(views, cameras=self.cameras(views)))
+            colors = torch.where(colors.isnan(), seen, colors)
+        self.dc.copy_(rgb_to_sh(filled(colors, self.means, frames[0].names))[:, None])
         self.sh_rest.zero_()
 
     def forward(self, views: Views) -> Splats:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -20,10 +21,11 @@ from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
 MOUTH = (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, Part.MOUTH_SOCKET)
-DENSER = 20
-"""Times as many points as wanted are drawn of the surface, at most, to find enough of a small part."""
-SLACK = 3.0
-"""Scales of a Gaussian by which it may lie behind what is drawn, and be seen."""
+RIMS = (Part.LIP_UPPER, Part.LIP_LOWER, Part.LID_UPPER, Part.LID_LOWER, Part.LASH)
+SPARE, RAREST = 1.2, 0.01
+"""Times as many points are drawn of the surface as should hold enough of a part; smaller shares of it count as this."""
+SLACK = 1.0
+"""Scales of a Gaussian by which it may lie behind what is drawn, and be seen; teeth lie close behind lips."""
 OPEN = 4.0
 """Logit of a gate at the start."""
 FLAT = 0.3
@@ -39,14 +41,24 @@ class CloudConfig:
     mouth: int = 4_000
     """More of them on teeth, tongue and walls of the mouth."""
     eyes: int = 2_000
-    """More of them on both eyeballs."""
+    """More of them on the front halves of both eyeballs."""
+    rims: int = 4_000
+    """More of them on lips and lids, which are small, and must cover teeth and eyeballs."""
+    face: int = 10_000
+    """More of them on the skin of the face."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.points <= NEAR:
             raise InputError(f"points: expected more than {NEAR}, got {self.points}")
-        if min(self.mouth, self.eyes) < 0:
-            raise InputError(f"mouth, eyes: expected at least 0, got {self.mouth} and {self.eyes}")
+        for name in ("mouth", "eyes", "rims", "face"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+    @property
+    def total(self) -> int:
+        """At most, as a prior may lack parts."""
+        return self.points + self.mouth + self.eyes + self.rims + self.face
 
 
 def start_cloud(
@@ -54,9 +66,13 @@ def start_cloud(
 ) -> tuple[Splats, SurfaceSample]:
     """Grey, opaque discs on the neutral head, with `part` in `extra`, and the points that they lie on."""
     parts = [prior.surface(ident, config.points, config.seed)]
-    for kinds, count, seed in ((MOUTH, config.mouth, 1), ((Part.EYE,), config.eyes, 2)):
+    more = (MOUTH, config.mouth), ((Part.EYE,), config.eyes), (RIMS, config.rims), ((Part.SKIN,), config.face)
+    for number, (kinds, count) in enumerate(more):
+        share = float(_wanted(parts[0], kinds).double().mean())
         if count:
-            parts.append(_of_parts(prior, ident, kinds, count, config.seed + seed))
+            drawn = prior.surface(ident, int(SPARE * count / max(share, RAREST)), config.seed + 1 + number)
+            rows = _wanted(drawn, kinds).nonzero()[:count, 0]
+            parts.append(SurfaceSample(drawn.points[rows], drawn.normals[rows], drawn.parts[rows]))
     sample = SurfaceSample(
         *(torch.cat([getattr(part, name) for part in parts]) for name in ("points", "normals", "parts"))
     ).to(dtype=torch.float32)
@@ -76,24 +92,17 @@ def _facing(normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N 4"]:
     return F.normalize(torch.where(back, F.one_hot(torch.tensor(1), 4).to(quats), quats), dim=1)
 
 
-def _of_parts(
-    prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, kinds: tuple[Part, ...], count: int, seed: int
-) -> SurfaceSample:
-    """At most `count` points of some parts; none where the prior has no such part."""
-    drawn = prior.surface(ident, DENSER * count, seed)
-    wanted = torch.isin(drawn.parts, torch.tensor(kinds).to(drawn.parts)).nonzero()[:count, 0]
-    return SurfaceSample(drawn.points[wanted], drawn.normals[wanted], drawn.parts[wanted])
+def _wanted(sample: SurfaceSample, kinds: tuple[Part, ...]) -> Bool[Tensor, "n"]:
+    """Which points are of these parts; of eyeballs those in front alone."""
+    wanted = torch.isin(sample.parts, torch.tensor(kinds).to(sample.parts))
+    return wanted & ((sample.parts != Part.EYE) | (sample.normals[:, 2] > 0))
 
 
 @torch.no_grad()
 def seen_colors(splats: Splats, views: Views) -> Float[Tensor, "N 3"]:
-    """Median of the colours that the views show at the centres, where nothing hides them.
+    """Median of the colours that the views show at the centres, where nothing hides them; NaN where no view shows one.
 
-    A Gaussian that no view shows has the colour of the nearest one that is shown. `alphas` of the views, where there
-    are any, say what the head is. The cameras are in the frame of the splats.
-
-    Raises:
-        ValueError: no view shows any of them.
+    `alphas` of the views, where there are any, say what the head is. The cameras are in the frame of the splats.
     """
     images, cameras = views.photos, views.cameras
     solid = replace(splats, opacity_logits=torch.full_like(splats.opacity_logits, 8.0))
@@ -111,15 +120,23 @@ def seen_colors(splats: Splats, views: Views) -> Float[Tensor, "N 3"]:
     seen = (z > 0) & ((pixels >= 0) & (pixels < size)).all(-1) & (z <= at(depths)[..., 0] + slack)
     if views.alphas is not None:
         seen &= at(views.alphas[..., None])[..., 0] > 0.9
-    colors = torch.where(seen[..., None], at(images), torch.nan).nanmedian(0).values
-    shown = seen.any(0)
-    if not bool(shown.any()):
-        raise ValueError(f"views {', '.join(views.names) or '(no names)'}: none shows a point of the head")
-    if not bool(shown.all()):
-        known = shown.nonzero()[:, 0]
-        index, _ = nearest(splats.means[known], 1, queries=splats.means[~shown].contiguous())
-        colors[~shown] = colors[known[index[:, 0].long()]]
-    return colors
+    return torch.where(seen[..., None], at(images), torch.nan).nanmedian(0).values
+
+
+def filled(colors: Float[Tensor, "N 3"], means: Float[Tensor, "N 3"], names: Sequence[str]) -> Float[Tensor, "N 3"]:
+    """The colours that views of these names show, and those of the nearest other Gaussian in the place of NaN.
+
+    Raises:
+        ValueError: all are NaN.
+    """
+    hidden = colors.isnan().any(1)
+    if bool(hidden.all()):
+        raise ValueError(f"views {', '.join(names) or '(no names)'}: none shows a point of the head")
+    if not bool(hidden.any()):
+        return colors
+    known = (~hidden).nonzero()[:, 0]
+    index, _ = nearest(means[known], 1, queries=means[hidden].contiguous())
+    return colors.index_copy(0, hidden.nonzero()[:, 0], colors[known[index[:, 0].long()]])
 
 
 def first_tensors(

@@ -10,7 +10,7 @@ from gs_reg.data_tools.heads.types import Capture
 
 from .ball import BallPrior, ball_capture
 
-FLAGS = ("--preset", "ci", "--device", "cpu", "--allow-bad-distill", "--checkpoint-minutes", "inf")
+FLAGS = ("--preset", "ci", "--device", "cpu", "--checkpoint-minutes", "inf")
 FLAGS += ("--distil.steps", "12", "--warm-up", "4", "--joint", "14", "--screen", "3", "--density.every", "6")
 
 

@@ -1,6 +1,7 @@
 """An avatar is driven and exported without its capture."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import torch
 from gs_reg.apps import cli
 from gs_reg.apps.avatar import bridges
 from gs_reg.apps.avatar.files import open_avatar
-from gs_reg.apps.avatar.motions import Reading, motion_of, video_frames
+from gs_reg.apps.avatar.motions import Reading, motion_of, neutral_pose, video_frames
+from gs_reg.apps.avatar.player import from_rest, head_cameras
+from gs_reg.geometry import project
 from gs_reg.io import load_splats
 from gs_reg.priors.types import HeadPose
 
@@ -87,6 +90,25 @@ def test_exports_are_read_again(finished, avatar, tmp_path):
     assert cli.main([*words, "--format", "bake", "--codes", "24", "--rank", "4", "--out", str(tmp_path / "bake")]) == 0
     error = json.loads((tmp_path / "bake" / "bake.json").read_text())
     assert error["psnr"] > 20 and error["mm_mean"] < 3 and (tmp_path / "bake" / "avatar.gsbasis").is_file()
+    scene = json.loads(re.search(r'id="scene"[^>]*>(.*?)</script>', (tmp_path / "bake" / "player.html").read_text())[1])
+    assert len(scene["track"]["codes"]) == 6 and len(scene["cameras"]) == len(avatar.cameras)
+    assert cli.main([*words, "--format", "bake", "--rank", "49"]) == 2
+
+
+def test_the_page_sees_the_head_as_the_capture_does(avatar):
+    motion = motion_of(avatar, "held-out", Reading())
+    rest = neutral_pose(avatar).matrices()[0].double()
+    cameras = head_cameras(avatar, rest)
+    assert next(iter(cameras)) == avatar.camera_names[avatar.frontal] and len(cameras) == len(avatar.cameras)
+    points = avatar.model.means.detach()
+    for pose, world in zip(from_rest(rest, motion.pose.matrices().double()), motion.pose.matrices(), strict=True):
+        assert torch.allclose(pose[:3, :3].T @ pose[:3, :3], torch.eye(3).double(), atol=1e-5)
+        for name, camera in cameras.items():
+            turn = camera.viewmats[0, :3, :3]
+            assert torch.allclose(turn @ turn.T, torch.eye(3), atol=1e-5)
+            seen, _ = project(camera.moved(pose.float()), points)
+            wanted, _ = project(avatar.cameras[avatar.camera_names.index(name)].moved(world), points)
+            assert torch.allclose(seen, wanted, atol=0.05)  # pixels
 
 
 @pytest.mark.parametrize(

@@ -62,11 +62,15 @@ def stop_at(monkeypatch, kind: type, name: str, calls: int) -> None:
         ("screen", FrameShots, "__call__", 20),
     ],
 )
-def test_a_stopped_run_goes_on_to_the_same_bits(finished, capture, tmp_path, monkeypatch, phase, kind, name, calls):
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    finished, capture, tmp_path, monkeypatch, capsys, phase, kind, name, calls
+):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, kind, name, calls)
         assert train(capture, out) == 128 + signal.SIGTERM
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ("saved; continue" if phase == "distil" else "saved at step ") in last
     assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
     assert not (out / "result.json").exists() and not (out / "avatar").exists()
     assert cli.main(["avatar", "train", "--resume", "--out", str(out)]) == 0
@@ -94,6 +98,13 @@ def test_a_field_that_is_too_far_from_the_prior_ends_the_run(capture, tmp_path, 
     err = capsys.readouterr().err
     assert "the distilled field is too far from the prior" in err and "--allow-bad-distill" in err
     assert (tmp_path / "run" / "distill_report.json").is_file()
+
+
+def test_short_presets_say_which_gates_they_miss_and_go_on(finished):
+    assert {name for name, preset in PRESETS.items() if preset.allow_bad_distill} == {"fast", "demo", "ci"}
+    failures = json.loads((finished / "distill_report.json").read_text())["failures"]
+    line = next(line for line in (finished / "log.txt").read_text().splitlines() if "misses its gates" in line)
+    assert failures[0] in line and f"{len(failures)} gates missed in all" in line
 
 
 @pytest.mark.parametrize(
