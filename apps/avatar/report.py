@@ -41,6 +41,7 @@ def write_report(run: Run) -> Path:
             "error_scale": f"{ERROR_FULL_SCALE * 255:.0f}/255",
             "videos": [(p.name, video_uri(p), f"videos/{quote(p.name)}") for p in videos],
             "distil": distil_rows(result.get("distil")),
+            "missed": "; ".join((result.get("distil") or {}).get("failures", ())),
             "stages": _stages(result),
             "charts": training_charts(read_json_lines(path / "events.jsonl")),
             "command": read_text(path / "command.txt"),

@@ -105,6 +105,7 @@ def test_short_presets_say_which_gates_they_miss_and_go_on(finished):
     failures = json.loads((finished / "distill_report.json").read_text())["failures"]
     line = next(line for line in (finished / "log.txt").read_text().splitlines() if "misses its gates" in line)
     assert failures[0] in line and f"{len(failures)} gates missed in all" in line
+    assert failures[0] in (finished / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
