@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gs_reg.errors import InputError
+from gs_reg.fields.closed import solve
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.latents import first_latents
 from gs_reg.fields.pool import Pool, Subject, make_pool, offsets_of
@@ -28,7 +29,7 @@ BESIDE = 0.1
 @dataclass(frozen=True)
 class DistillConfig:
     steps: int = 30_000
-    """Steps of Adam."""
+    """Steps of Adam; where there are bumps, the only step is their closed form."""
     lr: float = 3e-3
     """Learning rate; it falls to a hundredth along a cosine."""
     lr_latent: float = 0.0
@@ -36,6 +37,9 @@ class DistillConfig:
     linear: bool | None = None
     """Offsets linear in the code, as blendshapes are: exact for such priors, and several times as fast in every frame;
     default: where the prior is linear itself, turning eyeballs aside."""
+    bumps: int = 1024
+    """Local bumps that a linear field consists of, of a prior that knows the way from canonical to posed; 0 = none, it
+    has hidden layers and takes steps of Adam."""
     width: int = 128
     """Units of a hidden layer of the coarse field."""
     depth: int = 5
@@ -67,7 +71,7 @@ class DistillConfig:
         for name in ("steps", "points", "codes", "pool", "pool_codes", "refresh", "width"):
             if getattr(self, name) < 1:
                 raise InputError(f"distill: {name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("lr", "lr_latent", "neutral", "far", "fold"):
+        for name in ("bumps", "lr", "lr_latent", "neutral", "far", "fold"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"distill: {name}: expected a finite number of at least 0, got {getattr(self, name)}")
 
@@ -88,13 +92,25 @@ def coarse_field(
 ) -> CoarseField:
     """A fresh coarse field for a prior, with the statistics of its codes; its weights depend on the config's seed."""
     linear = is_linear(prior, ident) if config.linear is None else config.linear
+    bumps = config.bumps if linear and _knows_the_way(prior, ident, codes) else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         field = CoarseField(
-            prior.dim, groups, width=config.width, depth=config.depth, octaves=config.octaves, linear=linear
+            prior.dim,
+            groups,
+            width=config.width,
+            depth=config.depth,
+            octaves=config.octaves,
+            linear=linear,
+            bumps=bumps,
         )
     field.set_codes(*code_statistics(prior, codes, linear))
     return field
+
+
+def _knows_the_way(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, codes: Float[Tensor, "T D"]) -> bool:
+    sample = prior.surface(ident, 1, 0).to(dtype=torch.float32)
+    return offsets_of(Subject(prior, sample, codes, ident), sample, codes[:1]) is not None
 
 
 def code_statistics(
@@ -155,6 +171,8 @@ class Distillation:
         self.latents.requires_grad_(bool(config.lr_latent))
         self.optimizer, self.step = Optimizer(groups, OptimConfig()), 0
         """Number of steps done."""
+        self.total = config.steps if field.bumps is None else 1
+        """Number of steps to do."""
         self._pool: tuple[int, Pool] | None = None
 
     @staticmethod
@@ -167,8 +185,13 @@ class Distillation:
         Raises:
             FloatingPointError: a loss is not finite.
         """
-        while self.step < self.config.steps:
+        while self.step < self.total:
             start, number = time.perf_counter(), self.step
+            if self.field.bumps is not None:
+                left = solve(self.field, self.latents.detach(), self.subject, self.config.pool, self.config.seed)
+                self.step = 1
+                yield DistillStep(number, {"left_mm": left}, time.perf_counter() - start)
+                continue
             losses = self._losses(number)
             total = torch.stack(list(losses.values())).sum()
             if not bool(total.isfinite()):
