@@ -56,14 +56,19 @@ def solve(field: CoarseField, latents: Float[Tensor, "N L"], subject: Subject, p
         weights = torch.cholesky_solve(weighted.T @ wanted, torch.linalg.cholesky(matrix))
         left = wanted - values @ weights
     field.bumps.place(*(torch.cat(columns) for columns in zip(*heads, strict=True)))
-    # the features are the main directions of all motion, of which few matter
+    _store(field, weights, matrix, ends)
+    return float(left.square().sum(1).mean().sqrt())
+
+
+def _store(field: CoarseField, weights: Float[Tensor, "M O"], matrix: Float[Tensor, "M M"], ends: Tensor) -> None:
+    """The weights as features and basis; the features are the main directions of all motion, of which few matter."""
+    assert field.bumps is not None
     main = torch.linalg.eigh(weights.T @ matrix @ weights).eigenvectors.flip(1)[:, : field.width]
     field.bumps.mix.zero_()
     field.bumps.mix[:, : main.shape[1]] = (weights @ main / 250).to(field.bumps.mix)
     basis = main.unflatten(0, (-1, 3)) * (ends.sign() * field.code_scale).double()[:, None, None]
     field.basis.zero_()
     field.basis[..., : main.shape[1]] = basis.to(field.basis)
-    return float((wanted - values @ (weights @ main) @ main.T).square().sum(1).mean().sqrt())
 
 
 def _fine(parts: Int[Tensor, "P"]) -> Bool[Tensor, "P"]:

@@ -37,11 +37,13 @@ class DistillConfig:
     linear: bool | None = None
     """Offsets linear in the code, as blendshapes are: exact for such priors, and several times as fast in every frame;
     default: where the prior is linear itself, turning eyeballs aside."""
-    bumps: int = 1024
+    bumps: int = 1536
     """Local bumps that a linear field consists of, of a prior that knows the way from canonical to posed; 0 = none, it
     has hidden layers and takes steps of Adam."""
+    solve_points: int = 24_576
+    """Points at which bumps are fitted."""
     width: int = 128
-    """Units of a hidden layer of the coarse field."""
+    """Units of a hidden layer of the coarse field, or features that its bumps are mixed to."""
     depth: int = 5
     """Hidden layers of the coarse field."""
     octaves: int = 6
@@ -68,7 +70,7 @@ class DistillConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "points", "codes", "pool", "pool_codes", "refresh", "width"):
+        for name in ("steps", "points", "codes", "pool", "pool_codes", "refresh", "solve_points", "width"):
             if getattr(self, name) < 1:
                 raise InputError(f"distill: {name}: expected at least 1, got {getattr(self, name)}")
         for name in ("bumps", "lr", "lr_latent", "neutral", "far", "fold"):
@@ -92,7 +94,7 @@ def coarse_field(
 ) -> CoarseField:
     """A fresh coarse field for a prior, with the statistics of its codes; its weights depend on the config's seed."""
     linear = is_linear(prior, ident) if config.linear is None else config.linear
-    bumps = config.bumps if linear and _knows_the_way(prior, ident, codes) else 0
+    bumps = bumps_of(prior, ident, codes, config, linear)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         field = CoarseField(
@@ -108,9 +110,20 @@ def coarse_field(
     return field
 
 
-def _knows_the_way(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, codes: Float[Tensor, "T D"]) -> bool:
+def bumps_of(
+    prior: ExpressionPrior,
+    ident: Float[Tensor, "I"] | None,
+    codes: Float[Tensor, "T D"],
+    config: DistillConfig,
+    linear: bool | None = None,
+) -> int:
+    """How many bumps the field of a prior consists of, whose weights are a closed form; 0 = it takes steps of Adam."""
+    linear = config.linear if linear is None else linear
+    if not config.bumps or linear is False or not (linear or is_linear(prior, ident)):
+        return 0
     sample = prior.surface(ident, 1, 0).to(dtype=torch.float32)
-    return offsets_of(Subject(prior, sample, codes, ident), sample, codes[:1]) is not None
+    known = offsets_of(Subject(prior, sample, codes, ident), sample, codes[:1]) is not None
+    return config.bumps if known else 0
 
 
 def code_statistics(
@@ -188,7 +201,8 @@ class Distillation:
         while self.step < self.total:
             start, number = time.perf_counter(), self.step
             if self.field.bumps is not None:
-                left = solve(self.field, self.latents.detach(), self.subject, self.config.pool, self.config.seed)
+                c = self.config
+                left = solve(self.field, self.latents.detach(), self.subject, c.solve_points, c.seed)
                 self.step = 1
                 yield DistillStep(number, {"left_mm": left}, time.perf_counter() - start)
                 continue

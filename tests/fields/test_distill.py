@@ -11,6 +11,8 @@ from gs_reg.fields.distill import Distillation, DistillConfig, coarse_field, cod
 from gs_reg.fields.latents import first_latents, nearest_rows
 from gs_reg.fields.pool import Subject, make_pool
 from gs_reg.fields.report import BACKWARD, Errors, gates
+from gs_reg.models.avatar.start import CloudConfig, start_cloud
+from gs_reg.priors import load_prior
 from gs_reg.priors.toy import ToyPrior
 from gs_reg.priors.types import Part, SurfaceSample
 
@@ -110,7 +112,7 @@ def test_a_run_goes_on_from_its_tensors_to_the_same_bits():
 
 
 def test_the_closed_form_passes_all_gates_on_the_toy_head():
-    config = DistillConfig(bumps=500, pool=6000)
+    config = DistillConfig(bumps=500, solve_points=6000)
     field = coarse_field(TOY, None, CODES[:40], None, config)
     run = Distillation(field, CLOUD, TOY, CODES[:40], None, config)
     (step,) = run
@@ -124,7 +126,7 @@ def test_the_closed_form_passes_all_gates_on_the_toy_head():
 
 
 def test_the_closed_form_is_the_same_to_the_bit_and_is_resumed():
-    config = DistillConfig(bumps=40, pool=600)
+    config = DistillConfig(bumps=40, solve_points=600)
 
     def begun():
         return Distillation(coarse_field(TOY, None, CODES, None, config), CLOUD, TOY, CODES, None, config)
@@ -139,7 +141,7 @@ def test_the_closed_form_is_the_same_to_the_bit_and_is_resumed():
 
 
 def test_the_closed_form_keeps_to_the_scale_and_the_groups_of_a_code():
-    config, groups = DistillConfig(bumps=40, pool=600), (5, 3, 0, 0, 0, 0)
+    config, groups = DistillConfig(bumps=40, solve_points=600), (5, 3, 0, 0, 0, 0)
     plain, scaled = (coarse_field(TOY, None, CODES, groups, config) for _ in range(2))
     scaled.set_codes(TOY.neutral, torch.full((8,), 2.0))
     latents = [distill(field, CLOUD, TOY, CODES, None, config) for field in (plain, scaled)]
@@ -238,3 +240,23 @@ def test_wrong_settings_and_losses_are_refused():
         run.field.hidden[0].weight.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="distill: step 0: the loss is not finite"):
         next(iter(run))
+
+
+def sparse(prior, count, seed):
+    """Codes of few units each."""
+    random = torch.Generator().manual_seed(seed)
+    codes = torch.rand(count, prior.dim, generator=random)
+    return codes * (torch.rand(count, prior.dim, generator=random) < 3 / prior.dim)
+
+
+@pytest.mark.slow
+def test_the_closed_form_passes_all_gates_on_anny():
+    prior = load_prior("anny")
+    cloud = start_cloud(prior, None, CloudConfig(points=8000, mouth=900, eyes=500))[1]
+    codes = sparse(prior, 60, 0)
+    field = coarse_field(prior, None, codes)
+    assert field.bumps is not None
+    latents = distill(field, cloud, prior, codes)
+    report = gates(field, latents, Subject(prior, cloud, codes), sparse(prior, 32, 1))
+    assert report.passed, report.failures
+    assert all(regions["lids"].p95 < 0.5 for regions in report.errors.values())
