@@ -95,7 +95,7 @@ def _steps(job: Job, run: Distillation) -> None:
         saved = checkpoint.load(newest)
         run.load({"model": saved.model, "optimizer": saved.optim}, saved.step)
         _drop_later_events(job, saved)
-    total, saved_at, shown = run.config.steps, time.monotonic(), time.monotonic()
+    total, saved_at, shown = run.total, time.monotonic(), time.monotonic()
     with StopSignal() as stop, job.times.stage("distil") as progress:
         for step in run:
             done, loss = run.step, sum(step.losses.values())
@@ -112,7 +112,7 @@ def _steps(job: Job, run: Distillation) -> None:
                 saved_at = time.monotonic()
             if stop.requested is not None:
                 raise Interrupted(stop.requested)
-    say(f"distilled in {total:,} steps")
+    say("distilled in closed form" if run.field.bumps is not None else f"distilled in {total:,} steps")
 
 
 def _check_gates(job: Job, run: Distillation) -> None:
@@ -133,7 +133,8 @@ def _check_gates(job: Job, run: Distillation) -> None:
     if failures and not config.allow_bad_distill:
         raise InputError(
             f"{job.run.path / REPORT}: the distilled field is too far from the prior ({failures[0]}): give it more "
-            "steps with --distil.steps, or go on with --allow-bad-distill"
+            f"{'steps with --distil.steps' if run.field.bumps is None else 'bumps with --distil.bumps'}, or go on with "
+            "--allow-bad-distill"
         )
     if failures:
         more = f"; {len(failures)} gates missed in all, see {REPORT}" if len(failures) > 1 else ""

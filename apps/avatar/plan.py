@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from gs_reg.fields.distill import bumps_of
+
 from ..runs.progress import plural, say
 from .config import Config
 from .protocols import protocols
@@ -13,7 +15,8 @@ from .sources import Source, described
 
 FIELD_SECONDS, VIEW_SECONDS, PIXEL_SECONDS = 1.4e-5, 1.6e-6, 6e-7
 """Of a step on two cores: a Gaussian in both fields, a Gaussian in a view, and a pixel of a view."""
-DISTIL_SECONDS = 0.06
+DISTIL_SECONDS, CLOSED_SECONDS = 0.06, 20.0
+"""Of a step of distilling, and of its closed form."""
 BYTES_PER_GAUSSIAN = 4_000
 """With moments, the graph, what both fields keep for gradients, and a drawing."""
 
@@ -27,7 +30,8 @@ def announce(config: Config, source: Source, device: torch.device) -> None:
     if config.method == "rig-bound":
         stages = f"rig-bound {steps['warm-up'] + steps['joint']:,}"
     elif config.coarse:
-        stages = f"distil {config.distil.steps:,}, {stages}"
+        closed = bumps_of(source.prior, source.ident, source.codes, config.distil) > 0
+        stages = f"distil {'in closed form' if closed else f'{config.distil.steps:,}'}, {stages}"
     first = config.cloud.total
     say(f"plan: preset {config.preset}, steps: {stages}; {plural(config.views, 'camera')} of one frame a step")
     images = sum(len(p.frames) * len(p.cameras) for p in protocols(capture, config.eval_frames).values())
@@ -45,7 +49,10 @@ def minutes(config: Config, source: Source) -> float:
     view = VIEW_SECONDS * count + PIXEL_SECONDS * cameras.width * cameras.height
     fields = FIELD_SECONDS * count if config.method == "fields" else 0.0
     training = sum(config.stage_steps.values()) * (fields + config.views * view)
-    distil = DISTIL_SECONDS * config.distil.steps if config.coarse and config.method == "fields" else 0.0
+    distil = 0.0
+    if config.coarse and config.method == "fields":
+        closed = bumps_of(source.prior, source.ident, source.codes, config.distil) > 0
+        distil = CLOSED_SECONDS if closed else DISTIL_SECONDS * config.distil.steps
     images = sum(len(p.frames) * len(p.cameras) for p in protocols(source.capture, config.eval_frames).values())
     return (training + distil + images * (fields / 3 + view)) / 60 + 0.2
 

@@ -72,7 +72,7 @@ CI = replace(
     FAST,
     cloud=CloudConfig(points=800, mouth=150, eyes=80, rims=150, face=250),
     model=replace(FAST.model, sh_degree=0, rebuild_every=20),
-    distil=replace(BEST.distil, steps=30),
+    distil=replace(BEST.distil, steps=30, bumps=0),
     density=replace(FAST.density, cap=1_600, every=15),
     views=2,
     warm_up=6,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gs_reg.fields.bumps import Bumps
 from gs_reg.fields.inputs import CodeScale, PointLayer, SplitLayer, groups_of
 
 SKIP = 2
@@ -21,17 +22,22 @@ class Prepared:
     """What a field makes of points before it knows the code; kept from frame to frame as long as nothing is trained."""
 
     values: Float[Tensor, "N C"]
-    """Of a linear field its last hidden layer, else the inputs of the first."""
+    """Of a linear field its last hidden layer, or bumps while it is trained, else the inputs of the first."""
     gates: Float[Tensor, "N G"] | None
     tangents: Float[Tensor, "3 N O"] | None
     """Derivatives by the position of the values (linear), or of the first layer's outputs."""
+    x: Float[Tensor, "N 3"] | None = None
+    """Positions, of unmixed bumps whose Jacobians are wanted."""
+    unmixed: bool = False
+    """The values are bumps, of which `at` makes no features, as while training."""
 
 
 class CoarseField(CodeScale):
     """A network of `depth` hidden layers that reads its inputs again in the third; its last layer starts at zero.
 
     A linear one gives the code to the last layer alone: offset = sum_k z_k b_k(x, latent) with standardised z, as
-    blendshapes are. Then all hidden layers are those of the canonical cloud and a frame costs one small product.
+    blendshapes are. Then all hidden layers are those of the canonical cloud and a frame costs one small product. With
+    `bumps` it has as many of those in the place of hidden layers, whose weights can be found in closed form (`solve`).
     """
 
     def __init__(
@@ -43,22 +49,30 @@ class CoarseField(CodeScale):
         depth: int = 5,
         octaves: int = 4,
         linear: bool = False,
+        bumps: int = 0,
     ):
         """
         Raises:
-            ValueError: less than three hidden layers, or groups that do not fit the code.
+            ValueError: less than three hidden layers, groups that do not fit the code, or bumps without `linear`.
         """
         super().__init__(dim)
         if depth <= SKIP:
             raise ValueError(f"depth: expected at least {SKIP + 1} hidden layers, got {depth}")
+        if bumps and not linear:
+            raise ValueError("bumps: only a linear field has them")
         self.width, self.linear, self.groups = width, linear, groups_of(dim, groups)
-        sizes = {"latent": latent, "width": width, "depth": depth, "octaves": octaves, "linear": linear}
+        sizes = {"latent": latent, "width": width, "depth": depth, "octaves": octaves}
+        sizes |= {"linear": linear, "bumps": bumps}
         self.arguments: dict[str, Any] = {"dim": dim, "groups": self.groups, **sizes}
         """What makes a field of the same shapes."""
+        self.bumps = Bumps(bumps, latent, width) if bumps else None
+        if linear:
+            self.basis = nn.Parameter(torch.zeros(dim, 3, width + 1))
+        if self.bumps is not None:
+            return
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth - 1)])
         if linear:
             self.first = PointLayer(latent, 2 * width, octaves)
-            self.basis = nn.Parameter(torch.zeros(dim, 3, width + 1))
         else:
             self.first = SplitLayer(self.groups, latent, 2 * width, octaves)
             self.out = nn.Linear(width, 3)
@@ -97,6 +111,12 @@ class CoarseField(CodeScale):
         constant: bool = True,
     ) -> Prepared:
         """The part of the work that is the same for every code, for `at`."""
+        if self.bumps is not None:
+            values = self.bumps(x, latent)
+            if torch.is_grad_enabled():  # all are new in the next step: `at` does less than the features would take
+                return Prepared(values, gates, None, x if jacobian else None, unmixed=True)
+            tangents = self.bumps.slopes(values, x, self.bumps.mix) if jacobian else None
+            return Prepared(values @ self.bumps.mix, gates, tangents)
         tangents, features = None, self.first.features(x, latent)
         if jacobian:
             with _gradients(not constant):
@@ -112,11 +132,15 @@ class CoarseField(CodeScale):
         """Offsets and, of points prepared for it, J under each code (of a field that is not linear: under one)."""
         z, values, tangents, gates = self.standardised(z), prepared.values, prepared.tangents, prepared.gates
         if self.linear:
-            weight, bias = self._frame(z, gates)
+            weight, bias, gates = self._frame(z, gates)
+            if self.bumps is not None and prepared.unmixed:
+                weight = self.bumps.mix @ weight
             offset, slopes = _gated(values @ weight + bias, gates), None
-            if tangents is not None:
-                with _gradients(not constant):
+            with _gradients(not constant):
+                if tangents is not None:
                     slopes = _gated(tangents @ weight[..., None, :, :], gates)
+                elif prepared.x is not None and self.bumps is not None:
+                    slopes = _gated(self.bumps.slopes(values, prepared.x, weight), gates)
         else:
             assert isinstance(self.first, SplitLayer)
             a = self.first(values, gates, self.first.columns(z))
@@ -130,13 +154,17 @@ class CoarseField(CodeScale):
         with _gradients(not constant):  # slopes are [axis of x, N, component]
             return offset, slopes.movedim(-3, -1) + torch.eye(3).to(slopes)
 
-    def _frame(self, z: Tensor, gates: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Weights [*B, width, 3 g] and biases [*B, 1, 3 g] of a linear field's last layer, for each of g groups."""
-        sizes = [z.shape[-1]] if gates is None else list(self.groups)
+    def _frame(self, z: Tensor, gates: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights [*B, width, 3 g] and biases [*B, 1, 3 g] of a linear field's last layer, for each of g groups.
+
+        Groups that have no channels are left out, of the gates too.
+        """
+        filled = [g for g, size in enumerate(self.groups) if size]
+        sizes = [z.shape[-1]] if gates is None else [self.groups[g] for g in filled]
         parts = zip(z.split(sizes, -1), self.basis.flatten(1).split(sizes), strict=True)
         columns = torch.stack([part @ basis for part, basis in parts], dim=-2)
-        columns = columns.unflatten(-1, (3, self.width + 1)).flatten(-3, -2).transpose(-1, -2)
-        return columns[..., :-1, :], columns[..., -1:, :]
+        columns = columns.unflatten(-1, (3, -1)).flatten(-3, -2).transpose(-1, -2)
+        return columns[..., :-1, :], columns[..., -1:, :], None if gates is None else gates[:, filled]
 
     def _layers(self, a: Tensor, tangents: Tensor | None, constant: bool) -> tuple[Tensor, Tensor | None]:
         """The last hidden layer and its tangents, from the outputs of the first layer."""

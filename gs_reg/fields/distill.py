@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gs_reg.errors import InputError
+from gs_reg.fields.closed import solve
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.latents import first_latents
 from gs_reg.fields.pool import Pool, Subject, make_pool, offsets_of
@@ -28,7 +29,7 @@ BESIDE = 0.1
 @dataclass(frozen=True)
 class DistillConfig:
     steps: int = 30_000
-    """Steps of Adam."""
+    """Steps of Adam; where there are bumps, the only step is their closed form."""
     lr: float = 3e-3
     """Learning rate; it falls to a hundredth along a cosine."""
     lr_latent: float = 0.0
@@ -36,8 +37,13 @@ class DistillConfig:
     linear: bool | None = None
     """Offsets linear in the code, as blendshapes are: exact for such priors, and several times as fast in every frame;
     default: where the prior is linear itself, turning eyeballs aside."""
+    bumps: int = 1536
+    """Local bumps that a linear field consists of, of a prior that knows the way from canonical to posed; 0 = none, it
+    has hidden layers and takes steps of Adam."""
+    solve_points: int = 24_576
+    """Points at which bumps are fitted."""
     width: int = 128
-    """Units of a hidden layer of the coarse field."""
+    """Units of a hidden layer of the coarse field, or features that its bumps are mixed to."""
     depth: int = 5
     """Hidden layers of the coarse field."""
     octaves: int = 6
@@ -64,10 +70,10 @@ class DistillConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "points", "codes", "pool", "pool_codes", "refresh", "width"):
+        for name in ("steps", "points", "codes", "pool", "pool_codes", "refresh", "solve_points", "width"):
             if getattr(self, name) < 1:
                 raise InputError(f"distill: {name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("lr", "lr_latent", "neutral", "far", "fold"):
+        for name in ("bumps", "lr", "lr_latent", "neutral", "far", "fold"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"distill: {name}: expected a finite number of at least 0, got {getattr(self, name)}")
 
@@ -88,13 +94,36 @@ def coarse_field(
 ) -> CoarseField:
     """A fresh coarse field for a prior, with the statistics of its codes; its weights depend on the config's seed."""
     linear = is_linear(prior, ident) if config.linear is None else config.linear
+    bumps = bumps_of(prior, ident, codes, config, linear)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         field = CoarseField(
-            prior.dim, groups, width=config.width, depth=config.depth, octaves=config.octaves, linear=linear
+            prior.dim,
+            groups,
+            width=config.width,
+            depth=config.depth,
+            octaves=config.octaves,
+            linear=linear,
+            bumps=bumps,
         )
     field.set_codes(*code_statistics(prior, codes, linear))
     return field
+
+
+def bumps_of(
+    prior: ExpressionPrior,
+    ident: Float[Tensor, "I"] | None,
+    codes: Float[Tensor, "T D"],
+    config: DistillConfig,
+    linear: bool | None = None,
+) -> int:
+    """How many bumps the field of a prior consists of, whose weights are a closed form; 0 = it takes steps of Adam."""
+    linear = config.linear if linear is None else linear
+    if not config.bumps or linear is False or not (linear or is_linear(prior, ident)):
+        return 0
+    sample = prior.surface(ident, 1, 0).to(dtype=torch.float32)
+    known = offsets_of(Subject(prior, sample, codes, ident), sample, codes[:1]) is not None
+    return config.bumps if known else 0
 
 
 def code_statistics(
@@ -155,6 +184,8 @@ class Distillation:
         self.latents.requires_grad_(bool(config.lr_latent))
         self.optimizer, self.step = Optimizer(groups, OptimConfig()), 0
         """Number of steps done."""
+        self.total = config.steps if field.bumps is None else 1
+        """Number of steps to do."""
         self._pool: tuple[int, Pool] | None = None
 
     @staticmethod
@@ -167,8 +198,14 @@ class Distillation:
         Raises:
             FloatingPointError: a loss is not finite.
         """
-        while self.step < self.config.steps:
+        while self.step < self.total:
             start, number = time.perf_counter(), self.step
+            if self.field.bumps is not None:
+                c = self.config
+                left = solve(self.field, self.latents.detach(), self.subject, c.solve_points, c.seed)
+                self.step = 1
+                yield DistillStep(number, {"left_mm": left}, time.perf_counter() - start)
+                continue
             losses = self._losses(number)
             total = torch.stack(list(losses.values())).sum()
             if not bool(total.isfinite()):

@@ -16,9 +16,12 @@ CANDIDATES = 4
 """Times as many points of the surface as are kept."""
 CHUNK = 8
 """Codes for which the prior is asked at once."""
-SPREAD_SHEET = ((0.6, 0.002), (0.4, 0.01))
+Spread = tuple[tuple[float, float | None], ...]
+SPREAD_SHEET: Spread = ((0.6, 0.002), (0.4, 0.01))
 """Shares of points, and how far from the surface they are spread, of a prior that is a mesh."""
-SPREAD_SPACE = ((0.5, 0.01), (0.25, 0.05), (0.25, None))
+SPREAD_NEAR: Spread = ((0.7, 0.001), (0.3, 0.004))
+"""Nearer to the mesh, for what is fitted once: what is said of points far from lips or lashes is not smooth."""
+SPREAD_SPACE: Spread = ((0.5, 0.01), (0.25, 0.05), (0.25, None))
 """Of a prior that knows all of space; None = anywhere in the box."""
 
 
@@ -67,10 +70,16 @@ def make_pool(subject: Subject, points: int, codes: int, seed: int) -> Pool:
 
 
 def draw_points(
-    subject: Subject, count: int, codes: Float[Tensor, "M D"], seed: int, random: torch.Generator
+    subject: Subject,
+    count: int,
+    codes: Float[Tensor, "M D"],
+    seed: int,
+    random: torch.Generator,
+    sheet: Spread = SPREAD_SHEET,
 ) -> tuple[SurfaceSample, Int[Tensor, "P"]]:
     """Points in space, more of them where these codes move the surface more, and the rows of their latent vectors."""
-    sample = _spread(subject, _surface(subject, count, codes, seed, random), random)
+    spread = sheet if isinstance(subject.prior, Sheet) else SPREAD_SPACE
+    sample = _spread(subject, _surface(subject, count, codes, seed, random), spread, random)
     return sample, nearest_rows(subject.cloud, sample)
 
 
@@ -124,17 +133,16 @@ def _surface(
     return _rows(drawn, rows.to(drawn.parts.device))
 
 
-def _spread(subject: Subject, sample: SurfaceSample, random: torch.Generator) -> SurfaceSample:
+def _spread(subject: Subject, sample: SurfaceSample, shares: Spread, random: torch.Generator) -> SurfaceSample:
     """The points moved off the surface; points anywhere in the box take the part and normal of the cloud next to it."""
     count, points = len(sample.points), sample.points
-    kinds = SPREAD_SHEET if isinstance(subject.prior, Sheet) else SPREAD_SPACE
     kind = torch.rand(count, generator=random)
     noise = torch.randn(count, 3, generator=random).to(points)
     cloud = subject.cloud
     lo, hi = cloud.points.amin(0), cloud.points.amax(0)
     anywhere = lo + (hi - lo) * torch.rand(count, 3, generator=random).to(points)
     parts, normals, end = sample.parts, sample.normals, 0.0
-    for share, spread in kinds:
+    for share, spread in shares:
         chosen = ((kind >= end) & (kind < end + share)).to(points.device)
         end += share
         if spread is not None:

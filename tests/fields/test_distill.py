@@ -11,13 +11,15 @@ from gs_reg.fields.distill import Distillation, DistillConfig, coarse_field, cod
 from gs_reg.fields.latents import first_latents, nearest_rows
 from gs_reg.fields.pool import Subject, make_pool
 from gs_reg.fields.report import BACKWARD, Errors, gates
+from gs_reg.models.avatar.start import CloudConfig, start_cloud
+from gs_reg.priors import load_prior
 from gs_reg.priors.toy import ToyPrior
 from gs_reg.priors.types import Part, SurfaceSample
 
 TOY = ToyPrior().to(dtype=torch.float32)
 CODES = TOY.lo + (TOY.hi - TOY.lo) * torch.rand(60, 8, generator=torch.Generator().manual_seed(1))
 CLOUD = TOY.surface(None, 2000, 0).to(dtype=torch.float32)
-SMALL = DistillConfig(steps=6, width=16, depth=3, points=64, codes=4, pool=256, pool_codes=8, refresh=2)
+SMALL = DistillConfig(steps=6, width=16, depth=3, points=64, codes=4, pool=256, pool_codes=8, refresh=2, bumps=0)
 
 
 class Backward:
@@ -45,7 +47,7 @@ class Dented(Backward):
         return TOY.forward(x, z, ident, part) + 0.01 * spot * z[..., None, 1:2] ** 2
 
 
-SHORT = DistillConfig(steps=500, width=64, depth=4, points=256, codes=16, pool=8192, pool_codes=48, lr=5e-3)
+SHORT = DistillConfig(steps=500, width=64, depth=4, points=256, codes=16, pool=8192, pool_codes=48, lr=5e-3, bumps=0)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_the_field_of_the_toy_head_is_right_to_tenths_of_a_millimetre(distilled)
 
 @pytest.mark.slow
 def test_a_longer_run_on_the_toy_head_passes_all_gates():
-    config = DistillConfig(steps=2500, width=96)
+    config = DistillConfig(steps=2500, width=96, bumps=0)
     field = coarse_field(TOY, None, CODES[:40], None, config)
     latents = distill(field, CLOUD, TOY, CODES[:40], None, config)
     report = gates(field, latents, Subject(TOY, CLOUD, CODES[:40]), CODES[40:])
@@ -109,12 +111,53 @@ def test_a_run_goes_on_from_its_tensors_to_the_same_bits():
     assert not torch.equal(whole.latents, begun().latents)
 
 
+def test_the_closed_form_passes_all_gates_on_the_toy_head():
+    config = DistillConfig(bumps=500, solve_points=6000)
+    field = coarse_field(TOY, None, CODES[:40], None, config)
+    run = Distillation(field, CLOUD, TOY, CODES[:40], None, config)
+    (step,) = run
+    assert run.step == run.total == 1 and step.losses["left_mm"] < 0.5
+    latents = run.latents.detach()
+    report = gates(field, latents, Subject(TOY, CLOUD, CODES[:40]), CODES[40:])
+    assert report.passed, report.failures
+    z = CODES[41]
+    assert torch.equal(field(CLOUD.points, latents, None, TOY.neutral), torch.zeros_like(CLOUD.points))
+    assert float(field(CLOUD.points + 3, latents, None, z).detach().abs().max()) < 1e-9
+
+
+def test_the_closed_form_is_the_same_to_the_bit_and_is_resumed():
+    config = DistillConfig(bumps=40, solve_points=600)
+
+    def begun():
+        return Distillation(coarse_field(TOY, None, CODES, None, config), CLOUD, TOY, CODES, None, config)
+
+    one, two, third = begun(), begun(), begun()
+    assert [step.losses for step in one] == [step.losses for step in two]
+    third.load(one.tensors(), one.step)
+    assert list(third) == []
+    for name, value in one.tensors()["model"].items():
+        for other in (two, third):
+            assert torch.equal(value, other.tensors()["model"][name]), name
+
+
+def test_the_closed_form_keeps_to_the_scale_and_the_groups_of_a_code():
+    config, groups = DistillConfig(bumps=40, solve_points=600), (5, 3, 0, 0, 0, 0)
+    plain, scaled = (coarse_field(TOY, None, CODES, groups, config) for _ in range(2))
+    scaled.set_codes(TOY.neutral, torch.full((8,), 2.0))
+    latents = [distill(field, CLOUD, TOY, CODES, None, config) for field in (plain, scaled)]
+    moved = [field(CLOUD.points, latents[0], torch.ones(len(CLOUD.points), 6), CODES[0]) for field in (plain, scaled)]
+    assert float(moved[0].detach().abs().max()) > 0.01
+    torch.testing.assert_close(*moved)
+
+
 def test_a_prior_that_knows_only_the_way_back_is_learned_by_its_cycle():
-    config = replace(SMALL, steps=120, width=64, points=192, pool=2048, refresh=120, lr=5e-3, linear=True)
+    config = replace(SMALL, steps=120, width=64, points=192, pool=2048, refresh=120, lr=5e-3, linear=True, bumps=9)
     codes = CODES * torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
     prior = Backward()
     field = coarse_field(prior, None, codes, None, config)
-    assert field.linear and not is_linear(prior, None)  # it would be a network, which takes more steps
+    assert (
+        field.linear and field.bumps is None and not is_linear(prior, None)
+    )  # it would be a network, which takes more steps
     before = gates(field, first_latents(CLOUD.parts, 8, 0), Subject(prior, CLOUD, codes))
     latents = distill(field, CLOUD, prior, codes, None, config)
     after = gates(field, latents, Subject(prior, CLOUD, codes))
@@ -197,3 +240,24 @@ def test_wrong_settings_and_losses_are_refused():
         run.field.hidden[0].weight.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="distill: step 0: the loss is not finite"):
         next(iter(run))
+
+
+def sparse(prior, count, seed):
+    """Codes of few units each."""
+    random = torch.Generator().manual_seed(seed)
+    codes = torch.rand(count, prior.dim, generator=random)
+    return codes * (torch.rand(count, prior.dim, generator=random) < 3 / prior.dim)
+
+
+@pytest.mark.slow
+def test_the_closed_form_is_within_all_limits_of_length_on_anny():
+    prior = load_prior("anny")
+    cloud = start_cloud(prior, None, CloudConfig(points=8000, mouth=900, eyes=500))[1]
+    codes = sparse(prior, 60, 0)
+    field = coarse_field(prior, None, codes)
+    assert field.bumps is not None
+    latents = distill(field, cloud, prior, codes)
+    report = gates(field, latents, Subject(prior, cloud, codes), sparse(prior, 32, 1))
+    assert not [failure for failure in report.failures if "fold" not in failure], report.failures
+    assert max(report.folds.values()) < 1e-4
+    assert all(regions["lids"].p95 < 0.5 for regions in report.errors.values())

@@ -15,11 +15,21 @@ def inputs(count=50, codes=(), seed=0):
     """Points, latents, gates and a code (or several)."""
     random = torch.Generator().manual_seed(seed)
     draw = [torch.randn(*shape, generator=random) for shape in ((count, 3), (count, 8), (count, 6), (*codes, DIM))]
-    return 0.3 * draw[0], draw[1], draw[2].sigmoid(), draw[3]
+    return 0.3 * draw[0], 0.4 * draw[1], draw[2].sigmoid(), draw[3]
 
 
 def linear(*args, **options):
     return CoarseField(*args, linear=True, **options)
+
+
+def bumpy(*args, **options):
+    field = linear(*args, bumps=40, **options)
+    random = torch.Generator().manual_seed(2)
+    assert field.bumps is not None
+    field.bumps.place(
+        0.3 * torch.randn(40, 3, generator=random), torch.zeros(40, 8), 0.2 + 0.2 * torch.rand(40, generator=random)
+    )
+    return field
 
 
 def stirred(field, seed=1):
@@ -52,7 +62,7 @@ def test_columns_of_a_frame_are_the_naive_concatenation():
     torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [CoarseField, linear, DetailField])
+@pytest.mark.parametrize("kind", [CoarseField, linear, bumpy, DetailField])
 def test_a_closed_gate_hides_its_group_and_an_open_one_does_not(kind):
     torch.manual_seed(0)
     field = stirred(kind(DIM, GROUPS, width=16))
@@ -69,7 +79,7 @@ def test_a_closed_gate_hides_its_group_and_an_open_one_does_not(kind):
     torch.testing.assert_close(out(x, latent, None, z), out(x, latent, torch.ones_like(gates), z))
 
 
-@pytest.mark.parametrize("kind", [CoarseField, linear, DetailField])
+@pytest.mark.parametrize("kind", [CoarseField, linear, bumpy, DetailField])
 def test_fresh_fields_change_nothing(kind):
     x, latent, gates, z = inputs()
     values = kind(DIM, GROUPS)(x, latent, gates, z)
@@ -77,7 +87,7 @@ def test_fresh_fields_change_nothing(kind):
         assert torch.equal(value, torch.zeros_like(value))
 
 
-@pytest.mark.parametrize("kind", [CoarseField, linear])
+@pytest.mark.parametrize("kind", [CoarseField, linear, bumpy])
 def test_several_codes_at_once_are_each_code_by_itself(kind):
     torch.manual_seed(0)
     coarse, detail = stirred(kind(DIM, GROUPS)), stirred(DetailField(DIM, GROUPS))
@@ -113,7 +123,7 @@ def test_without_heads_there_are_no_weights():
     assert all(getattr(values, name) is None for name in (*HEADS, "raw"))
 
 
-@pytest.mark.parametrize("kind", [CoarseField, linear])
+@pytest.mark.parametrize("kind", [CoarseField, linear, bumpy])
 def test_jacobian_is_that_of_autograd_and_carries_a_gradient_if_asked(kind):
     torch.manual_seed(0)
     field = stirred(kind(DIM, GROUPS, width=32)).double()
@@ -134,7 +144,7 @@ def test_jacobian_is_that_of_autograd_and_carries_a_gradient_if_asked(kind):
     assert all(slope is not None for slope in torch.autograd.grad(jacobian.sum(), [x, *weights]))
 
 
-@pytest.mark.parametrize("kind", [CoarseField, linear])
+@pytest.mark.parametrize("kind", [CoarseField, linear, bumpy])
 def test_points_prepared_once_serve_every_code(kind):
     torch.manual_seed(0)
     field = stirred(kind(DIM, GROUPS, width=32))
@@ -146,9 +156,10 @@ def test_points_prepared_once_serve_every_code(kind):
                 assert torch.equal(got, want)
 
 
-def test_a_linear_field_is_linear_in_the_standardised_code():
+@pytest.mark.parametrize("kind", [linear, bumpy])
+def test_a_linear_field_is_linear_in_the_standardised_code(kind):
     torch.manual_seed(0)
-    field = stirred(linear(DIM, GROUPS, width=32)).double()
+    field = stirred(kind(DIM, GROUPS, width=32)).double()
     x, latent, gates, codes = (values.double() for values in inputs(codes=(2,)))
     assert torch.equal(field(x, latent, gates, field.code_mean), torch.zeros_like(x))
     mixed = field(x, latent, gates, field.code_mean + 2 * (codes[0] - field.code_mean) + (codes[1] - field.code_mean))
@@ -156,7 +167,21 @@ def test_a_linear_field_is_linear_in_the_standardised_code():
     torch.testing.assert_close(mixed, 2 * one + two, rtol=0, atol=1e-12)
 
 
+def test_bumps_are_local_and_seen_by_points_of_their_part_alone():
+    field = bumpy(DIM, GROUPS)
+    torch.nn.init.normal_(field.basis[..., :-1].detach(), generator=torch.Generator().manual_seed(1))
+    x, latent, _, z = inputs()
+    near = field(x, 0 * latent, None, z)
+    assert float(near.detach().norm(dim=1).min()) > 1e-3
+    assert torch.equal(field(x + 9, 0 * latent, None, z), torch.zeros_like(x))
+    moved, other = torch.full_like(latent, 0.1), torch.tensor([1.0, 0, 1, 0, 1, 0, 1, 0]).expand_as(latent)
+    torch.testing.assert_close(field(x, moved, None, z), near, rtol=5e-3, atol=1e-3)
+    assert float(field(x, other, None, z).detach().abs().max()) < 1e-2
+
+
 def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="bumps: only a linear field"):
+        CoarseField(DIM, GROUPS, bumps=3)
     with pytest.raises(ValueError, match="groups: expected 6 sizes that sum to 19"):
         CoarseField(DIM, (19,))
     with pytest.raises(ValueError, match="depth: expected at least 3"):
