@@ -94,7 +94,7 @@ PAPER_SHORT = replace(
 """The same in 200 steps instead of 13,000, with small decoders, for a CPU."""
 
 CI = Preset(
-    read=ReadConfig(long_side=320),
+    read=ReadConfig(long_side=256),
     depth=DepthSourceConfig(sources=2, max_planes=64, sweep_pixels=20_000),
     model=PixelAlignedConfig(max_gaussians=50_000),
     train=TrainConfig(steps=10),
