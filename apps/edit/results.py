@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from gs_reg.io.digest import file_sha256
 from gs_reg.parts.types import Decision
 
 from ..runs.folder import versions
@@ -66,9 +65,4 @@ def model_files(model: str | None) -> dict[str, Any] | None:
 
     folder = folder_of(model)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {"folder": str(folder), "sha256": {str(path.relative_to(folder)): digest(path) for path in files}}
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"folder": str(folder), "sha256": {str(path.relative_to(folder)): file_sha256(path) for path in files}}

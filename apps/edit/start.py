@@ -12,6 +12,7 @@ from gs_reg.diffusion.loading import check_family, folder_of, look_into
 from gs_reg.diffusion.settings import read_settings
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
+from gs_reg.io.digest import file_sha256
 from gs_reg.io.rows import RawRows
 
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
@@ -20,7 +21,6 @@ from ..runs.resume import check_settings
 from .checks import with_absolute_paths
 from .config import SHADES, PartsConfig
 from .job import Job
-from .results import digest
 from .scene import EditScene, SceneConfig, open_scene
 
 SIZE = 512
@@ -59,7 +59,7 @@ def model_size(config: PartsConfig) -> int:
 
 def start(config: PartsConfig, scene: EditScene, device: torch.device) -> Job:
     """A job in a new run, or in the one that --resume names."""
-    sha256 = digest(scene.source)
+    sha256 = file_sha256(scene.source)
     if config.resume:
         run = open_run(config.out or config.home)
         check_settings(run, config)

@@ -20,6 +20,7 @@ from torch import Tensor
 from gs_reg.errors import InputError, reading
 from gs_reg.io import load_splats
 from gs_reg.io.atomic import atomic_path
+from gs_reg.io.digest import file_sha256
 from gs_reg.io.ply import PlyHeader, read_element, read_header, save_ply, splats_of, with_meaning
 from gs_reg.types import Splats
 
@@ -182,8 +183,8 @@ def write_edited(path: str | Path, source: RawRows, edit: RowEdit, undo: str | P
                 rows=differs,
                 removed=~keep[differs],
                 bytes=_bytes(source.table[differs]),
-                source_sha256=_file_sha256(source.path),
-                edited_sha256=_file_sha256(temporary),
+                source_sha256=file_sha256(source.path),
+                edited_sha256=file_sha256(temporary),
             )
     return counts
 
@@ -237,11 +238,6 @@ def _digest(table: np.ndarray) -> str:
     return hashlib.sha256(table.tobytes()).hexdigest()
 
 
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _frozen_of(path: Path, frozen: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """The frozen rows of an edited file: each lies as many rows earlier as were removed before it."""
     table = read_element(path, read_header(path), "vertex")
@@ -256,7 +252,7 @@ def undo_edit(edited: str | Path, undo: str | Path, out: str | Path) -> None:
     """
     edited = Path(edited)
     archive = _load_undo(Path(undo))
-    if _file_sha256(edited) != str(archive["edited_sha256"]):
+    if file_sha256(edited) != str(archive["edited_sha256"]):
         raise InputError(f"{edited}: expected the file that the edit of {undo} wrote; it has been changed since")
     header = read_header(edited)
     table = read_element(edited, header, "vertex")
@@ -274,7 +270,7 @@ def undo_edit(edited: str | Path, undo: str | Path, out: str | Path) -> None:
             with edited.open("rb") as behind:
                 behind.seek(begin + table.nbytes)
                 file.write(behind.read())
-        if _file_sha256(temporary) != str(archive["source_sha256"]):
+        if file_sha256(temporary) != str(archive["source_sha256"]):
             raise InputError(f"{undo}: broken: what it gives back is not the file that was edited")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from gs_reg.diffusion.libraries import offline, quiet, transformers
 from gs_reg.errors import InputError, MissingPart, reading
+from gs_reg.io.digest import file_sha256
 
 CONFIG = "config.json"
 Kind = Literal["clip", "blip"]
@@ -60,7 +60,7 @@ class ScoreFolder:
         """For results: name, class, size of the vision network, and the SHA-256 of each file of weights."""
         config = _config(self.path)
         vision = {name: (config.get("vision_config") or {}).get(name) for name in VISION}
-        hashes = {path.name: _digest(path) for path in self.files()}
+        hashes = {path.name: file_sha256(path) for path in self.files()}
         return {"folder": self.path.resolve().name, "class": CLASSES[self.kind], "vision": vision, "sha256": hashes}
 
 
@@ -102,8 +102,3 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{file}: expected a map")
     return config
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

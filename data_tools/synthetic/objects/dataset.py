@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from numpy.lib.format import open_memmap
 
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_folder
+from gs_reg.io.digest import file_sha256
 from gs_reg.types import Cameras
 
 from .buffers import Buffers, draw
@@ -104,7 +104,7 @@ def write_dataset(folder: Path, config: DataConfig, report: Callable[[str, float
             for array in arrays.values():
                 array.flush()
             del arrays
-        files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+        files = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
         index = {"version": VERSION, "config": asdict(config), "parts": PARTS, "sha256": files}
         (temporary / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
@@ -154,8 +154,3 @@ def read_split(folder: Path, split: str) -> Split:
     with reading(folder):
         arrays = [np.load(folder / f"{split}_{name}.npy", mmap_mode="r") for name in ARRAYS]
     return Split(Buffers(*arrays[:3]), *arrays[3:])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
