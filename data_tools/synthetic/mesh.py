@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -87,10 +87,11 @@ class Mesh:
 
     def _nearest_face_open3d(self, origin: Tensor, directions: Tensor) -> Int[Tensor, "R"]:
         try:
-            import open3d as o3d  # pyright: ignore[reportMissingImports] - optional, and on few machines
+            import open3d
         except ImportError as error:
             message = f"mesh of {len(self.faces)} faces: above {BRUTE_FORCE_FACES} open3d is needed"
             raise MissingPart(f"{message}: pip install 'gs-reg[mesh]' ({error})") from error
+        o3d: Any = open3d  # its type hints refuse arrays
         scene = o3d.t.geometry.RaycastingScene()
         scene.add_triangles(self.vertices.float().numpy(), self.faces.to(torch.uint32).numpy())
         rays = torch.cat([origin.expand_as(directions), directions], dim=-1).float().numpy()
