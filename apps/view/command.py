@@ -13,6 +13,8 @@ from gs_reg.render import RenderConfig
 
 from ..runs.devices import pick_device
 from ..runs.progress import plural, say
+from .panels.photos import add_photo_panel
+from .panels.picture import add_picture_panel
 from .scene_page import ScenePage, choose_drawer
 from .server import Address, served
 from .source import open_shown
@@ -33,15 +35,26 @@ class Config:
     render: RenderConfig = field(default_factory=RenderConfig)
 
 
+def add_panels(page: ScenePage) -> None:
+    """The tabs of a scene."""
+    tabs = page.server.gui.add_tab_group()
+    with tabs.add_tab("picture"):
+        add_picture_panel(page)
+    if page.shown.photos:
+        with tabs.add_tab("photos"):
+            add_photo_panel(page)
+
+
 def main(config: Config) -> int:
     device = pick_device(config.device)
     shown = open_shown(config.source, config.out)
     drawer = choose_drawer(len(shown.splats), device) if config.draw == "auto" else config.draw
     with served(config.address, f"gs-reg: {shown.title}") as server:
         page = ScenePage(server, shown, drawer, device, config.render)
+        add_panels(page)
         say(f"{plural(len(shown.splats), 'Gaussian')}, drawn by the {drawer}")
         try:
             threading.Event().wait()
         finally:
-            page.canvas.close()
+            page.close()
     return 0

@@ -16,6 +16,7 @@ from gs_reg.errors import in_words
 from gs_reg.types import Cameras
 
 from .compat import show_picture
+from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from viser import CameraHandle, ClientHandle, ViserServer
@@ -108,42 +109,22 @@ class _Painter(threading.Thread):
     def __init__(self, client: ClientHandle, canvas: Canvas) -> None:
         super().__init__(daemon=True, name=f"painter of client {client.client_id}")
         self.drawn: Drawn | None = None
-        self._client, self._canvas = client, canvas
-        self._changed = threading.Condition()
-        self._asked, self._closed = True, False
+        self._client, self._canvas, self._wakeup = client, canvas, Wakeup(asked=True)
         self._share = 0.5
-
-    def ask(self) -> None:
-        with self._changed:
-            self._asked = True
-            self._changed.notify()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self.ask, self.close = self._wakeup.ask, self._wakeup.close
 
     def run(self) -> None:
-        while self._wait(None):
+        while self._wakeup.wait():
             try:
                 if not self._canvas.on:
                     color = np.asarray(self._canvas._background(), np.uint8)
                     show_picture(self._client.scene, color[None, None], None)
                     continue
                 self._paint(self._share, moving=True)
-                if not self._wait(REST_SECONDS, take=False) and not self._closed:
+                if not self._wakeup.wait(REST_SECONDS, take=False) and not self._wakeup.closed:
                     self._paint(1.0, moving=False)
             except Exception as error:
                 self._canvas._failed(f"cannot draw: {in_words(error)}")
-
-    def _wait(self, seconds: float | None, take: bool = True) -> bool:
-        """Whether a change came within this time; `take`: it is seen to. False at the end, too."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._asked or self._closed, seconds)
-            came = self._asked and not self._closed
-            if take:
-                self._asked = False
-            return came
 
     def _paint(self, share: float, moving: bool) -> None:
         begun, handle = time.perf_counter(), self._client.camera

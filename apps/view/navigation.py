@@ -56,6 +56,16 @@ def jump(client: ClientHandle, camera: Cameras, up: Float[Tensor, "3"], distance
             handle.fov = fov
 
 
+def level_camera(camera: Cameras, up: Float[Tensor, "3"]) -> Cameras:
+    """The camera turned about its line of sight such that `up` points upwards in its picture, where it can."""
+    pose = camera.world_from_camera[0]
+    if float(torch.linalg.cross(pose[:3, 2], up.to(pose)).norm()) < 1e-3:
+        return camera
+    fov = 2 * float(torch.atan(camera.height / 2 / camera.Ks[0, 1, 1]))
+    eye = pose[:3, 3]
+    return Cameras.look_at(eye, eye + pose[:3, 2], up.to(pose), fov, camera.width, camera.height)
+
+
 def quaternion(camera: Cameras) -> tuple[float, float, float, float]:
     """Of camera to world, w first."""
     return tuple(rotmat_to_quat(camera.world_from_camera[0, :3, :3].double().cpu()).tolist())

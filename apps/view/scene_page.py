@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from gs_reg.errors import in_words
+from gs_reg.io.opening import some_of, viewing_distance
 from gs_reg.render import RenderConfig
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Splats
 
+from ..runs.progress import plural
 from .compat import add_splats
 from .drawing import Canvas
 from .looks import WORDS, Look, baked_colors, confidence_colors, draw_look, part_colors
-from .navigation import open_camera
+from .navigation import field_of_view, jump, open_camera
 from .source import Shown, confidence, words
 from .status import Status
+from .wakeup import Worker
 
 if TYPE_CHECKING:
-    from viser import ViserServer
+    from viser import ClientHandle, ViserServer
 
 Drawer = Literal["browser", "server"]
+Overlay = Callable[[Cameras, UInt8[np.ndarray, "H W 3"]], UInt8[np.ndarray, "H W 3"]]
 MOST_IN_BROWSER, MOST_BESIDE_GPU = 2_000_000, 500_000
 """Splats that a browser draws well; with CUDA at hand the server draws from fewer on."""
 
@@ -52,11 +58,11 @@ class ScenePage:
         self.server, self.shown, self.config = server, shown, config
         self.splats = shown.splats.to(device)
         self.look: Look = "colour"
-        self.background = shown.background
-        self.overlay: Any = None
-        """Puts something over a drawn picture: `overlay(camera, picture)`."""
+        self.background, self.up = shown.background, shown.up
+        self._some = some_of(shown.splats.means)
         self.confidence = confidence(shown, self.splats)
-        self._lock, self._handle, self._covering = threading.Lock(), None, False
+        self._lock, self._handle, self._overlay = threading.Lock(), None, None
+        self._restrictions: dict[str, Tensor] = {}
         self._drawer: Drawer = drawer
         self._colors: dict[Look, Tensor] = {}
         if self.confidence is not None:
@@ -69,7 +75,9 @@ class ScenePage:
         self.status = Status(server)
         self.status.say(words(shown))
         self.canvas = Canvas(server, self.draw, self._background_bytes, self.status.error, on=self._by_server)
-        self._send()
+        self._worker = Worker("page", self._update)
+        self._worker.start()
+        self._send(visible=not self._by_server)
 
     @property
     def looks(self) -> dict[Look, str]:
@@ -86,23 +94,68 @@ class ScenePage:
 
     def set_drawer(self, drawer: Drawer) -> None:
         self._drawer = drawer
-        self._update()
+        self._worker.ask()
 
     def set_look(self, look: Look) -> None:
         self.look = look
-        self._update()
+        self._worker.ask()
 
     def set_background(self, background: Float[Tensor, "3"]) -> None:
         self.background = background
-        self._update()
+        self._worker.ask()
 
-    def cover(self, covering: bool) -> None:
-        """Whether the server draws although the browser could, as for a photo over the picture."""
-        self._covering = covering
-        self._update()
+    def set_overlay(self, overlay: Overlay | None) -> None:
+        """Something that is put over drawn pictures; while there is one, the server draws, although a browser could."""
+        self._overlay = overlay
+        self._worker.ask()
 
-    def keep(self, rows: Bool[Tensor, "N"]) -> None:
-        """Shows these rows alone."""
+    def restrict(self, name: str, rows: Bool[Tensor, "N"] | None) -> None:
+        """Shows these rows alone, of those that the restrictions of other names leave; None lifts it."""
+        if rows is None:
+            self._restrictions.pop(name, None)
+        else:
+            self._restrictions[name] = rows.to(self.splats.means.device)
+        self._worker.ask()
+
+    def rows(self) -> Bool[Tensor, "N"]:
+        """Those that all restrictions leave."""
+        rows = torch.ones(len(self.splats), dtype=torch.bool, device=self.splats.means.device)
+        for others in list(self._restrictions.values()):
+            rows = rows & others
+        return rows
+
+    def go(self, client: ClientHandle, camera: Cameras) -> None:
+        """Puts a browser's camera there, such that its window shows the whole picture of that camera."""
+        aspect = client.camera.image_width / max(client.camera.image_height, 1)
+        distance = viewing_distance(self._some, camera)
+        jump(client, camera, self.up, distance, field_of_view(camera, aspect))
+
+    def close(self) -> None:
+        self._worker.close()
+        self.canvas.close()
+
+    def draw(self, camera: Cameras, moving: bool = False, look: Look | None = None) -> UInt8[np.ndarray, "H W 3"]:
+        """What the page shows from a camera."""
+        kept, overlay = self._kept, self._overlay
+        with self._lock:  # one picture at a time: two at once would take twice as long each
+            config = replace(self.config, supersample=1) if moving else self.config
+            picture = draw_look(kept.splats, camera, look or self.look, kept.colors, self.background, config)
+        return overlay(camera, picture) if overlay and look is None else picture
+
+    @property
+    def _by_server(self) -> bool:
+        return self._drawer == "server" or self.look != "colour" or self._overlay is not None
+
+    def _update(self) -> None:
+        """Brings browsers up to date; called by one thread alone."""
+        try:
+            self._keep(self.rows())
+            self._send(visible=not self._by_server)
+            self.canvas.on = self._by_server
+        except Exception as error:
+            self.status.error(in_words(error))
+
+    def _keep(self, rows: Bool[Tensor, "N"]) -> None:
         if torch.equal(rows, self._kept.rows):
             return
         if bool(rows.all()):
@@ -110,28 +163,12 @@ class ScenePage:
         else:
             colors: dict[Look, Tensor] = {look: colors[rows] for look, colors in self._colors.items()}
             self._kept = Kept(rows, self.splats.rows(rows), colors)
-        self._send()
-        self.canvas.refresh()
+        hidden = len(rows) - int(rows.sum())
+        self.status.say(words(self.shown) + (f"; {plural(hidden, 'Gaussian')} hidden" if hidden else ""))
 
-    def draw(self, camera: Cameras, moving: bool = False, look: Look | None = None) -> UInt8[np.ndarray, "H W 3"]:
-        """What the page shows from a camera."""
+    def _send(self, visible: bool) -> None:
+        """Splats are sent only once a browser is to draw them."""
         kept = self._kept
-        with self._lock:  # one picture at a time: two at once would take twice as long each
-            config = replace(self.config, supersample=1) if moving else self.config
-            picture = draw_look(kept.splats, camera, look or self.look, kept.colors, self.background, config)
-        return self.overlay(camera, picture) if self.overlay and look is None else picture
-
-    @property
-    def _by_server(self) -> bool:
-        return self._drawer == "server" or self.look != "colour" or self._covering
-
-    def _update(self) -> None:
-        self._send()
-        self.canvas.on = self._by_server
-
-    def _send(self) -> None:
-        """Brings the browser's splats up to date; they are sent only once a browser is to draw them."""
-        visible, kept = not self._by_server, self._kept
         if self._handle is not None and self._handle[0] is not kept:
             self._handle[1].remove()
             self._handle = None
