@@ -10,7 +10,7 @@ from torch import Tensor
 ENTRIES = 256
 """Of a codebook: what a byte can name."""
 _SAMPLE = 1 << 16
-_GROUPS = 256
+_GROUPS, _GROUP_ROWS = 256, 2000
 _CHUNK = 1 << 14
 
 
@@ -42,7 +42,7 @@ def codebook(values: Float[Tensor, "M"]) -> tuple[Float[Tensor, "E"], UInt8[Tens
 def palette(rows: Float[Tensor, "N D"], size: int) -> tuple[Float[Tensor, "P D"], Int[Tensor, "N"]]:
     """At most `size` rows that stand for all, and for each row the one that stands for it.
 
-    k-means in two levels: 256 groups, then in each as many entries as its share of the squared error. One level would
+    k-means in two levels: up to 256 groups, then in each as many entries as its share of the squared error. One would
     take N x size distances.
     """
     rows = rows.float()
@@ -50,7 +50,7 @@ def palette(rows: Float[Tensor, "N D"], size: int) -> tuple[Float[Tensor, "P D"]
         return rows, torch.arange(len(rows))
     generator = torch.Generator().manual_seed(0)
     sample = rows[torch.randperm(len(rows), generator=generator)[:_SAMPLE]]
-    coarse = _means(sample, min(_GROUPS, size), 8, generator)
+    coarse = _means(sample, min(_GROUPS, size, 1 + len(rows) // _GROUP_ROWS), 8, generator)
     group, error = _nearest(rows, coarse)
     order = group.argsort(stable=True)
     counts = torch.bincount(group, minlength=len(coarse))

@@ -21,11 +21,11 @@ from gs_reg.io.atomic import atomic_path
 from gs_reg.io.palette import codebook, palette
 from gs_reg.io.ply import finite_rows
 from gs_reg.io.quantised import check_and_clean, unit_quats, warn_of_rounding
-from gs_reg.io.tags import Tags, three_numbers
+from gs_reg.io.tags import RenderMode, Tags, three_numbers
 from gs_reg.neighbors import morton_order
 from gs_reg.types import Splats
 
-MODELS = {"antialiased": "mip", "2dgs": "2dgs"}
+MODELS: dict[str, RenderMode] = {"antialiased": "mip", "2dgs": "2dgs"}
 """Names in SOG of our render modes."""
 FEW_SPLATS = 1 << 17
 """More splats than these need a byte of the file each: a count beyond is broken."""

@@ -17,7 +17,7 @@ class Tags:
 
     offset: tuple[float, float, float] | None = None
     """What was subtracted from the positions; None = the file does not say."""
-    render_mode: str = "default"
+    render_mode: RenderMode = "default"
 
 
 def three_numbers(values: Any) -> tuple[float, float, float]:
