@@ -138,10 +138,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
-        return type(value)((key, _plain(item)) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value))
-    return value
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def rewrite_checkpoint(path: Path, to: Path, trust: bool = False) -> None:
