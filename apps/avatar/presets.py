@@ -61,13 +61,14 @@ FAST = Preset(
 SHORT = replace(
     FAST,
     model=replace(FAST.model, lr_detail=4e-3, rebuild_every=150),
-    density=replace(FAST.density, cap=26_000, every=60),
-    warm_up=50,
-    joint=400,
-    degree_every=150,
+    terms=replace(FAST.terms, near=NearDistilled(0.3, samples=512)),
+    density=replace(FAST.density, cap=26_000, every=50),
+    warm_up=40,
+    joint=260,
+    degree_every=100,
     eval_frames=12,
 )
-"""As many Gaussians in a quarter of the steps, for many trainings one after the other."""
+"""As many Gaussians in a sixth of the steps, for many trainings one after the other."""
 DEMO = replace(
     FAST,
     cloud=CloudConfig(points=5_000, mouth=900, eyes=500, rims=1_600, face=3_000),
