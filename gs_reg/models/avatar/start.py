@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,9 +71,10 @@ def start_sample(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, confi
         if count:
             drawn = prior.surface(ident, int(SPARE * count / max(share, RAREST)), config.seed + 1 + number)
             rows = _wanted(drawn, kinds).nonzero()[:count, 0]
-            samples.append(SurfaceSample(**{k: v if v is None else v[rows] for k, v in vars(drawn).items()}))
+            kept: dict[str, Any] = {k: v if v is None else v[rows] for k, v in vars(drawn).items()}
+            samples.append(SurfaceSample(**kept))
     columns = {name: [getattr(sample, name) for sample in samples] for name in vars(samples[0])}
-    whole = {name: None if values[0] is None else torch.cat(values) for name, values in columns.items()}
+    whole: dict[str, Any] = {k: None if values[0] is None else torch.cat(values) for k, values in columns.items()}
     return SurfaceSample(**whole).to(dtype=torch.float32)
 
 
