@@ -20,7 +20,7 @@ from ..cli import EXIT_FAILED
 from ..runs.progress import say
 from .card import model_card
 from .export import export, read_settings, write_settings
-from .figures import as_json, measure
+from .figures import as_json, measure, supervision
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Config:
     """Data set; its pictures have at least the size of the teacher's."""
     pictures: int = 12
     """Of each family, for each check."""
+    supervised: Path | None = None
+    """With --unsupervised: a training whose maps are measured beside, of as many steps of coarse."""
     unsupervised: Path | None = None
-    """A training with `--maps 0 --binding 0`, whose maps are measured beside."""
+    """The same training with `--maps 0 --binding 0`: what the losses on attention do."""
     threads: int = 1
     json: bool = False
     """The figures as JSON on stdout."""
@@ -43,6 +45,8 @@ class Config:
 def main(config: Config) -> int:
     diffusers()
     torch.set_num_threads(config.threads)
+    if (config.supervised is None) != (config.unsupervised is None):
+        raise InputError("--supervised, --unsupervised: expected both or neither")
     index = read_index(config.data)
     if config.training is not None:
         export(config.training, config.model)
@@ -52,8 +56,12 @@ def main(config: Config) -> int:
             f"{config.data}: pictures of {index['config']['size']} px, the teacher has {settings['resolution']}"
         )
     validation, test = (read_split(config.data, name) for name in ("validation", "test"))
-    checks, more = measure(config.model, validation, test, config.pictures, config.unsupervised)
-    figures = as_json(checks, {**more, "data": index["config"], "data_version": index["version"]})
+    beside = {}
+    if config.supervised is not None and config.unsupervised is not None:
+        pair = (config.supervised, config.unsupervised)
+        beside = {"supervision": supervision(pair, validation, test, config.pictures)}
+    checks, more = measure(config.model, validation, test, config.pictures)
+    figures = as_json(checks, {**more, **beside, "data": index["config"], "data_version": index["version"]})
     chosen = more["settings"]
     write_settings(
         config.model,

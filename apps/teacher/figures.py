@@ -16,12 +16,13 @@ from gs_reg.data_tools.synthetic.objects.dataset import Split
 from gs_reg.diffusion.networks import Networks
 from gs_reg.diffusion.schedule import MAP_PATH
 from gs_reg.diffusion.word_maps import TAU
+from gs_reg.errors import InputError
 from gs_reg.parts.maps import RADIUS
 
 from .batches import pictures as draw_pictures
 from .batches import teacher_tokenizer
-from .export import Latents, load, networks_of, networks_of_training
-from .part_maps import MapSettings, map_figures
+from .export import Latents, Trained, load, networks_of
+from .part_maps import Encoder, MapSettings, map_figures
 from .recolor import color_figures
 
 
@@ -43,13 +44,8 @@ class Check:
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
 
-def measure(
-    folder: Path, validation: Split, test: Split, pictures: int, unsupervised: Path | None = None
-) -> tuple[list[Check], dict[str, Any]]:
-    """All checks, and everything measured beside; `pictures` of each family for each.
-
-    `unsupervised`: a training without the losses on attention, whose maps are measured with the same settings.
-    """
+def measure(folder: Path, validation: Split, test: Split, pictures: int) -> tuple[list[Check], dict[str, Any]]:
+    """All checks, and everything measured beside; `pictures` of each family for each."""
     pipe = load(folder)
     networks, latents = networks_of(pipe), Latents(pipe)
     size = pipe.transformer.config.sample_size * 2 ** (len(pipe.vae.config.block_out_channels) - 1)
@@ -90,14 +86,35 @@ def measure(
         "color_seen": asdict(seen),
         "color_held_out": asdict(unseen),
     }
-    if unsupervised is not None:
-        plain_networks, step = networks_of_training(unsupervised)
-        figures = map_figures(plain_networks, test, latents, size, pictures=pictures, settings=settings)
-        more["attention_unsupervised"] = {"steps": step, **figures.summary()}
     return checks, more
 
 
-def choose_settings(networks: Networks, validation: Split, latents: Latents, size: int, pictures: int) -> MapSettings:
+def supervision(
+    folders: tuple[Path, Path], validation: Split, test: Split, pictures: int
+) -> dict[str, dict[str, float] | int]:
+    """Part IoU of two trainings of one schedule, with and without the losses on attention; the maps of each are read
+    as is best for it.
+
+    Raises:
+        InputError: not of the same steps and size, or not one with and one without.
+    """
+    trained = [Trained.read(folder) for folder in folders]
+    if len({(t.step, t.size) for t in trained}) > 1:
+        said = " and ".join(f"{f}: step {t.step}, {t.size} px" for f, t in zip(folders, trained, strict=True))
+        raise InputError(f"--supervised, --unsupervised: expected the same steps and size, got {said}")
+    if [t.supervised for t in trained] != [True, False]:
+        raise InputError(
+            f"--unsupervised {folders[1]}: expected a training with `--maps 0 --binding 0`, and one without"
+        )
+    out: dict[str, dict[str, float] | int] = {"steps": trained[0].step, "size": trained[0].size}
+    for name, t in zip(("with", "without"), trained, strict=True):
+        settings = choose_settings(t.networks, validation, t.basis, t.size, max(2, pictures // 4))
+        figures = map_figures(t.networks, test, t.basis, t.size, pictures=pictures, settings=settings)
+        out[name] = figures.summary()
+    return out
+
+
+def choose_settings(networks: Networks, validation: Split, latents: Encoder, size: int, pictures: int) -> MapSettings:
     """Of the best mean IoU on the validation split: first tau and refinement, then blocks and path."""
     blocks = tuple(range(len(networks.transformer.transformer_blocks) - 1))
 
