@@ -65,8 +65,9 @@ GROUPS = {
     "avatars": {
         "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
         "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
-        "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
+        "avatar track": Command("avatar.track", "Codes and head poses of a capture, by landmarks in its views."),
         "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
+        "avatar calibrate": Command("avatar.calibrate", "Curves of one person, from a video, for driving by others."),
         "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
         "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
         "avatar bench": Command(
