@@ -15,11 +15,12 @@ from gs_reg.errors import InputError, reading
 from gs_reg.io import load_splats
 from gs_reg.io.frames import transform_splats
 from gs_reg.io.opening import some_of, up_direction, viewing_distance, whole_scene
+from gs_reg.parts.store import LABELS_FILE
 from gs_reg.parts.types import Decision
 from gs_reg.render import RenderConfig, lift, project
 from gs_reg.types import Cameras, Splats
 
-from ..edit.label_file import load_labels
+from ..edit.labels import known_decision
 from ..look.offset import offset_words
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
@@ -161,8 +162,8 @@ def _file(file: Path, title: str, out: Path) -> Shown:
 
 
 def _labels(file: Path, count: int) -> Decision | None:
-    path = file.with_name("labels.npz")
-    return load_labels(path, count) if path.is_file() else None
+    path = file.with_name(LABELS_FILE)
+    return known_decision(path, count) if path.is_file() else None
 
 
 def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:

@@ -1,0 +1,78 @@
+"""What a live page shows of a fit: its photos, how a picture of its model is drawn, and the frame of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_reg.fit import Step
+from gs_reg.geometry import transform_cameras
+from gs_reg.io.opening import some_of
+from gs_reg.render import render
+from gs_reg.state import Posed
+from gs_reg.types import Cameras, Views
+
+
+@dataclass(frozen=True)
+class LivePhoto:
+    name: str
+    camera: Cameras
+    """In the world of the training views."""
+    held_out: bool
+    load: Callable[[], Views]
+    """Reads the photo, over `Subject.background` where it has alphas; it is called only once somebody looks at it."""
+    frame: int | None = None
+    """As that of its views."""
+
+
+class DrawModel(Protocol):
+    def __call__(
+        self, step: Step, views: Views, background: Float[Tensor, "3"], moving: bool, /
+    ) -> Float[Tensor, "H W 3"]:
+        """The model after a step, from the one camera of `views`, at their frame; called without gradients."""
+        ...
+
+
+def draw_model(
+    step: Step, views: Views, background: Float[Tensor, "3"], moving: bool
+) -> Float[Tensor, "H W 3"]:
+    """As the step was drawn, without dropout and over one background; without supersampling while the camera moves."""
+    shot, model = step.shot, step.state.model
+    splats = shot.dropout.with_expected_opacity(model(views))
+    cameras = model.cameras(views) if isinstance(model, Posed) else views.cameras
+    config = replace(shot.render, absgrad=False, supersample=1 if moving else shot.render.supersample)
+    return render(splats, cameras, config, backgrounds=background[None]).colors[0]
+
+
+@dataclass(frozen=True)
+class Subject:
+    title: str
+    photos: Sequence[LivePhoto]
+    """Training photos first; at least one."""
+    background: Float[Tensor, "3"]
+    device: torch.device
+    world_from_page: Float[Tensor, "4 4"]
+    """Similarity in double precision; in the page, scenes are about 1 in size."""
+    draw: DrawModel = draw_model
+
+    def to_page(self, camera: Cameras) -> Cameras:
+        return transform_cameras(torch.linalg.inv(self.world_from_page), camera.to(dtype=torch.float64))
+
+    def views(self, camera: Cameras, frame: int | None) -> Views:
+        """For drawing from a camera of the page."""
+        world = transform_cameras(self.world_from_page, camera.to(dtype=torch.float64))
+        return Views(world.to(self.device, torch.float32), frame=frame)
+
+
+def page_around(points: Float[Tensor, "N 3"]) -> Float[Tensor, "4 4"]:
+    """World from a page whose origin is the middle of the points, and whose unit the reach of most of them."""
+    some, matrix = some_of(points.detach().cpu()), torch.eye(4, dtype=torch.float64)
+    middle = some.median(0).values
+    matrix[:3, 3] = middle
+    matrix[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
+    return matrix
