@@ -13,6 +13,8 @@ from gs_reg.render import RenderConfig
 
 from ..runs.devices import pick_device
 from ..runs.progress import plural, say
+from .panels.clean import add_clean_panel
+from .panels.path import add_path_panel
 from .panels.photos import add_photo_panel
 from .panels.picture import add_picture_panel
 from .scene_page import ScenePage, choose_drawer
@@ -43,6 +45,10 @@ def add_panels(page: ScenePage) -> None:
     if page.shown.photos:
         with tabs.add_tab("photos"):
             add_photo_panel(page)
+    with tabs.add_tab("clean"):
+        add_clean_panel(page)
+    with tabs.add_tab("path"):
+        add_path_panel(page)
 
 
 def main(config: Config) -> int:

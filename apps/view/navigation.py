@@ -61,9 +61,13 @@ def level_camera(camera: Cameras, up: Float[Tensor, "3"]) -> Cameras:
     pose = camera.world_from_camera[0]
     if float(torch.linalg.cross(pose[:3, 2], up.to(pose)).norm()) < 1e-3:
         return camera
-    fov = 2 * float(torch.atan(camera.height / 2 / camera.Ks[0, 1, 1]))
     eye = pose[:3, 3]
-    return Cameras.look_at(eye, eye + pose[:3, 2], up.to(pose), fov, camera.width, camera.height)
+    return Cameras.look_at(eye, eye + pose[:3, 2], up.to(pose), vertical_fov(camera), camera.width, camera.height)
+
+
+def vertical_fov(camera: Cameras) -> float:
+    """In radians, of the first camera, as if its principal point were in the middle."""
+    return 2 * float(torch.atan(camera.height / 2 / camera.Ks[0, 1, 1]))
 
 
 def quaternion(camera: Cameras) -> tuple[float, float, float, float]:

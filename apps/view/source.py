@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.errors import InputError, reading
-from gs_reg.io import load_splats
+from gs_reg.io import load_splats, read_offset
 from gs_reg.io.frames import transform_splats
 from gs_reg.io.opening import some_of, up_direction, viewing_distance, whole_scene
 from gs_reg.parts.store import LABELS_FILE
@@ -55,6 +55,8 @@ class Shown:
     """As in the file."""
     file_from_page: Float[Tensor, "4 4"]
     """Similarity in double precision."""
+    offset: tuple[float, float, float] | None
+    """What the file's positions leave out of the source's coordinates; None = nothing to tell."""
     up: Float[Tensor, "3"]
     background: Float[Tensor, "3"]
     photos: tuple[Photo, ...]
@@ -108,6 +110,7 @@ def _run(run: Run, title: str, out: Path) -> Shown:
         splats=splats,
         stored=stored,
         file_from_page=scene.file_from_world,
+        offset=_offset(scene.offset.tolist()),
         up=torch.tensor(up_direction([photo.camera for photo in photos])),
         background=scene.background,
         photos=photos,
@@ -116,6 +119,11 @@ def _run(run: Run, title: str, out: Path) -> Shown:
         labels=_labels(run.splats, len(stored)),
         notes=(offset_words(scene.offset.tolist()),) if scene.offset.any() else (),
     )
+
+
+def _offset(offset: list[float]) -> tuple[float, float, float] | None:
+    x, y, z = offset
+    return (x, y, z) if any(offset) else None
 
 
 def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
@@ -151,6 +159,7 @@ def _file(file: Path, title: str, out: Path) -> Shown:
         splats=splats,
         stored=stored,
         file_from_page=file_from_page,
+        offset=read_offset(file),
         up=torch.tensor([0.0, -1, 0]),
         background=torch.full((3,), 17 / 255),
         photos=(),
