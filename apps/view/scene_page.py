@@ -71,7 +71,7 @@ class ScenePage:
         if shown.labels is not None:
             self._colors["parts"] = part_colors(shown.labels.ids.to(device))
         self._kept = Kept(torch.ones(len(self.splats), dtype=torch.bool, device=device), self.splats, self._colors)
-        open_camera(server, shown)
+        open_camera(server, shown.first, shown.up, shown.distance)
         self.status = Status(server)
         self.status.say(words(shown))
         self.canvas = Canvas(server, self.draw, self._background_bytes, self.status.error, on=self._by_server)

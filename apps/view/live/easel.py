@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import UInt8
+import torch
 
 from gs_reg.types import Cameras
 
 from ..compat import show_picture
-from ..drawing import FINE_QUALITY, LEAST_SHARE, MOST_PIXELS, MOVING_QUALITY, camera_of
+from ..drawing import FINE_QUALITY, LEAST_SHARE, MOST_PIXELS, MOVING_QUALITY, Draw, camera_of
 
 if TYPE_CHECKING:
     from viser import ClientHandle, ViserServer
 
 MOVING_SECONDS, REST_SECONDS = 0.03, 0.12
 """What a picture may take while the camera moves, and once it rests; its size follows from what the last ones took."""
-
-Draw = Callable[[Cameras, bool], UInt8[np.ndarray, "H W 3"]]
-"""From a camera of the page; the second argument: while it moves."""
 
 
 @dataclass
@@ -69,7 +64,8 @@ class Easel:
         share = min(pixels, MOST_PIXELS) / (whole[0] * whole[1])
         share = min(max(share**0.5, LEAST_SHARE), 1.0)
         width, height = (max(round(side * share), 16) for side in whole)
-        show_picture(client.scene, draw(camera.resized(width, height), moving), MOVING_QUALITY if moving else FINE_QUALITY)
+        picture = draw(camera.resized(width, height), moving)
+        show_picture(client.scene, picture, MOVING_QUALITY if moving else FINE_QUALITY)
         client.flush()
         now = time.perf_counter()
         self._pixel_seconds = 0.5 * self._pixel_seconds + 0.5 * (now - begun) / (width * height)
@@ -79,4 +75,5 @@ class Easel:
 
 
 def _same(a: Cameras, b: Cameras) -> bool:
-    return (a.width, a.height) == (b.width, b.height) and bool((a.viewmats == b.viewmats).all() and (a.Ks == b.Ks).all())
+    same_size = (a.width, a.height) == (b.width, b.height)
+    return same_size and torch.equal(a.viewmats, b.viewmats) and torch.equal(a.Ks, b.Ks)

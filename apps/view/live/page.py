@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,14 +18,12 @@ from gs_reg.types import Cameras
 from ...runs.progress import plural
 from ..drawing import as_picture
 from ..panels.photos import laid_over, same_pose
-from ..server import Address, served
 from ..status import Status
 from .allowance import Allowance
 from .controls import Controls
 from .easel import Easel
-from .flags import LiveConfig
 from .history import Charts
-from .measured import Photos
+from .photos import Photos
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -37,22 +33,6 @@ WORDS_SECONDS, CHART_SECONDS, MEASURE_SECONDS = 0.5, 2.0, 5.0
 """At least so long between two lines of status, drawings of the curves, and measurements of the photo."""
 LOOK_SECONDS = 0.03
 """How often a pause looks whether it is over, and where the cameras are."""
-
-
-@contextmanager
-def live_page(config: LiveConfig, title: str) -> Iterator[LivePage | None]:
-    """The page for the block, with --view.
-
-    Raises:
-        InputError: the port is taken, or there is none.
-        MissingPart: viser is too old.
-    """
-    if not config.view:
-        yield None
-        return
-    address = Address(port=config.view_port)
-    with served(address, f"gs-reg: {title}", "--view-port", "the live page; it ends with this command") as server:
-        yield LivePage(server, title)
 
 
 class LivePage:
@@ -67,7 +47,6 @@ class LivePage:
         self._done = self._steps = 0
         self._seconds = 0.0
         self._said = self._charted = self._measured = 0.0
-        self._lock = threading.Lock()
 
     def show(self, subject: Subject) -> None:
         """From here on this is shown."""
@@ -76,7 +55,9 @@ class LivePage:
         self.controls = Controls(self.server, self.status, self.photos)
         self.charts = Charts(self.server)
 
-    def saw(self, step: Step, done: int, steps: int, stage: str, psnr: float | None, ended: Callable[[], bool]) -> float:
+    def saw(
+        self, step: Step, done: int, steps: int, stage: str, psnr: float | None, ended: Callable[[], bool]
+    ) -> float:
         """After each step: brings the page up to date, and stays for as long as the user has paused the fit.
 
         `done` and `steps` count over all stages; a pause is over, too, once `ended` says so. Returns the seconds that
@@ -86,7 +67,7 @@ class LivePage:
             self._note(step, done, steps, psnr)
             self.allowance.share = self.controls.share
             self._update(step, stage)
-        if not self.controls.stops_here() or done == steps:
+        if not self.controls.paused or self.controls.take_step() or done == steps:
             return 0.0
         begun = time.perf_counter()
         with self.allowance.free(), self.allowance.earned():
@@ -167,8 +148,7 @@ class LivePage:
         return picture
 
     def _measure(self, step: Step) -> None:
-        assert self.subject is not None
-        name, psnr = self.photos.measure(step, self.subject)
+        name, psnr = self.photos.measure(step)
         if name != self.controls.measured:
             self.charts.watched.clear()
         self.controls.say_measured(name, psnr)

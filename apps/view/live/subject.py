@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gs_reg.fit import Step
 from gs_reg.geometry import transform_cameras
-from gs_reg.io.opening import some_of
+from gs_reg.io.opening import some_of, viewing_distance
 from gs_reg.render import render
 from gs_reg.state import Posed
 from gs_reg.types import Cameras, Views
@@ -30,17 +30,12 @@ class LivePhoto:
     """As that of its views."""
 
 
-class DrawModel(Protocol):
-    def __call__(
-        self, step: Step, views: Views, background: Float[Tensor, "3"], moving: bool, /
-    ) -> Float[Tensor, "H W 3"]:
-        """The model after a step, from the one camera of `views`, at their frame; called without gradients."""
-        ...
+DrawModel = Callable[[Step, Views, Float[Tensor, "3"], bool], Float[Tensor, "H W 3"]]
+"""The model after a step, from the one camera of the views, at their frame, over a background; the camera moves or not.
+It is called without gradients."""
 
 
-def draw_model(
-    step: Step, views: Views, background: Float[Tensor, "3"], moving: bool
-) -> Float[Tensor, "H W 3"]:
+def draw_model(step: Step, views: Views, background: Float[Tensor, "3"], moving: bool) -> Float[Tensor, "H W 3"]:
     """As the step was drawn, without dropout and over one background; without supersampling while the camera moves."""
     shot, model = step.shot, step.state.model
     splats = shot.dropout.with_expected_opacity(model(views))
@@ -51,28 +46,32 @@ def draw_model(
 
 @dataclass(frozen=True)
 class Subject:
-    title: str
     photos: Sequence[LivePhoto]
     """Training photos first; at least one."""
     background: Float[Tensor, "3"]
-    device: torch.device
-    world_from_page: Float[Tensor, "4 4"]
-    """Similarity in double precision; in the page, scenes are about 1 in size."""
+    means: Float[Tensor, "N 3"]
+    """Of the first splats, in the world, on the device that draws: about them is the page."""
     draw: DrawModel = draw_model
 
+    @cached_property
+    def world_from_page(self) -> Float[Tensor, "4 4"]:
+        """Similarity in double precision: the origin is the middle of the splats, the unit the reach of most."""
+        some, matrix = some_of(self.means.detach().cpu()), torch.eye(4, dtype=torch.float64)
+        middle = some.median(0).values
+        matrix[:3, 3] = middle
+        matrix[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
+        return matrix
+
     def to_page(self, camera: Cameras) -> Cameras:
-        return transform_cameras(torch.linalg.inv(self.world_from_page), camera.to(dtype=torch.float64))
+        return transform_cameras(torch.linalg.inv(self.world_from_page), camera.to("cpu", torch.float64))
 
     def views(self, camera: Cameras, frame: int | None) -> Views:
         """For drawing from a camera of the page."""
-        world = transform_cameras(self.world_from_page, camera.to(dtype=torch.float64))
-        return Views(world.to(self.device, torch.float32), frame=frame)
+        world = transform_cameras(self.world_from_page, camera.to("cpu", torch.float64))
+        return Views(world.to(self.means.device, torch.float32), frame=frame)
 
-
-def page_around(points: Float[Tensor, "N 3"]) -> Float[Tensor, "4 4"]:
-    """World from a page whose origin is the middle of the points, and whose unit the reach of most of them."""
-    some, matrix = some_of(points.detach().cpu()), torch.eye(4, dtype=torch.float64)
-    middle = some.median(0).values
-    matrix[:3, 3] = middle
-    matrix[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
-    return matrix
+    def distance(self, camera: Cameras) -> float:
+        """From a camera of the page to what it looks at, in units of the page."""
+        page_from_world = torch.linalg.inv(self.world_from_page)
+        some = some_of(self.means.detach().cpu())
+        return viewing_distance(some @ page_from_world[:3, :3].T + page_from_world[:3, 3], camera)
