@@ -46,7 +46,7 @@ class Kept:
 
     rows: Bool[Tensor, "N"]
     splats: Splats
-    colors: dict[Look, Float[Tensor, "N 3"]]
+    colors: dict[Look, Float[Tensor, "M 3"]]
 
 
 class ScenePage:

@@ -29,6 +29,9 @@ from ..runs.progress import plural
 FILES = ("splats.ply", "edited.ply", "input.ply")
 """Of a run, the last result first."""
 
+LEAST_WEIGHT = 0.05
+"""Of a splat in the pixels of all training photos: a twentieth of one pixel."""
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -178,13 +181,14 @@ def _labels(file: Path, count: int) -> Decision | None:
 def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:
     """For each splat the number of training photos that see the surface which it draws; None where it was not kept.
 
-    It is the mean of the photos' counts over the pixels that a splat draws, by the weight with which it draws them; 0
-    for one that no training photo shows. `splats` are those of `shown`, on the device that draws.
+    It is the mean of the photos' counts over the pixels that a splat draws, by the weight with which it draws them;
+    towards 0 for one that training photos show with less than LEAST_WEIGHT. `splats` are those of `shown`, on the
+    device that draws.
     """
     photos = [photo for photo in shown.photos if photo.training and photo.counts]
     if not photos:
         return None
-    sums, weights = splats.means.new_zeros(len(splats)), splats.means.new_full((len(splats),), 1e-6)
+    sums, weights = splats.means.new_zeros(2, len(splats))
     for photo in photos:
         assert photo.counts is not None
         with reading(photo.counts):
@@ -192,7 +196,7 @@ def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:
             camera = photo.camera.resized(counts.shape[1], counts.shape[0])
         lifted = lift(project(splats, camera.to(splats.means.device), RenderConfig()), counts.to(sums)[None, ..., None])
         sums, weights = sums + lifted.sums[0, :, 0], weights + lifted.weights[0]
-    return sums / weights
+    return sums / weights.clamp_min(LEAST_WEIGHT)
 
 
 def words(shown: Shown) -> str:
