@@ -17,7 +17,7 @@ from gs_reg.types import Views
 from ..view.live.subject import LivePhoto, Subject
 from .drawing import Head, draw
 from .job import Job
-from .shots import neutral_frames
+from .shots import neutral_frames, over
 
 MOST_FRAMES, MOST_CAMERAS = 3, 6
 """Frames of held-out sequences whose photos are offered, beside the most neutral one; and cameras to train with."""

@@ -17,6 +17,8 @@ from gs_reg.render import render
 from gs_reg.state import Posed
 from gs_reg.types import Cameras, Views
 
+from ..frame import frame_around
+
 
 @dataclass(frozen=True)
 class LivePhoto:
@@ -55,12 +57,7 @@ class Subject:
 
     @cached_property
     def world_from_page(self) -> Float[Tensor, "4 4"]:
-        """Similarity in double precision: the origin is the middle of the splats, the unit the reach of most."""
-        some, matrix = some_of(self.means.detach().cpu()), torch.eye(4, dtype=torch.float64)
-        middle = some.median(0).values
-        matrix[:3, 3] = middle
-        matrix[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
-        return matrix
+        return frame_around(self.means)
 
     def to_page(self, camera: Cameras) -> Cameras:
         return transform_cameras(torch.linalg.inv(self.world_from_page), camera.to("cpu", torch.float64))
