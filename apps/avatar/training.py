@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,11 @@ from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
 from .job import Job
+from .live import live_subject
 from .shots import FrameShots, neutral_frames
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 NEUTRAL = 0.1
 """Share of the training frames that the warm-up sees: those with the most neutral codes."""
@@ -39,7 +43,9 @@ PAINTED, LIVELY = 6, 8
 """Cameras whose photos of the most neutral frame give the first colours, and frames which give those that it hides."""
 
 
-def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callable[[Head], None]) -> Head:
+def optimise(
+    job: Job, distilled: Distilled | None, clock: Clock, begun: Callable[[Head], None], page: LivePage | None = None
+) -> Head:
     """All stages, from the newest checkpoint where there is one; `begun` gets the avatar before the first step."""
     stages = stages_of(job, distilled)
     newest = checkpoint.latest(job.run.checkpoints)
@@ -55,7 +61,10 @@ def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callabl
             job.run.drop_events_after(saved.step)
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
-        train(job.run, training, clock, SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes))
+        if page is not None:
+            page.show(live_subject(job, training))
+        times = SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes)
+        train(job.run, training, clock, times, page)
     return cast(Head, training.state.model)
 
 

@@ -25,6 +25,7 @@ from ..look.offset import offset_words
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
 from ..runs.progress import plural
+from .frame import frame_around
 
 FILES = ("splats.ply", "edited.ply", "input.ply")
 """Of a run, the last result first."""
@@ -145,12 +146,7 @@ def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
 def _file(file: Path, title: str, out: Path) -> Shown:
     """In a frame whose origin is the middle of the splats, and whose unit the reach of most of them."""
     stored = load_splats(file)
-    file_from_page = torch.eye(4, dtype=torch.float64)
-    if len(stored):
-        some = some_of(stored.means)
-        middle = some.median(0).values
-        file_from_page[:3, 3] = middle
-        file_from_page[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
+    file_from_page = frame_around(stored.means) if len(stored) else torch.eye(4, dtype=torch.float64)
     splats = transform_splats(torch.linalg.inv(file_from_page), stored)
     some = some_of(splats.means)
     first = whole_scene(some) if len(some) else Cameras(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
