@@ -39,14 +39,14 @@ class Controls(nn.Module):
         super().__init__()
         self._splats, self._photos, self._lock = model.splats, model.training_cameras, RLock()
         self._counted: tuple[Tensor, Tensor] | None = None
-        self.scale = ViewerSlider("gs-reg/Splat scale", 1.0, 0.05, 2.0, 0.05, hint="Factor on every splat's size")
-        self.floor = ViewerSlider("gs-reg/Opacity floor", 0.0, 0.0, 1.0, 0.01, hint="Hides splats of a lower opacity")
-        self.degree = ViewerSlider("gs-reg/SH degree", model.config.sh_degree, 0, 4, 1, hint="Highest degree in use")
-        self.color = ViewerDropdown("gs-reg/Colour", "rgb", list(COLORS), hint="What the rgb output shows")
-        self.cut = ViewerSlider("gs-reg/Confidence cut", 0, 0, ENOUGH, 1, hint="Fewest photos that show a splat")
-        self.clamp = ViewerCheckbox("gs-reg/Stay near the photos", False, hint="Views from among the cameras alone")
-        self.path = ViewerText("gs-reg/File", "splats.ply", hint="Of the button below; in the viewer's coordinates")
-        self.save = ViewerButton("gs-reg/Save PLY", cb_hook=self._save)
+        self.scale = ViewerSlider("Splat scale", 1.0, 0.05, 2.0, 0.05, hint="Factor on every splat's size")
+        self.floor = ViewerSlider("Opacity floor", 0.0, 0.0, 1.0, 0.01, hint="Hides splats of a lower opacity")
+        self.degree = ViewerSlider("SH degree", model.config.sh_degree, 0, 4, 1, hint="Highest degree in use")
+        self.color = ViewerDropdown("Colour", "rgb", list(COLORS), hint="What the rgb output shows")
+        self.cut = ViewerSlider("Confidence cut", 0, 0, ENOUGH, 1, hint="Fewest photos that show a splat")
+        self.clamp = ViewerCheckbox("Stay near the photos", False, hint="Views from among the cameras alone")
+        self.path = ViewerText("File", "splats.ply", hint="Of the button below; in the viewer's coordinates")
+        self.save = ViewerButton("Save PLY", cb_hook=self._save)
 
     def applied(self, splats: Splats) -> Splats:
         """The splats as the controls want them drawn."""

@@ -122,7 +122,7 @@ class GsRegModel(SplatfactoModel):
         if self.config.densify == "mcmc":
             self.density = TorchMcmc(DensifyConfig("mcmc", cap_max=self.config.cap_max), self.config.seed)
         self.drawn: tuple[Render, Cameras] | None = None
-        self.controls = Controls(self)
+        self.gs_reg = Controls(self)  # the name of the folder in the viewer
 
     # what the exporter and the viewer read
 
@@ -161,13 +161,13 @@ class GsRegModel(SplatfactoModel):
     def get_outputs(self, camera: Any) -> dict[str, Tensor]:
         if self.training:
             return self._training_outputs(camera)
-        splats, background = self.controls.applied(self.splats()), self.background_color.to(self.device)
+        splats, background = self.gs_reg.applied(self.splats()), self.background_color.to(self.device)
         if self.crop_box is not None:
             splats = splats.rows(self.crop_box.within(splats.means).squeeze(-1))
-        cameras = self.controls.clamped(our_camera(camera))
+        cameras = self.gs_reg.clamped(our_camera(camera))
         image = render(splats, cameras, self.render_config(), backgrounds=background[None])
         outputs = _outputs(image, background.expand(cameras.height, cameras.width, 3), image.colors.clamp(0, 1))
-        return self.controls.recolored(outputs, splats, cameras, self.render_config())
+        return self.gs_reg.recolored(outputs, splats, cameras, self.render_config())
 
     def _training_outputs(self, camera: Any) -> dict[str, Tensor]:
         cameras = our_camera(camera, self.camera_optimizer.apply_to_camera(camera))
