@@ -156,7 +156,8 @@ class GsRegModel(SplatfactoModel):
     # drawing
 
     def render_config(self) -> RenderConfig:
-        return RenderConfig(mode=self.config.rasterize_mode)
+        """By our kernels, on the GPU too: nerfstudio's gsplat 1.4 would be another renderer."""
+        return RenderConfig("native", mode=self.config.rasterize_mode)
 
     def get_outputs(self, camera: Any) -> dict[str, Tensor]:
         if self.training:
