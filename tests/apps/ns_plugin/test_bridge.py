@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from gs_reg import load_splats
+from gs_reg.apps import cli
 from gs_reg.apps.ns_plugin import bridge
 from gs_reg.errors import InputError, MissingPart
+from gs_reg.io import read_tags
 from gs_reg.io.frames import transform_splats
 from gs_reg.sh import rgb_to_sh
 
@@ -111,3 +114,38 @@ def test_writing_needs_nerfstudio(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingPart, match=r"nerfstudio is not installed.*docs/nerfstudio\.md"):
         bridge.write_nerfstudio(tmp_path, tmp_path / "out")
+
+
+def gs_reg(*words) -> int:
+    return cli.main([*map(str, words), "-q"])
+
+
+def test_convert_reads_a_run_of_nerfstudio(tmp_path):
+    write(tmp_path, prefixed(columns()))
+    half = {"transform": torch.eye(4)[:3].tolist(), "scale": 0.5}
+    (tmp_path / "dataparser_transforms.json").write_text(json.dumps(half))
+    assert gs_reg("convert", tmp_path, tmp_path / "a.ply") == 0
+    assert gs_reg("convert", tmp_path / "nerfstudio_models", tmp_path / "b.ply", "--frame", "normalised") == 0
+    torch.testing.assert_close(load_splats(tmp_path / "a.ply").means, 2 * columns()["means"])
+    assert torch.equal(load_splats(tmp_path / "b.ply").means, columns()["means"])
+    assert read_tags(tmp_path / "a.ply").render_mode == "default"
+    (tmp_path / "config.yml").write_text("!!python/object:x\nmodel:\n  rasterize_mode: antialiased\n")
+    assert gs_reg("convert", tmp_path / "config.yml", tmp_path / "c.ply") == 0
+    assert read_tags(tmp_path / "c.ply").render_mode == "mip"
+
+
+def test_convert_rewrites_checkpoints(tmp_path, capsys):
+    file = write(tmp_path, prefixed(columns()), danger=Danger())
+    assert gs_reg("convert", file, tmp_path / "new.ckpt") == 2
+    assert "pass --trust only if you made the file" in capsys.readouterr().err
+    file = write(tmp_path, prefixed(columns()), rate=np.float64(0.5))
+    assert gs_reg("convert", file, tmp_path / "new.ckpt") == 0
+    assert torch.load(tmp_path / "new.ckpt", weights_only=True)["rate"] == 0.5
+    assert gs_reg("convert", file, tmp_path / "new.ckpt") == 2
+    assert "new.ckpt: exists" in capsys.readouterr().err
+
+
+def test_convert_to_nerfstudio_needs_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert gs_reg("convert", tmp_path, "--to", "nerfstudio") == 3
+    assert "docs/nerfstudio.md" in capsys.readouterr().err
