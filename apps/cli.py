@@ -53,6 +53,7 @@ GROUPS = {
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
+        "view": Command("view.command", "A run or any splat file in the browser: look, compare, clean, film."),
         "render": Command("look.render", "Pictures or a camera-path video of a run."),
         "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
         "convert": Command("look.convert", "One splat file to another, by the endings of their names."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gs_reg.data_tools.synthetic.objects.dataset import VERSION
-from gs_reg.diffusion.libraries import diffusers
+from gs_reg.diffusion.libraries import diffusers, offline, quiet
 from gs_reg.diffusion.networks import ZERO_ROWS, NetworkConfig, Networks
 from gs_reg.diffusion.patch_vae import PATCH, build_vae
 from gs_reg.diffusion.schedule import MAP_PATH, SHIFT
@@ -96,13 +96,9 @@ def load(folder: Path) -> Any:
     """The folder's StableDiffusion3Pipeline in float32."""
     if not (folder / "model_index.json").is_file():
         raise InputError(f"{folder}: no model_index.json: not a diffusers folder")
-    with reading(folder):
-        return (
-            diffusers()
-            .StableDiffusion3Pipeline.from_pretrained(
-                folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
-            )
-            .to(dtype=torch.float32)
+    with reading(folder), quiet(), offline():
+        return diffusers().StableDiffusion3Pipeline.from_pretrained(
+            folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True, dtype=torch.float32
         )
 
 

@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.priors.mesh import MeshPrior
+from gs_reg.priors.regions import LASHES, SOCKET
 from gs_reg.priors.types import Part
 from gs_reg.types import Cameras
 
@@ -35,12 +36,12 @@ MATERIALS = np.array(
 """Kind (0 = the atlas, 1 = an eyeball, 2 = one colour, 3 = with gaps between teeth), colour, gloss, its exponent."""
 MATERIAL_OF = {
     Part.EYE: EYE,
-    Part.LASH: LASH,
+    **dict.fromkeys(LASHES, LASH),
     Part.TOOTH_UPPER: TOOTH,
     Part.TOOTH_LOWER: TOOTH,
     Part.TONGUE_GUM: TONGUE,
 }
-OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3, Part.MOUTH_SOCKET: 0.45}
+OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3, **dict.fromkeys(SOCKET, 0.45)}
 """Share of the light that does not come into the mouth."""
 LASH_STRIPE = 0.0011
 TOOTH_WIDTH = 0.0075
