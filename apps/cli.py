@@ -88,6 +88,14 @@ GROUPS = {
         ),
         "teacher check": Command("teacher.check", "Figures of a teacher on shapes that it never saw, and its card."),
     },
+    "many jobs": {
+        "batch run": Command("batch.run", "All jobs of a file, here, on a Ray cluster or under Slurm; nothing twice."),
+        "batch status": Command("batch.status", "How the jobs of a batch stand."),
+        "batch resume": Command("batch.resume", "Go on with a batch after an interrupt, a crash or a full disk."),
+        "batch retry": Command("batch.retry", "Try the jobs again that have failed or were cancelled."),
+        "batch report": Command("batch.report", "The page of a batch, and its table as .csv."),
+        "batch cancel": Command("batch.cancel", "Let jobs of a batch save and end, and begin no more of them."),
+    },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
