@@ -53,8 +53,11 @@ GROUPS = {
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
+        "view": Command("view.command", "A run or any splat file in the browser: look, compare, clean, film."),
         "render": Command("look.render", "Pictures or a camera-path video of a run."),
         "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
+        "convert": Command("look.convert", "One splat file to another, by the endings of their names."),
+        "clean": Command("look.clean", "Remove floaters, unseen splats and what lies outside of a box."),
     },
     "data": {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
@@ -85,6 +88,14 @@ GROUPS = {
         ),
         "teacher check": Command("teacher.check", "Figures of a teacher on shapes that it never saw, and its card."),
     },
+    "many jobs": {
+        "batch run": Command("batch.run", "All jobs of a file, here, on a Ray cluster or under Slurm; nothing twice."),
+        "batch status": Command("batch.status", "How the jobs of a batch stand."),
+        "batch resume": Command("batch.resume", "Go on with a batch after an interrupt, a crash or a full disk."),
+        "batch retry": Command("batch.retry", "Try the jobs again that have failed or were cancelled."),
+        "batch report": Command("batch.report", "The page of a batch, and its table as .csv."),
+        "batch cancel": Command("batch.cancel", "Let jobs of a batch save and end, and begin no more of them."),
+    },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
@@ -95,6 +106,7 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
+        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
