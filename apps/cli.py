@@ -97,6 +97,7 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
+        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }

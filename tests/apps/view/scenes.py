@@ -20,12 +20,12 @@ SCALE, SHIFT = 2.0, (10.0, 0.0, -3.0)
 BACKGROUND = (0.1, 0.2, 0.1)
 
 
-def sheet(slope: float, rgb: tuple[float, float, float], side: int = 30) -> Splats:
-    """A solid sheet z = 4 + slope x, |x| and |y| up to 1, of round flat splats; none at x = 0, where two would meet."""
+def sheet(z: float, slope: float, rgb: tuple[float, float, float], side: int = 30) -> Splats:
+    """A solid sheet z + slope x, |x| and |y| up to 1, of round flat splats."""
     x, y = (axis.flatten() for axis in torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij"))
     half, n = -math.atan(slope) / 2, len(x)
     return Splats(
-        means=torch.stack([x, y, 4 + slope * x], 1),
+        means=torch.stack([x, y, z + slope * x], 1),
         quats=torch.tensor([math.cos(half), 0, math.sin(half), 0]).repeat(n, 1),
         log_scales=torch.tensor([0.08, 0.08, 1e-3]).log().repeat(n, 1),
         opacity_logits=torch.full((n,), 9.0),
@@ -34,8 +34,8 @@ def sheet(slope: float, rgb: tuple[float, float, float], side: int = 30) -> Spla
 
 
 def crossing() -> Splats:
-    """Seen from the origin, red is nearer on the left and blue on the right."""
-    return Splats.joined([sheet(0.8, RED), sheet(-0.8, BLUE)])
+    """Seen from the origin, red is nearer on the left and blue on the right; no two splats are equally far."""
+    return Splats.joined([sheet(4.0, 0.8, RED), sheet(4.01, -0.8, BLUE)])
 
 
 def camera(x: float = 0.0, y: float = 0.0) -> Cameras:
