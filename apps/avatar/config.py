@@ -31,7 +31,7 @@ class Config:
     synth`."""
     preset: presets.Name = "best"
     """Values of all flags that are not given. best: ours, for a GPU; paper: as near to NPGA as is known; fast: an hour
-    on two cores; demo, ci: minutes and seconds."""
+    on two cores; short, demo, ci: less."""
     prior_folder: Path | None = None
     """Folder or file of the expression prior whose codes the capture has, where it is no part of a package."""
     held_out: tuple[str, ...] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -18,6 +18,7 @@ from gs_reg.fields.slits import farthest_codes
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint
 from gs_reg.models.avatar import Avatar
+from gs_reg.models.avatar.start import start_sample
 from gs_reg.models.rig_bound import RigBound
 from gs_reg.models.screen_cnn import ScreenCnn
 from gs_reg.optim import OptimConfig
@@ -133,8 +134,15 @@ def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]]
         replace(config.model, seed=config.seed),
         screen,
     )
-    avatar.paint(neutral_views(job), *(painting_views(job, frame) for frame in lively_frames(job)))
+    avatar.paint(*first_frames(job))
     return load(avatar.state_dict())
+
+
+def first_frames(job: Job) -> Iterator[Views]:
+    """Those that give the first colours: the most neutral one, then frames that show what it hides."""
+    yield neutral_views(job)
+    for frame in lively_frames(job):
+        yield painting_views(job, frame)
 
 
 def neutral_views(job: Job) -> Views:
@@ -191,18 +199,19 @@ def _density(job: Job) -> DensityControl:
 
 
 def _rig_stage(job: Job) -> Stage:
-    """The rival's one stage: Gaussians bound to triangles, density control by mean scores."""
+    """The rival's one stage: Gaussians bound to triangles, which begin where, as opaque and in the colours that those
+    of an avatar do; density control by mean scores."""
     config, source = job.config, job.source
-    count = config.cloud.total
-    settings = replace(config.rig, sh_degree=config.model.sh_degree)
+    settings = replace(config.rig, sh_degree=config.model.sh_degree, opacity=config.model.opacity)
     track = source.capture.tracks
 
     def load(state: Mapping[str, Tensor]) -> Model:
         return RigBound(source.prior, source.ident, track, state, settings).to(job.device)
 
     def begin(_before: Model | None) -> Model:
-        model = RigBound.on_surface(source.prior, source.ident, track, count, None, settings, config.seed)
-        model.paint(neutral_views(job))
+        sample = start_sample(source.prior, source.ident, config.cloud)
+        model = RigBound.on_surface(source.prior, source.ident, track, sample, settings)
+        model.paint(*first_frames(job))
         return load(model.state_dict())
 
     def density() -> DensityControl:
