@@ -28,7 +28,7 @@ from .source import open_shown
 @dataclass(frozen=True)
 class Config:
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")]
-    """Folder of a run, or a splat file."""
+    """Folder of a run (of a scene, an avatar or an edit), or a splat file."""
     address: Annotated[Address, tyro.conf.arg(name="")] = field(default_factory=Address)
     draw: Literal["auto", "browser", "server"] = "auto"
     """Who draws. browser: one colour a splat, whatever the direction; server: exactly, as pictures; auto: the browser,

@@ -91,14 +91,15 @@ class EditPanel:
         def _(_: GuiEvent) -> None:
             self.set_show(by_words[shown.value])
 
-        @self.part.on_update
-        @self.threshold.on_update
         @guarded
-        def _(_: GuiEvent) -> None:
+        def preview(_: GuiEvent) -> None:
             if shown.value == "mask":
                 self.set_show("mask")
             else:
                 shown.value = "mask"
+
+        self.part.on_update(preview)
+        self.threshold.on_update(preview)
 
     def _legend(self) -> str:
         colors = [tuple(round(255 * value) for value in UNLABELLED), *(COLORS[i % len(COLORS)] for i in range(64))]
