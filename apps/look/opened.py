@@ -36,6 +36,8 @@ class Opened:
     """What the user should know of the coordinates."""
     cameras: Mapping[str, Cameras] | None = None
     """The camera of each photo by its name, those of training first; a single file has none."""
+    train: tuple[str, ...] = ()
+    """Names of the photos that a run was trained on."""
     near: float | None = None
     """Depth from which splats are drawn, in the frame of the cameras."""
     render_mode: RenderMode = "default"
@@ -59,11 +61,11 @@ def open_source(source: Path, frame: Frame, spz_frame: Literal["rub", "raw"] = "
     names = [*scene.train, *(name for name in scene.cameras if name not in scene.train)]
     cameras, near = {name: scene.cameras[name] for name in names}, RenderConfig().near
     if frame == "normalised":
-        return Opened(run.splats, stored_splats(run, scene), cameras=cameras, near=near)
+        return Opened(run.splats, stored_splats(run, scene), cameras=cameras, train=tuple(scene.train), near=near)
     opened = _of_file(run.splats, frame, scene)
     matrix = scene.source_from_world if frame == "input" else scene.file_from_world
     cameras = {name: transform_cameras(matrix, camera.to(dtype=matrix.dtype)) for name, camera in cameras.items()}
-    return replace(opened, cameras=cameras, near=near * similarity_scale(matrix))
+    return replace(opened, cameras=cameras, train=tuple(scene.train), near=near * similarity_scale(matrix))
 
 
 def _of_file(

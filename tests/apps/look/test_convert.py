@@ -107,3 +107,13 @@ def test_clean(tmp_path, capsys):
     read = load_splats(tmp_path / "b.ply")
     assert f"kept {len(read)} of 600 Gaussians" in capsys.readouterr().err
     assert 300 < len(read) < 500 and read.means[:, 0].min() >= -0.5
+
+
+def test_mesh_of_a_run(finished, tmp_path, capsys):
+    pytest.importorskip("open3d", reason="meshes need open3d: pip install 'gs-reg[mesh]'")
+    words = ["export", str(finished), "--format", "mesh", "--to", str(tmp_path / "mesh.ply")]
+    assert cli.main(words) == 0
+    import trimesh
+
+    mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
+    assert len(mesh.faces) > 500 and "triangles" in capsys.readouterr().err
