@@ -26,9 +26,11 @@ from gs_reg.state import Model
 from gs_reg.terms import Context, evaluate
 from gs_reg.types import Views
 
+from ..runs.board import Watching
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
+from .held_out import held_out
 from .job import Job
 from .shots import FrameShots, neutral_frames
 
@@ -54,7 +56,9 @@ def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callabl
             job.run.drop_events_after(saved.step)
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
-        train(job.run, training, clock, SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes))
+        times = SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes)
+        watching = Watching(job.config.log, job.config.eval_every, partial(held_out, job))
+        train(job.run, training, clock, times, watching)
     return cast(Head, training.state.model)
 
 
