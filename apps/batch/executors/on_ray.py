@@ -20,6 +20,9 @@ LOOPBACK = "127.0.0.1"
 class RayExecutor:
     def __init__(self, workers: int | None, address: str | None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to others
+        if address is None:
+            # the one switch that makes all of Ray's processes listen on 127.0.0.1 alone; it is read at the import
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         try:
             import ray
         except ImportError:
@@ -29,12 +32,16 @@ class RayExecutor:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             if address is None:
-                own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": LOOPBACK}
-                ray.init("local", num_cpus=max(cores, workers or 1), **own, **quiet)
+                ray.init("local", num_cpus=max(cores, workers or 1), include_dashboard=False, **quiet)
+                if {node["NodeManagerAddress"] for node in ray.nodes()} != {LOOPBACK}:
+                    ray.shutdown()
+                    raise RuntimeError("Ray was imported before, and would listen beyond this machine")
             else:
                 ray.init(address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"--address {address}: {(str(error).splitlines() or [''])[0]:.200}") from None
+            raise InputError(
+                f"--executor ray, --address {address}: {(str(error).splitlines() or [''])[0]:.200}"
+            ) from None
         there = ray.cluster_resources()
         self.gpus = int(there.get("GPU", 0))
         self.workers = workers or self.gpus or max(1, int(there.get("CPU", 1)))

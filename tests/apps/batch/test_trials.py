@@ -1,4 +1,4 @@
-"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on every executor, give what an undisturbed batch gives."""
+"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on every executor, end as an undisturbed batch does."""
 
 import os
 import signal

@@ -11,7 +11,9 @@ from gs_reg.apps import cli
 from ..conftest import usual_signals
 
 IMPORTED = ["torch", "cv2", "tyro", "scipy.ndimage", "skimage.filters", "imageio_ffmpeg", "jinja2"]
-IMPORTED += [f"gs_reg.apps.{name}" for name in ("scenes.reconstruct", "batch.sweep", "look.render", "look.report")]
+IMPORTED += [
+    f"gs_reg.apps.{name}" for name in ("scenes.reconstruct", "batch.sweep", "batch.run", "look.render", "look.report")
+]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
