@@ -53,8 +53,11 @@ GROUPS = {
         "demo": Command("scenes.demo", "The main job on real photos that need no download (Middlebury stereo pair)."),
     },
     "look and share": {
+        "view": Command("view.command", "A run or any splat file in the browser: look, compare, clean, film."),
         "render": Command("look.render", "Pictures or a camera-path video of a run."),
         "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
+        "convert": Command("look.convert", "One splat file to another, by the endings of their names."),
+        "clean": Command("look.clean", "Remove floaters, unseen splats and what lies outside of a box."),
     },
     "data": {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
@@ -62,8 +65,9 @@ GROUPS = {
     "avatars": {
         "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
         "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
-        "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
+        "avatar track": Command("avatar.track", "Codes and head poses of a capture, by landmarks in its views."),
         "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
+        "avatar calibrate": Command("avatar.calibrate", "Curves of one person, from a video, for driving by others."),
         "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
         "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
         "avatar bench": Command(
@@ -102,6 +106,7 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
+        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }

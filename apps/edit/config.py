@@ -17,6 +17,7 @@ from gs_reg.parts.field import FieldConfig
 from gs_reg.terms.guidance import EditTerms
 
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 from .orbit import Up
 from .presets import Guidance
@@ -181,12 +182,13 @@ class Config(PartsConfig):
     """Steps between checkpoints; one is also written when the run is interrupted."""
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *PartsConfig.USUAL[:3],
         *("part", "edit", "remove", "shape", "grow", "editor", "steps"),
         *PartsConfig.USUAL[3:],
-        "scores_model",
+        *("scores_model", "live.view"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,7 +32,11 @@ from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .anchors import edit_prompt, negative_words
 from .config import Config
 from .job import Job
+from .live import live_subject
 from .presets import step_counts
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 MARGIN = 8 / 512
 """Of the longer side: with --shape, so far around the part an edited picture counts too."""
@@ -51,7 +55,7 @@ class Shots:
         return Shot(self.anchors[shuffled(len(self.anchors), step, self.seed)], self.render, self.background)
 
 
-def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock) -> PartEdit:
+def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock, page: LivePage | None = None) -> PartEdit:
     """Coarse and fine, from the newest checkpoint where there is one."""
     config = cast(Config, job.config)
     with job.stage("training"):
@@ -66,7 +70,9 @@ def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock) -> Part
             Training.begin(stages, job.device).save(job.run.checkpoints, keep_every=None, **details(clock))
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
-        train(job.run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes))
+        if page is not None:
+            page.show(live_subject(job, anchors))
+        train(job.run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes), page)
     return cast(PartEdit, training.state.model)
 
 

@@ -18,6 +18,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "sh_degree": (0, 3),
     "seed": (0, 1e12),
     **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
+    **dict.fromkeys(("min_opacity", "min_alpha"), (0, 1)),
+    "crop": (-INF, INF),
 }
 """Least and largest value of fields by their name; all others are at least 0. What a config's own class checks is not
 said again here."""

@@ -7,7 +7,6 @@ import gzip
 import html
 import json
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -15,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
+from gs_reg.io.opening import some_of, up_direction, viewing_distance, whole_scene
 from gs_reg.io.ply import finite_rows
 from gs_reg.sh import sh_to_rgb
 from gs_reg.types import Cameras, Splats
@@ -31,8 +30,6 @@ DEGREE = 3
 """Highest degree of the harmonics that the page draws."""
 LEVELS = 511
 """A coefficient of degree 1 and above is one of -511 to 511 steps of the largest of its degree, in 10 bits."""
-LOOKED_AT = 20_000
-"""So many splats, evenly picked, tell how far away the scene is."""
 
 
 def save_html(
@@ -75,9 +72,9 @@ def scene_of(
     splats: Splats, cameras: Mapping[str, Cameras] | None, title: str, near: float | None
 ) -> tuple[dict[str, Any], np.ndarray]:
     """What the page's script reads of finite splats and cameras, and the splats as rows of words."""
-    some = splats.means[:: -(-len(splats) // LOOKED_AT)].double()
-    cameras = cameras or {"": _whole_scene(some)}
-    distances = [_distance(some, camera) for camera in cameras.values()]
+    some = some_of(splats.means)
+    cameras = cameras or {"": whole_scene(some)}
+    distances = [viewing_distance(some, camera) for camera in cameras.values()]
     rows, ranges = packed_rows(splats)
     return {
         "title": title,
@@ -85,7 +82,7 @@ def scene_of(
         "words": rows.shape[1],
         **ranges,
         "near": distances[0] / 100 if near is None else near,
-        "up": _up(cameras),
+        "up": up_direction(list(cameras.values())),
         "cameras": [_camera(*item, distance) for item, distance in zip(cameras.items(), distances, strict=True)],
     }, rows
 
@@ -164,30 +161,3 @@ def _camera(name: str, camera: Cameras, distance: float) -> dict[str, Any]:
         "size": [camera.width, camera.height],
         "distance": distance,
     }
-
-
-def _whole_scene(means: Float[torch.Tensor, "M 3"]) -> Cameras:
-    """A camera in front of most splats and a little above them."""
-    middle = means.median(0).values
-    reach = max(float((means - middle).norm(dim=1).quantile(0.9)), 1e-12)
-    eye = middle + reach * means.new_tensor([0, -0.3, -2.5])
-    return Cameras.look_at(eye, middle, means.new_tensor([0, -1, 0]), math.radians(50), 960, 720)
-
-
-def _distance(means: Float[torch.Tensor, "M 3"], camera: Cameras) -> float:
-    """Middle depth of what is seen around the middle of the picture, else of what is in front of the camera, else 1."""
-    viewmat, K = camera.viewmats[0].double().cpu(), camera.Ks[0].double().cpu()
-    p = means @ viewmat[:3, :3].T + viewmat[:3, 3]
-    p = p[p[:, 2] > 0]
-    pixels = p[:, :2] / p[:, 2:] * K[[0, 1], [0, 1]]
-    size = pixels.new_tensor([camera.width, camera.height])
-    central = p[(pixels.abs() < size / 4).all(dim=1)]
-    depths = (central if len(central) else p)[:, 2]
-    return float(depths.median()) if len(depths) else 1.0
-
-
-def _up(cameras: Mapping[str, Cameras]) -> list[float]:
-    """The mean of the cameras' own; that of the first if they are all around."""
-    ups = torch.stack([-camera.viewmats[0, 1, :3].double().cpu() for camera in cameras.values()])
-    mean = ups.mean(dim=0)
-    return torch.nn.functional.normalize(mean if float(mean.norm()) > 0.2 else ups[0], dim=0).tolist()

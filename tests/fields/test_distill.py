@@ -8,7 +8,7 @@ import torch
 
 from gs_reg.errors import InputError
 from gs_reg.fields.distill import Distillation, DistillConfig, coarse_field, code_statistics, distill, is_linear
-from gs_reg.fields.latents import first_latents, nearest_rows
+from gs_reg.fields.latents import SHARED, first_latents, nearest_rows
 from gs_reg.fields.pool import Subject, make_pool
 from gs_reg.fields.report import BACKWARD, Errors, gates
 from gs_reg.models.avatar.start import CloudConfig, start_cloud
@@ -206,7 +206,10 @@ def test_points_take_the_latents_of_their_own_part():
     cloud = replace(CLOUD, parts=torch.where(torch.isin(CLOUD.parts, torch.tensor(lips)), Part.SKIN, CLOUD.parts))
     assert torch.equal(nearest_rows(cloud, CLOUD) >= 0, torch.ones(len(CLOUD.parts), dtype=torch.bool))
     latents = first_latents(torch.arange(len(Part)), 8, 0)
-    gaps = torch.cdist(latents, latents) + 9 * torch.eye(len(Part))
+    for part, other in SHARED.items():
+        assert float((latents[part] - latents[other]).norm()) < 0.2
+    own = torch.tensor([part for part in Part if part not in SHARED])
+    gaps = torch.cdist(latents[own], latents[own]) + 9 * torch.eye(len(own))
     assert float(gaps.min()) > 1.0
 
 
@@ -250,7 +253,7 @@ def sparse(prior, count, seed):
 
 
 @pytest.mark.slow
-def test_the_closed_form_is_within_all_limits_of_length_on_anny():
+def test_the_closed_form_passes_all_gates_on_anny():
     prior = load_prior("anny")
     cloud = start_cloud(prior, None, CloudConfig(points=8000, mouth=900, eyes=500))[1]
     codes = sparse(prior, 60, 0)
@@ -258,6 +261,6 @@ def test_the_closed_form_is_within_all_limits_of_length_on_anny():
     assert field.bumps is not None
     latents = distill(field, cloud, prior, codes)
     report = gates(field, latents, Subject(prior, cloud, codes), sparse(prior, 32, 1))
-    assert not [failure for failure in report.failures if "fold" not in failure], report.failures
-    assert max(report.folds.values()) < 1e-4
+    assert report.passed, report.failures
+    assert max(regions["all"].max for regions in report.errors.values()) < 6.0
     assert all(regions["lids"].p95 < 0.5 for regions in report.errors.values())

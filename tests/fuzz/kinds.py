@@ -37,11 +37,12 @@ from gs_reg.data_tools.heads import ReadOptions, read_capture
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_json
-from gs_reg.io import load_splats, save_splats
+from gs_reg.io import load_splats, read_tags, save_splats
 from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
 from tests.data_tools.heads import folders as head_folders
 from tests.data_tools.heads import test_readers
+from tests.fuzz import avatar_kinds as avatars
 from tests.io.splat_files import random_splats
 
 
@@ -117,7 +118,11 @@ def splats(name: str) -> Kind:
     def make(root: Path) -> None:
         save_splats(root / name, random_splats(300, degree=1), spz_version=3 if "3" in name else 4)
 
-    return Kind(make, (name,), lambda root: load_splats(root / name))
+    def read(root: Path) -> None:
+        read_tags(root / name)
+        load_splats(root / name)
+
+    return Kind(make, (name,), read)
 
 
 FLAGS = ("--preset", "ci", "--train.steps", "2", "--free.train.steps", "3", "--free.densify.method", "mcmc", "-q")
@@ -262,6 +267,8 @@ def head(root: Path) -> None:
             capture.views(frame, range(len(capture.camera_names)))
 
 
+SPLAT_FILES = ("a.ply", "a.compressed.ply", "a3.spz", "a4.spz", "a.splat", "a.sog", "a.glb")
+
 KINDS: dict[str, Kind] = {
     "llff": layout(photosets.write_llff, "poses_bounds.npy"),
     "colmap_text": layout(photosets.write_old_colmap, "sparse/0/*.txt", text=True),
@@ -279,7 +286,7 @@ KINDS: dict[str, Kind] = {
     "depth_npy": Kind(make_maps, ("shot_00.npy",), depth_npy),
     "depth_png": Kind(make_maps, ("png/*.png",), depth_png),
     "flow": Kind(make_maps, ("shot_00__shot_01.npy",), flow),
-    **{name: splats(name) for name in ("a.ply", "a.compressed.ply", "a3.spz", "a4.spz", "a.splat")},
+    **{name: splats(name) for name in SPLAT_FILES},
     "checkpoint": Kind(make_checkpoint, ("run/checkpoints/*/*",), checkpoint),
     "run": Kind(make_run, ("run/*.json", "run/*.jsonl", "run/config.yaml", "run/depths/*.npy"), run_folder),
     "config": Kind(make_config, ("config.yaml",), read_config),
@@ -290,5 +297,11 @@ KINDS: dict[str, Kind] = {
     "heads_gha": Kind(make_gha, ("cameras/*/*.npz", "params/*/*.npz"), head),
     "batch": Kind(job_file, ("jobs.yaml",), batch_jobs),
     "batch_folder": Kind(batch_folder, ("jobs.lock.json", "jobs/*/status.json"), read_batch),
+    "avatar": Kind(avatars.make_avatar, ("avatar/*",), avatars.use_avatar),
+    "avatar_bridge": Kind(avatars.make_bridge, ("avatar/bridge.safetensors",), avatars.use_bridge),
+    "avatar_bake": Kind(avatars.make_bake, ("avatar.gsbasis",), avatars.use_bake),
+    "drive_csv": Kind(avatars.make_table, ("*.csv",), avatars.use_table),
+    "drive_bvh": Kind(avatars.make_skeleton, ("walk.bvh",), avatars.use_skeleton),
+    "calibration": Kind(avatars.make_calibration, ("person.json",), avatars.use_calibration),
     "sweep": Kind(plan, ("plan.yaml",), lambda root: read_plan(root / "plan.yaml")),
 }

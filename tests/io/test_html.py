@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gs_reg.errors import InputError
-from gs_reg.io.html import _distance, _up, save_html
+from gs_reg.io.html import save_html
+from gs_reg.io.opening import up_direction, viewing_distance
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Splats
 
@@ -149,16 +150,16 @@ def test_without_cameras_the_scene_is_in_the_picture(tmp_path):
 def test_distance_is_of_the_middle_of_the_picture():
     beside, middle = torch.tensor([[4.0, 0, 5]]).double(), torch.tensor([[0.1, 0, 9]]).double()
     behind = torch.tensor([[0.0, 0, -3]]).double()
-    assert _distance(torch.cat([beside, beside, middle, behind]), camera()) == 9
-    assert _distance(torch.cat([beside, behind]), camera()) == 5
-    assert _distance(behind, camera()) == 1
+    assert viewing_distance(torch.cat([beside, beside, middle, behind]), camera()) == 9
+    assert viewing_distance(torch.cat([beside, behind]), camera()) == 5
+    assert viewing_distance(behind, camera()) == 1
 
 
 def test_up_of_cameras_all_around():
     turned = camera()
     turned = Cameras(turned.viewmats * torch.tensor([-1.0, -1, 1, 1])[:, None], turned.Ks, 80, 60)
-    assert _up({"a": turned, "b": camera()}) == [0, 1, 0]
-    assert _up({"a": camera(), "b": camera(1)}) == [0, -1, 0]
+    assert up_direction([turned, camera()]) == [0, 1, 0]
+    assert up_direction([camera(), camera(1)]) == [0, -1, 0]
 
 
 def test_no_splats(tmp_path):

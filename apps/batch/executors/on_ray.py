@@ -38,10 +38,9 @@ class RayExecutor:
                     raise RuntimeError("Ray was imported before, and would listen beyond this machine")
             else:
                 ray.init(address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"--executor ray, --address {address}: {(str(error).splitlines() or [''])[0]:.200}"
-            ) from None
+        except Exception as error:  # of many types, for a cluster that is not there or does not start
+            first = (str(error).splitlines() or [""])[0]
+            raise InputError(f"--executor ray: Ray did not start, or was not found: {first:.200}") from None
         there = ray.cluster_resources()
         self.gpus = int(there.get("GPU", 0))
         self.workers = workers or self.gpus or max(1, int(there.get("CPU", 1)))

@@ -1,4 +1,4 @@
-"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on every executor, end as an undisturbed batch does."""
+"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on each executor, equal an undisturbed batch."""
 
 import os
 import signal

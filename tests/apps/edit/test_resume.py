@@ -25,7 +25,7 @@ def test_an_interrupted_edit_goes_on_to_the_same_bytes(mug: Mug, finished, tmp_p
     out = tmp_path / "run"
     words = command("edit", "run", *mug.edit, "--out", out)
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    for _ in range(1200):
+    for _ in range(6000):
         if steps_done(out) > 0 or process.poll() is not None:
             break
         time.sleep(0.05)

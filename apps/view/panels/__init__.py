@@ -1,0 +1,1 @@
+"""Groups of controls of a page: each function adds one to the tab that is open."""
