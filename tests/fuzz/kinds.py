@@ -207,7 +207,10 @@ def job_file(root: Path) -> None:
 
 
 def batch_jobs(root: Path) -> tuple:
-    return lock_jobs(with_shared_parts(read_jobs(root / "jobs.yaml")), Digests())
+    try:
+        return lock_jobs(with_shared_parts(read_jobs(root / "jobs.yaml")), Digests())
+    except MissingPart:  # a teacher without its model: said as well as bad input is
+        return ()
 
 
 def batch_folder(root: Path) -> None:
