@@ -70,7 +70,8 @@ class Config:
     degree_every: int = presets.BEST.degree_every
     """Steps after which one more degree of spherical harmonics is in use; 0 = all from the start."""
     allow_bad_distill: bool = presets.BEST.allow_bad_distill
-    """Go on where the distilled field fails its gates; the presets fast, demo and ci do, and say by how much."""
+    """Go on where the distilled field fails its gates; the presets fast, short, demo and ci do, and say
+    by how much."""
     probes: int = presets.BEST.probes
     """Training codes by which the graph of neighbours finds slits, such as that between the lips."""
     eval_frames: int = presets.BEST.eval_frames
