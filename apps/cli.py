@@ -65,8 +65,9 @@ GROUPS = {
     "avatars": {
         "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
         "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
-        "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
+        "avatar track": Command("avatar.track", "Codes and head poses of a capture, by landmarks in its views."),
         "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
+        "avatar calibrate": Command("avatar.calibrate", "Curves of one person, from a video, for driving by others."),
         "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
         "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
         "avatar bench": Command(
@@ -87,6 +88,14 @@ GROUPS = {
         ),
         "teacher check": Command("teacher.check", "Figures of a teacher on shapes that it never saw, and its card."),
     },
+    "many jobs": {
+        "batch run": Command("batch.run", "All jobs of a file, here, on a Ray cluster or under Slurm; nothing twice."),
+        "batch status": Command("batch.status", "How the jobs of a batch stand."),
+        "batch resume": Command("batch.resume", "Go on with a batch after an interrupt, a crash or a full disk."),
+        "batch retry": Command("batch.retry", "Try the jobs again that have failed or were cancelled."),
+        "batch report": Command("batch.report", "The page of a batch, and its table as .csv."),
+        "batch cancel": Command("batch.cancel", "Let jobs of a batch save and end, and begin no more of them."),
+    },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),
         "bench cpu": Command("bench.cpu", "Time the CPU rasterizer by stage, beside bare loops and plain scalar code."),
@@ -97,6 +106,7 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
+        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }

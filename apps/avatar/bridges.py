@@ -9,7 +9,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gs_reg.driving import Bridge, Drive, Landmarker, fit_bridge
+from gs_reg.driving import Bridge, Landmarker, fit_bridge
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
 from gs_reg.priors import ExpressionPrior, load_prior
@@ -23,20 +23,18 @@ BRIDGE = "bridge.safetensors"
 BRIDGE_FRAMES = 300
 
 
-def codes_of(avatar: TrainedAvatar, drive: Drive, task: Path | None) -> Float[Tensor, "T D"]:
+def codes_of(avatar: TrainedAvatar, arkit: Float[Tensor, "T 52"], task: Path | None) -> Float[Tensor, "T D"]:
     """By the prior where it speaks ARKit coefficients, else by a bridge that the avatar's own pictures teach.
 
     Raises:
         MissingPart: a bridge is needed, and MediaPipe's model is not given.
     """
-    assert drive.arkit is not None
-    codes = prior_of(avatar).from_arkit(drive.arkit)
-    return bridge_of(avatar, task)(drive.arkit) if codes is None else codes
+    codes = prior_of(avatar).from_arkit(arkit)
+    return bridge_of(avatar, task)(arkit) if codes is None else codes
 
 
 def prior_of(avatar: TrainedAvatar) -> ExpressionPrior:
-    folder = avatar.details["prior_folder"]
-    return load_prior(avatar.info.prior, None if folder is None else Path(folder))
+    return load_prior(avatar.info.prior, avatar.details.prior_folder)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from gs_reg.terms.rig_bound import RigBoundTerms
 
 from ..runs.board import Log
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 
 Method = Literal["fields", "rig-bound"]
@@ -31,7 +32,7 @@ class Config:
     synth`."""
     preset: presets.Name = "best"
     """Values of all flags that are not given. best: ours, for a GPU; paper: as near to NPGA as is known; fast: an hour
-    on two cores; demo, ci: minutes and seconds."""
+    on two cores; short, demo, ci: less."""
     prior_folder: Path | None = None
     """Folder or file of the expression prior whose codes the capture has, where it is no part of a package."""
     held_out: tuple[str, ...] | None = None
@@ -101,6 +102,7 @@ class Config:
     """Steps between checkpoints; one is also written when the run is interrupted."""
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
 
     log: Log = "none"
     """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
@@ -111,7 +113,7 @@ class Config:
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "width", "heads", "views", "steps"),
         *("screen", "allow_bad_distill", "eval_frames", "lpips", "licence", "consent", "device", "seed"),
-        *("out", "name", "config", "resume", "dry_run", "json"),
+        *("out", "name", "live.view", "config", "resume", "dry_run", "json"),
     )
     """What --help shows; --help-all shows the others too."""
 

@@ -23,7 +23,7 @@ from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
 from ..scenes.no_effect import check_effect
 from ..scenes.whole_run import with_whole_run
-from .table import as_markdown, table_rows
+from .sweep_table import as_markdown, table_rows
 
 INTERRUPTED = {sign for number in (1, 2, 15) for sign in (-number, 128 + number)}
 """Exit codes of a run that SIGHUP, SIGINT or SIGTERM ended."""

@@ -18,6 +18,7 @@ from gs_reg.terms.guidance import EditTerms
 
 from ..runs.board import Log
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 from .orbit import Up
 from .presets import Guidance
@@ -187,12 +188,13 @@ class Config(PartsConfig):
     eval_every: int | None = None
     """Steps between pictures of the anchors; default 10 times in a run with --log tensorboard, else
     none before the end."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *PartsConfig.USUAL[:3],
         *("part", "edit", "remove", "shape", "grow", "editor", "steps"),
         *PartsConfig.USUAL[3:],
-        "scores_model",
+        *("scores_model", "live.view"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,7 +34,11 @@ from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .anchors import edit_prompt, negative_words
 from .config import Config
 from .job import Job
+from .live import live_subject
 from .presets import step_counts
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 MARGIN = 8 / 512
 """Of the longer side: with --shape, so far around the part an edited picture counts too."""
@@ -53,7 +57,7 @@ class Shots:
         return Shot(self.anchors[shuffled(len(self.anchors), step, self.seed)], self.render, self.background)
 
 
-def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock) -> PartEdit:
+def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock, page: LivePage | None = None) -> PartEdit:
     """Coarse and fine, from the newest checkpoint where there is one."""
     config = cast(Config, job.config)
     with job.stage("training"):
@@ -68,9 +72,11 @@ def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock) -> Part
             Training.begin(stages, job.device).save(job.run.checkpoints, keep_every=None, **details(clock))
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
+        if page is not None:
+            page.show(live_subject(job, anchors))
         times = SaveTimes(config.checkpoint_every, config.checkpoint_minutes)
         watching = Watching(config.log, config.eval_every, partial(_anchors_now, job, anchors))
-        train(job.run, training, clock, times, watching)
+        train(job.run, training, clock, times, page, watching)
     return cast(PartEdit, training.state.model)
 
 

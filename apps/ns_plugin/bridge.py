@@ -38,6 +38,15 @@ class NerfstudioSplats:
     source_from_world: Float[Tensor, "4 4"]
     """Similarity (float64) from that frame to the one of the given cameras."""
     step: int
+    file: Path
+    """The checkpoint."""
+    antialiased: bool = False
+    """Trained with rasterize_mode antialiased, as config.yml beside it says."""
+
+
+def is_nerfstudio(path: Path) -> bool:
+    """Whether it is a checkpoint, the config.yml or the folder of a run of nerfstudio."""
+    return path.suffix == ".ckpt" or path.name == "config.yml" or (path / MODELS).is_dir() or path.name == MODELS
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -66,7 +75,15 @@ def read_nerfstudio(path: Path, trust: bool = False) -> NerfstudioSplats:
     saved = load_checkpoint(file, trust)
     with reading(file):
         state = {name.removeprefix("_model."): value for name, value in saved["pipeline"].items()}
-        return NerfstudioSplats(_splats(state), source_from_world(file), int(saved["step"]))
+        splats, matrix, step = _splats(state), source_from_world(file), int(saved["step"])
+    return NerfstudioSplats(splats, matrix, step, file, _is_antialiased(file))
+
+
+def _is_antialiased(checkpoint: Path) -> bool:
+    """Read as text: as YAML it would build objects, and so run code."""
+    config = checkpoint.parent.parent / "config.yml"
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    return re.search(r"^\s*rasterize_mode: antialiased\s*$", text, re.MULTILINE) is not None
 
 
 def _splats(state: Mapping[str, Tensor]) -> Splats:
@@ -139,9 +156,10 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value
 
 
 def rewrite_checkpoint(path: Path, to: Path, trust: bool = False) -> None:

@@ -39,14 +39,14 @@ class Controls(nn.Module):
         super().__init__()
         self._splats, self._photos, self._lock = model.splats, model.training_cameras, RLock()
         self._counted: tuple[Tensor, Tensor] | None = None
-        self.scale = ViewerSlider("gs-reg/Splat scale", 1.0, 0.05, 2.0, 0.05, hint="Factor on every splat's size")
-        self.floor = ViewerSlider("gs-reg/Opacity floor", 0.0, 0.0, 1.0, 0.01, hint="Hides splats of a lower opacity")
-        self.degree = ViewerSlider("gs-reg/SH degree", model.config.sh_degree, 0, 4, 1, hint="Highest degree in use")
-        self.color = ViewerDropdown("gs-reg/Colour", "rgb", list(COLORS), hint="What the rgb output shows")
-        self.cut = ViewerSlider("gs-reg/Confidence cut", 0, 0, ENOUGH, 1, hint="Fewest photos that show a splat")
-        self.clamp = ViewerCheckbox("gs-reg/Stay near the photos", False, hint="Views from among the cameras alone")
-        self.path = ViewerText("gs-reg/File", "splats.ply", hint="Of the button below; in the viewer's coordinates")
-        self.save = ViewerButton("gs-reg/Save PLY", cb_hook=self._save)
+        self.scale = ViewerSlider("Splat scale", 1.0, 0.05, 2.0, 0.05, hint="Factor on every splat's size")
+        self.floor = ViewerSlider("Opacity floor", 0.0, 0.0, 1.0, 0.01, hint="Hides splats of a lower opacity")
+        self.degree = ViewerSlider("SH degree", model.config.sh_degree, 0, 4, 1, hint="Highest degree in use")
+        self.color = ViewerDropdown("Colour", "rgb", list(COLORS), hint="What the rgb output shows")
+        self.cut = ViewerSlider("Confidence cut", 0, 0, ENOUGH, 1, hint="Fewest photos that show a splat")
+        self.clamp = ViewerCheckbox("Stay near the photos", False, hint="Views from among the cameras alone")
+        self.path = ViewerText("File", "splats.ply", hint="Of the button below; in the viewer's coordinates")
+        self.save = ViewerButton("Save PLY", cb_hook=self._save)
 
     def applied(self, splats: Splats) -> Splats:
         """The splats as the controls want them drawn."""
@@ -55,10 +55,11 @@ class Controls(nn.Module):
             splats = replace(splats, log_scales=splats.log_scales + math.log(scale))
         if degree < splats.sh_degree:
             splats = replace(splats, sh=splats.sh[:, : (degree + 1) ** 2])
-        if floor > 0 or cut > 0:
-            keep = splats.opacities >= floor
-            splats = splats.rows(keep & (self.photo_counts() >= cut) if cut > 0 else keep)
-        return splats
+        if cut > 0 or self.color.value == "confidence":
+            splats = replace(splats, extra={**splats.extra, "photos": self.photo_counts()})
+        if floor > 0:
+            splats = splats.rows(splats.opacities >= floor)
+        return splats.rows(splats.extra["photos"] >= cut) if cut > 0 else splats
 
     def clamped(self, cameras: Cameras) -> Cameras:
         """The camera, moved into the box around those of training where that is asked for."""
@@ -76,11 +77,8 @@ class Controls(nn.Module):
         if color == "depth":
             depth = torch.where(outputs["accumulation"] > 0.5, outputs["depth"], torch.zeros_like(outputs["depth"]))
             return {**outputs, "rgb": colorize(depth[..., 0], *depth_range(depth[..., 0]))}
-        if color == "confidence":
-            counts = self.photo_counts() if len(splats) == len(self._splats()) else None
-            if counts is None:  # a crop or a cut changes the rows
-                return outputs
-            share = (counts.clamp_max(ENOUGH) / ENOUGH).to(splats.means)
+        if color == "confidence" and "photos" in splats.extra:
+            share = (splats.extra["photos"].clamp_max(ENOUGH) / ENOUGH).to(splats.means)
             image, _ = composite(project(splats, cameras, config), share[None, :, None].repeat(1, 1, 3))
             return {**outputs, "rgb": image[0].clamp(0, 1)}
         return outputs
@@ -94,7 +92,7 @@ class Controls(nn.Module):
                 counts = torch.zeros_like(splats.opacity_logits)
                 for photo in self._photos():
                     black = splats.means.new_zeros(1, photo.height, photo.width, 1)
-                    counts += lift(project(splats, photo), black).largest[0] > SHOWN
+                    counts += lift(project(splats, photo, RenderConfig("native")), black).largest[0] > SHOWN
                 self._counted = splats.means.clone(), counts
             return self._counted[1]
 

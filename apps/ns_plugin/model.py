@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -116,13 +117,12 @@ class GsRegModel(SplatfactoModel):
         self.crop_box = None
         self.background_color = torch.full((3,), float(self.config.background_color == "white"))
         self.terms = SceneTerms(L1(0.8), ssim=Ssim(0.2), smooth=DisparityTV(self.config.smooth))
-        self.lpips, _ = metrics.find_lpips(self.config.lpips)
         self.psnr, self.ssim = metrics.psnr, metrics.ssim
         self.density = None
         if self.config.densify == "mcmc":
             self.density = TorchMcmc(DensifyConfig("mcmc", cap_max=self.config.cap_max), self.config.seed)
-        self.drawn: tuple[Render, Cameras] | None = None
-        self.controls = Controls(self)
+        self.drawn: tuple[Render, Cameras, Splats] | None = None
+        self.gs_reg = Controls(self)  # the name of the folder in the viewer
 
     # what the exporter and the viewer read
 
@@ -146,7 +146,12 @@ class GsRegModel(SplatfactoModel):
             sh=torch.cat([p["features_dc"][:, None], p["features_rest"]], 1),
             extra={"filled": self.filled},
         )
-        return splats if training else Dropout(float(self.dropped_share)).with_expected_opacity(splats)
+        return splats if training else self.dropout.with_expected_opacity(splats)
+
+    @property
+    def dropout(self) -> Dropout:
+        """Of the checkpoint where there is one: its opacities were trained with it."""
+        return Dropout(float(self.dropped_share), self.config.seed)
 
     def training_cameras(self) -> list[Cameras]:
         """Of the photos, as the checkpoint keeps them: the viewer may run where the photos are not."""
@@ -156,27 +161,28 @@ class GsRegModel(SplatfactoModel):
     # drawing
 
     def render_config(self) -> RenderConfig:
-        return RenderConfig(mode=self.config.rasterize_mode)
+        """By our kernels, on the GPU too: nerfstudio's gsplat 1.4 would be another renderer."""
+        return RenderConfig("native", mode=self.config.rasterize_mode)
 
     def get_outputs(self, camera: Any) -> dict[str, Tensor]:
         if self.training:
             return self._training_outputs(camera)
-        splats, background = self.controls.applied(self.splats()), self.background_color.to(self.device)
+        splats, background = self.gs_reg.applied(self.splats()), self.background_color.to(self.device)
         if self.crop_box is not None:
             splats = splats.rows(self.crop_box.within(splats.means).squeeze(-1))
-        cameras = self.controls.clamped(our_camera(camera))
+        cameras = self.gs_reg.clamped(our_camera(camera))
         image = render(splats, cameras, self.render_config(), backgrounds=background[None])
         outputs = _outputs(image, background.expand(cameras.height, cameras.width, 3), image.colors.clamp(0, 1))
-        return self.controls.recolored(outputs, splats, cameras, self.render_config())
+        return self.gs_reg.recolored(outputs, splats, cameras, self.render_config())
 
     def _training_outputs(self, camera: Any) -> dict[str, Tensor]:
         cameras = our_camera(camera, self.camera_optimizer.apply_to_camera(camera))
-        splats = Dropout(self.config.dropout, self.config.seed).drop(self.splats(training=True), self.step)
+        splats = self.dropout.drop(self.splats(training=True), self.step)
         background = self._background()
         image = render(splats, cameras, self.render_config(), backgrounds=background[None])
         if self.density is not None:
             self.density.step_pre_backward(image, splats, cameras.detach())
-        self.drawn = image, cameras
+        self.drawn = image, cameras, splats
         return _outputs(image, background, image.colors)
 
     def _background(self) -> Tensor:
@@ -193,10 +199,10 @@ class GsRegModel(SplatfactoModel):
         if self.drawn is None or not self.training:
             difference = (outputs["rgb"] - photo).abs()
             return {"l1": difference.mean() if mask is None else difference[mask].mean()}
-        image, cameras = self.drawn
+        image, cameras, splats = self.drawn
         views = Views(cameras, photo[None], masks=None if mask is None else mask[None])
         shot = Shot(views, self.render_config(), outputs["background"])
-        context = Context(min(self.step, self.config.steps), self.config.steps, self, self.splats(True), image, shot)
+        context = Context(min(self.step, self.config.steps), self.config.steps, self, splats, image, shot)
         losses = dict(evaluate(self.terms, context))
         self.camera_optimizer.get_loss_dict(losses)
         return losses
@@ -208,6 +214,14 @@ class GsRegModel(SplatfactoModel):
             photo = torch.lerp(outputs["background"].expand_as(photo[..., :3]), photo[..., :3], photo[..., 3:])
         mask = batch.get("mask")
         return photo, None if mask is None else mask.to(self.device).bool().reshape(photo.shape[:2])
+
+    @cached_property
+    def lpips(self) -> metrics.Lpips | None:
+        """LPIPS, where its weights are given or in torch's cache."""
+        found, reason = metrics.find_lpips(self.config.lpips)
+        if found is None and self.config.lpips:
+            print(f"gs-reg: no LPIPS: {reason}")
+        return found
 
     def get_metrics_dict(self, outputs: Any, batch: Any) -> dict[str, Any]:
         photo, mask = self._photo(outputs, batch)
@@ -223,7 +237,7 @@ class GsRegModel(SplatfactoModel):
         drawn, mask = outputs["rgb"][None], None if mask is None else mask[None]
         values = {name: float(of(drawn, photo[None], mask)) for name, of in (("psnr", self.psnr), ("ssim", self.ssim))}
         if self.lpips is not None:
-            values["lpips"] = float(self.lpips(drawn, photo[None]))
+            values["lpips"] = float(self.lpips(drawn.cpu(), photo[None].cpu()))
         return values, {"img": torch.cat([photo, outputs["rgb"]], 1)}
 
     # training
@@ -289,7 +303,7 @@ class GsRegModel(SplatfactoModel):
             limits = torch.maximum(limits, self.unit.log() + math.log(ASPECT_FROM))
             scales.copy_(torch.minimum(scales, limits))
         if self.density is not None and self.drawn is not None:
-            image, cameras = self.drawn
+            image, cameras, _ = self.drawn
             decay = self.optimizers["means"].param_groups[0]["lr"] / self.optimizers["means"].defaults["lr"]
             size = cameras.width, cameras.height
             splats = self.splats(training=True).detach()

@@ -22,21 +22,18 @@ def working_photos(
 ) -> tuple[list[Path], list[Path] | None]:
     """Files of the photos, and of their masks where the data set ignores masked pixels.
 
-    Where masked pixels must be empty, photos get the mask as their alpha. A photo that needs nothing is its own file.
+    Where masked pixels must be empty, photos get the mask as their alpha. Photos that need nothing are their own files.
     """
-    folder = folder or user_cache_path("gs-reg") / "nerfstudio"
-    photos, masks = [], []
-    for name in names:
-        frame = dataset.frame(name)
-        if dataset.mask_mode == "none" and _as_it_is(frame):
-            photos.append(frame.path)
-            continue
-        target = folder / _digest(frame) / f"{dataset.stems[name]}.png"
-        mask_file = target.with_suffix(".mask.png")
-        if not target.exists() or (dataset.mask_mode == "ignore" and not mask_file.exists()):
-            _write(frame, dataset.mask_mode, target, mask_file)
-        photos.append(target)
-        masks.append(mask_file)
+    frames = [dataset.frame(name) for name in names]
+    if dataset.mask_mode == "none" and all(map(_as_it_is, dataset.frames)):
+        return [frame.path for frame in frames], None
+    # one folder for all photos: nerfstudio names its pictures by their paths below the common one
+    folder = (folder or user_cache_path("gs-reg") / "nerfstudio").absolute() / _digest(dataset)
+    photos = [folder / f"{dataset.stems[name]}.png" for name in names]
+    masks = [folder / "masks" / photo.name for photo in photos]
+    for frame, photo, mask in zip(frames, photos, masks, strict=True):
+        if not photo.exists():
+            _write(frame, dataset.mask_mode, photo, mask)
     return photos, masks if dataset.mask_mode == "ignore" else None
 
 
@@ -61,9 +58,10 @@ def _write(frame: Frame, mode: str, target: Path, mask_file: Path) -> None:
         Image.fromarray(pixels).save(temporary, compress_level=1)
 
 
-def _digest(frame: Frame) -> str:
+def _digest(dataset: Dataset) -> str:
     """Of all that decides the pixels: another size, camera or mask, or a changed photo, gets another folder."""
-    stat = frame.path.stat()
-    size = frame.camera.width, frame.camera.height
-    text = repr((str(frame.path.resolve()), stat.st_mtime_ns, stat.st_size, size, frame.loading))
+    text = repr(dataset.mask_mode)
+    for frame in dataset.frames:
+        stat, size = frame.path.stat(), (frame.camera.width, frame.camera.height)
+        text += repr((str(frame.path.resolve()), stat.st_mtime_ns, stat.st_size, size, frame.loading))
     return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -51,6 +51,7 @@ IGNORED_ON_RESUME = (
     "eval_every",
     "dry_run",
     "json",
+    "live",
 )
 """Settings that may change on resume: the result does not depend on them. Photos in `data` are compared by content."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -73,7 +75,25 @@ class SaveTimes:
         check_value("keep_every", self.keep_every, "keep_every")
 
 
-def train(run: Run, training: Training, clock: Clock, times: SaveTimes, watching: Watching = Watching()) -> None:
+@runtime_checkable
+class Onlooker(Protocol):
+    """Somebody who looks at the fit between its steps, and may make it wait."""
+
+    def saw(
+        self, step: Step, done: int, steps: int, stage: str, psnr: float | None, ended: Callable[[], bool], /
+    ) -> float:
+        """`done` and `steps` count over all stages; a wait is over once `ended` says so. Returns the seconds of it."""
+        ...
+
+
+def train(
+    run: Run,
+    training: Training,
+    clock: Clock,
+    times: SaveTimes,
+    onlooker: Onlooker | None = None,
+    watching: Watching = Watching(),
+) -> None:
     """Does the remaining steps of all stages; the state is saved at `times`, after the last step and on a signal.
 
     `watching` says what is told meanwhile; the result does not depend on it.
@@ -94,6 +114,9 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes, watching
                 board.told(done, step.gaussians, stage=training.stage.name, loss=step.loss, psnr=psnr, **spent)
             if watching.due(done, steps):
                 board.evaluate(training)
+            if onlooker is not None:
+                paused = onlooker.saw(step, done, steps, training.stage.name, psnr, lambda: stop.requested is not None)
+                clock.add(-paused)
             signalled, due = stop.requested, time.monotonic() - saved >= 60 * times.minutes
             if done == steps or done % times.every == 0 or due or signalled is not None:
                 training.save(run.checkpoints, keep_every=times.keep_every, **details(clock))

@@ -19,6 +19,7 @@ from gs_reg.terms.scene import SceneTerms
 
 from ..runs.board import Log
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 from .flags import CoherentStage, FreeStage, TrainConfig
 
@@ -76,10 +77,12 @@ class Config:
     """Read the data and print the plan, write nothing."""
     json: bool = False
     """Print result.json on stdout."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LiveConfig)
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "read.views", "read.train", "read.test", "read.downscale", "read.masks", "out", "preset", "steps"),
-        *("backend", "device", "seed", "depth.source", "depth.path", "config", "resume", "dry_run", "json"),
+        *("backend", "device", "seed", "depth.source", "depth.path", "live.view", "config", "resume", "dry_run"),
+        "json",
     )
     """What --help shows; --help-all shows the others too."""
 

@@ -13,6 +13,7 @@ from gs_reg.render import RenderConfig
 
 from ..runs.devices import pick_device
 from ..runs.progress import plural, say
+from .kinds import is_avatar
 from .panels.clean import add_clean_panel
 from .panels.path import add_path_panel
 from .panels.photos import add_photo_panel
@@ -53,6 +54,10 @@ def add_panels(page: ScenePage) -> None:
 
 def main(config: Config) -> int:
     device = pick_device(config.device)
+    if is_avatar(config.source):
+        from .avatar.command import view_avatar
+
+        return view_avatar(config.source, config.address, device, config.out)
     shown = open_shown(config.source, config.out)
     drawer = choose_drawer(len(shown.splats), device) if config.draw == "auto" else config.draw
     with served(config.address, f"gs-reg: {shown.title}") as server:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,10 +31,8 @@ MOVING_QUALITY, FINE_QUALITY = 75, 95
 """Of JPEG."""
 
 
-class Draw(Protocol):
-    """Draws what is to be seen. It is called from one thread a client."""
-
-    def __call__(self, camera: Cameras, moving: bool, /) -> UInt8[np.ndarray, "H W 3"]: ...
+Draw = Callable[[Cameras, bool], UInt8[np.ndarray, "H W 3"]]
+"""Draws what is to be seen from a camera, which moves or not. It is called from one thread a browser."""
 
 
 def camera_of(handle: CameraHandle, width: int, height: int) -> Cameras:

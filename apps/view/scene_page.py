@@ -46,7 +46,7 @@ class Kept:
 
     rows: Bool[Tensor, "N"]
     splats: Splats
-    colors: dict[Look, Float[Tensor, "N 3"]]
+    colors: dict[Look, Float[Tensor, "M 3"]]
 
 
 class ScenePage:
@@ -71,7 +71,7 @@ class ScenePage:
         if shown.labels is not None:
             self._colors["parts"] = part_colors(shown.labels.ids.to(device))
         self._kept = Kept(torch.ones(len(self.splats), dtype=torch.bool, device=device), self.splats, self._colors)
-        open_camera(server, shown)
+        open_camera(server, shown.first, shown.up, shown.distance)
         self.status = Status(server)
         self.status.say(words(shown))
         self.canvas = Canvas(server, self.draw, self._background_bytes, self.status.error, on=self._by_server)
@@ -184,10 +184,17 @@ class ScenePage:
 
 def for_browser(splats: Splats, shown: Shown) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Means, covariances, baked colours and opacities as arrays; what is not finite is left out."""
-    splats = splats.rows(splats.finite)
-    axes = quat_to_rotmat(splats.quats) * splats.scales[:, None]
     training = [photo.camera.centers for photo in shown.photos if photo.training]
     cameras = torch.cat(training).to(splats.means) if training else splats.means.new_zeros(0, 3)
+    return browser_arrays(splats, cameras)
+
+
+def browser_arrays(
+    splats: Splats, cameras: Float[Tensor, "C 3"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The same, with the colours that cameras there see on average."""
+    splats = splats.rows(splats.finite)
+    axes = quat_to_rotmat(splats.quats) * splats.scales[:, None]
     tensors = splats.means, axes @ axes.mT, baked_colors(splats, cameras), splats.opacities
     means, covariances, colors, opacities = (tensor.cpu().numpy() for tensor in tensors)
     return means, covariances, colors, opacities

@@ -25,9 +25,13 @@ from ..look.offset import offset_words
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
 from ..runs.progress import plural
+from .frame import frame_around
 
 FILES = ("splats.ply", "edited.ply", "input.ply")
 """Of a run, the last result first."""
+
+LEAST_WEIGHT = 0.05
+"""Of a splat in the pixels of all training photos: a twentieth of one pixel."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +146,7 @@ def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
 def _file(file: Path, title: str, out: Path) -> Shown:
     """In a frame whose origin is the middle of the splats, and whose unit the reach of most of them."""
     stored = load_splats(file)
-    file_from_page = torch.eye(4, dtype=torch.float64)
-    if len(stored):
-        some = some_of(stored.means)
-        middle = some.median(0).values
-        file_from_page[:3, 3] = middle
-        file_from_page[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
+    file_from_page = frame_around(stored.means) if len(stored) else torch.eye(4, dtype=torch.float64)
     splats = transform_splats(torch.linalg.inv(file_from_page), stored)
     some = some_of(splats.means)
     first = whole_scene(some) if len(some) else Cameras(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
@@ -178,13 +177,14 @@ def _labels(file: Path, count: int) -> Decision | None:
 def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:
     """For each splat the number of training photos that see the surface which it draws; None where it was not kept.
 
-    It is the mean of the photos' counts over the pixels that a splat draws, by the weight with which it draws them; 0
-    for one that no training photo shows. `splats` are those of `shown`, on the device that draws.
+    It is the mean of the photos' counts over the pixels that a splat draws, by the weight with which it draws them;
+    towards 0 for one that training photos show with less than LEAST_WEIGHT. `splats` are those of `shown`, on the
+    device that draws.
     """
     photos = [photo for photo in shown.photos if photo.training and photo.counts]
     if not photos:
         return None
-    sums, weights = splats.means.new_zeros(len(splats)), splats.means.new_full((len(splats),), 1e-6)
+    sums, weights = splats.means.new_zeros(2, len(splats))
     for photo in photos:
         assert photo.counts is not None
         with reading(photo.counts):
@@ -192,7 +192,7 @@ def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:
             camera = photo.camera.resized(counts.shape[1], counts.shape[0])
         lifted = lift(project(splats, camera.to(splats.means.device), RenderConfig()), counts.to(sums)[None, ..., None])
         sums, weights = sums + lifted.sums[0, :, 0], weights + lifted.weights[0]
-    return sums / weights
+    return sums / weights.clamp_min(LEAST_WEIGHT)
 
 
 def words(shown: Shown) -> str:

@@ -17,7 +17,7 @@ RIDGE = 1e-5
 """Of the squared weights in mm, beside the mean squared error in mm."""
 REACH = 2 / 3
 """Of a channel's range, where the prior is asked: eyeballs turn, and the chord to here is near to the whole arc."""
-FINE = 2.0
+FINE = 4.0
 """How many times an error counts on lips and lids, whose shapes are fine and seen best."""
 PLACES = 8192
 """Points among which the centres are looked for."""

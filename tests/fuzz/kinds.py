@@ -37,6 +37,7 @@ from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
 from tests.data_tools.heads import folders as head_folders
 from tests.data_tools.heads import test_readers
+from tests.fuzz import avatar_kinds as avatars
 from tests.io.splat_files import random_splats
 
 
@@ -256,5 +257,11 @@ KINDS: dict[str, Kind] = {
     "heads_flame": Kind(make_flame_head, ("388/sequences/*/tracking/*.npz", "388/sequences/*/*/*.mp4"), head),
     "heads_avatars": Kind(make_avatars, ("UNION/*.json", "EMO-1/flame_param/*.npz"), head),
     "heads_gha": Kind(make_gha, ("cameras/*/*.npz", "params/*/*.npz"), head),
+    "avatar": Kind(avatars.make_avatar, ("avatar/*",), avatars.use_avatar),
+    "avatar_bridge": Kind(avatars.make_bridge, ("avatar/bridge.safetensors",), avatars.use_bridge),
+    "avatar_bake": Kind(avatars.make_bake, ("avatar.gsbasis",), avatars.use_bake),
+    "drive_csv": Kind(avatars.make_table, ("*.csv",), avatars.use_table),
+    "drive_bvh": Kind(avatars.make_skeleton, ("walk.bvh",), avatars.use_skeleton),
+    "calibration": Kind(avatars.make_calibration, ("person.json",), avatars.use_calibration),
     "sweep": Kind(plan, ("plan.yaml",), lambda root: read_plan(root / "plan.yaml")),
 }

@@ -8,9 +8,9 @@ import torch
 from gs_reg.data_tools.synthetic.objects.cameras import orbit
 from gs_reg.errors import InputError
 from gs_reg.parts.adam import AdamConfig
-from gs_reg.parts.closed_form import Ridge, packed_factors, ridge_of, solve_packed, solve_votes
+from gs_reg.parts.closed_form import Ridge, mean_votes, packed_factors, ridge_of, solve_packed, solve_votes
 from gs_reg.parts.decision import decide
-from gs_reg.parts.evidence import gather
+from gs_reg.parts.evidence import gather, likeliest
 from gs_reg.parts.field import FieldConfig, fit_evidence, fit_field
 from gs_reg.parts.graph import make_graph
 from gs_reg.parts.joint import Edges, JointConfig, descend, normal_product, right_side, solve_joint
@@ -55,6 +55,23 @@ def design(evidence, degree):
     """Rows [C, P, N K] of the matrix that makes pictures of coefficients."""
     rows = torch.einsum("cpn,cnk->cpnk", blending(evidence), basis_of(evidence, degree))
     return rows.flatten(2)
+
+
+def test_the_likeliest_label_is_that_of_the_greatest_share():
+    torch.manual_seed(3)
+    maps = (torch.rand(1, 4, 20, 20) * 4).round() / 4  # many are equal
+    shares = PartMaps(("a", "b", "c", "d"), maps, torch.ones(1, 4)).shares(torch.ones(1, 20, 20))[0]
+    greatest = shares.gather(0, likeliest(maps[0]).long()[None])[0]
+    assert torch.equal(greatest, shares.amax(0))
+    assert likeliest(torch.tensor([[[0.5]], [[0.5]]])) == 0
+
+
+def test_mean_votes_are_the_systems_of_degree_0():
+    splats, cameras, maps = small_scene()
+    evidence = gather(splats, cameras, maps, RenderConfig())
+    weights = torch.rand(8, 3, dtype=torch.float64)
+    systems = solve_votes(evidence, weights, 0, Ridge())[:, 0] * C0
+    assert torch.allclose(mean_votes(evidence, weights, Ridge()), systems, atol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

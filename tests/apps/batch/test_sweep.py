@@ -7,7 +7,7 @@ import yaml
 
 from gs_reg.apps import cli
 from gs_reg.apps.batch import sweep
-from gs_reg.apps.batch.table import as_markdown, table_rows
+from gs_reg.apps.batch.sweep_table import as_markdown, table_rows
 from gs_reg.apps.runs.interrupts import Interrupted
 from gs_reg.errors import InputError
 
