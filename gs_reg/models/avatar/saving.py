@@ -84,7 +84,7 @@ def load_avatar(folder: str | Path) -> tuple[Avatar, AvatarInfo]:
 def check_tensors(tensors: Mapping[str, Tensor], dim: int) -> None:
     """Raises KeyError or ValueError where a tensor is missing or not of its shape, for codes of `dim` numbers."""
     count, frames, near = len(tensors["means"]), len(tensors["tracked"]), tensors["neighbors"].shape[-1]
-    sides = {"N": count, "T": frames, "D": dim, "k": near}
+    sides: dict[str | int, int] = {"N": count, "T": frames, "D": dim, "k": near}
     for name, shape in SHAPES.items():
         got, wanted = tuple(tensors[name].shape), [sides.get(side, side) for side in shape]
         if len(got) != len(wanted) or any(side not in ("*", size) for size, side in zip(got, wanted, strict=True)):
