@@ -45,7 +45,7 @@ $(NS_VENV)/.ready: pyproject.toml constraints-nerfstudio.txt $(READY)
 	@touch $@
 
 test-nerfstudio: $(NS_VENV)/.ready ## the plugin under nerfstudio's own commands, in a second venv (7 GB)
-	$(NS_BIN)/python -m pytest -m nerfstudio --timeout=600 tests/nerfstudio $(PYTEST_ARGS)
+	$(NS_BIN)/python -m pytest -m nerfstudio --timeout=1000 tests/nerfstudio $(PYTEST_ARGS)
 
 trials: $(READY) ## the slow tests: real data, minutes each
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
