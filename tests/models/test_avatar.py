@@ -308,6 +308,8 @@ def test_trained_latents_do_not_take_gaussians_from_the_bumps_of_their_part():
     with torch.no_grad():
         avatar.latent += 3.0
     assert torch.equal(avatar(views()).means, before.means)
+    assert "coarse" not in {group.name for group in avatar.parameter_groups()}  # its weights are in closed form
+    assert "coarse" in {group.name for group in toy_avatar(CONFIG).parameter_groups()}
     assert avatar(views()).means.sum().requires_grad
 
 

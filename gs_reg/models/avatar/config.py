@@ -72,7 +72,7 @@ class AvatarConfig:
     lr_gate: float = 1e-3
     """Learning rate of the gates."""
     lr_coarse: float = 2e-5
-    """Learning rate of the coarse field."""
+    """Learning rate of the coarse field, where it is a network; bumps in closed form stay as they are."""
     lr_detail: float = 5e-4
     """Learning rate of the detail field; it falls to a hundredth along a cosine."""
     lr_screen: float = 5e-4

@@ -32,7 +32,9 @@ def groups_of(avatar: Avatar) -> list[ParameterGroup]:
     ]
     frames = (("code_corrections", c.lr_code), ("pose_corrections", c.lr_pose))
     groups += [ParameterGroup(name, [getattr(avatar, name)], lr, axis="frames") for name, lr in frames if lr]
-    networks = {"coarse": (avatar.coarse, c.lr_coarse, None), "screen": (avatar.screen, c.lr_screen, None)}
+    # weights in closed form are exact; equal steps for all of them spoil expressions that training shows seldom
+    coarse = None if avatar.labelled else avatar.coarse
+    networks = {"coarse": (coarse, c.lr_coarse, None), "screen": (avatar.screen, c.lr_screen, None)}
     networks["detail"] = (avatar.detail if avatar.has_details else None, c.lr_detail, Cosine(0.01))
     for name, (network, lr, schedule) in networks.items():
         if network is not None and lr:
