@@ -56,6 +56,8 @@ GROUPS = {
         "view": Command("view.command", "A run or any splat file in the browser: look, compare, clean, film."),
         "render": Command("look.render", "Pictures or a camera-path video of a run."),
         "export": Command("look.export", "Write a run's splats, or any splat file, in another format."),
+        "convert": Command("look.convert", "One splat file to another, by the endings of their names."),
+        "clean": Command("look.clean", "Remove floaters, unseen splats and what lies outside of a box."),
     },
     "data": {
         "data inspect": Command("data.inspect", "What a folder of photos is, its cameras, split and faults."),
@@ -63,8 +65,9 @@ GROUPS = {
     "avatars": {
         "avatar synth": Command("avatar.synth", "A synthetic multi-view capture of a head, with codes and the truth."),
         "avatar check": Command("avatar.check", "Whether cameras, masks, codes and poses of a capture fit together."),
-        "avatar track": Command("avatar.track", "Codes and head poses of a capture, from landmarks in several views."),
+        "avatar track": Command("avatar.track", "Codes and head poses of a capture, by landmarks in its views."),
         "avatar train": Command("avatar.train", "A drivable avatar of a capture: fields, Gaussians, figures, report."),
+        "avatar calibrate": Command("avatar.calibrate", "Curves of one person, from a video, for driving by others."),
         "avatar drive": Command("avatar.drive", "A video of an avatar, driven by codes, a table or a video of a face."),
         "avatar export": Command("avatar.export", "Posed .ply files of an avatar, or a bake for real-time players."),
         "avatar bench": Command(
@@ -84,6 +87,14 @@ GROUPS = {
             "teacher.train", "Train the small SD3-class teacher in slices; goes on where it ended."
         ),
         "teacher check": Command("teacher.check", "Figures of a teacher on shapes that it never saw, and its card."),
+    },
+    "many jobs": {
+        "batch run": Command("batch.run", "All jobs of a file, here, on a Ray cluster or under Slurm; nothing twice."),
+        "batch status": Command("batch.status", "How the jobs of a batch stand."),
+        "batch resume": Command("batch.resume", "Go on with a batch after an interrupt, a crash or a full disk."),
+        "batch retry": Command("batch.retry", "Try the jobs again that have failed or were cancelled."),
+        "batch report": Command("batch.report", "The page of a batch, and its table as .csv."),
+        "batch cancel": Command("batch.cancel", "Let jobs of a batch save and end, and begin no more of them."),
     },
     "service": {
         "doctor": Command("service.doctor", "What this machine can do, and how to mend what it cannot."),

@@ -36,8 +36,8 @@ def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int, moti
     if not 1 <= rank <= MOST_COLUMNS:
         raise InputError(f"--rank: expected 1 to {MOST_COLUMNS} columns, got {rank}")
     codes = sampled_codes(avatar.track.codes[avatar.train_frames], count)
-    model, neutral = avatar.model, torch.tensor(avatar.details["neutral"])
-    unit = float(avatar.details["unit_m"])
+    model, neutral = avatar.model, avatar.details.neutral
+    unit = avatar.details.unit_m
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad(), stage_bar("bake") as progress:
         basis = bake(
@@ -66,8 +66,8 @@ def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int, moti
 
 def judged_frames(avatar: TrainedAvatar) -> list[int]:
     """Of held-out sequences, else of all."""
-    sequences = avatar.details["sequences"]
-    held = [f for name in avatar.details["held_out_sequences"] for f in range(*sequences[name])]
+    sequences = avatar.details.sequences
+    held = [f for name in avatar.details.held_out_sequences for f in sequences[name]]
     return held or list(range(len(avatar.track)))
 
 

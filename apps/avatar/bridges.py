@@ -9,10 +9,10 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gs_reg.driving import Bridge, Drive, Landmarker, fit_bridge
+from gs_reg.driving import Bridge, Landmarker, fit_bridge
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
-from gs_reg.priors import ExpressionPrior, load_prior
+from gs_reg.priors import ARKIT, ExpressionPrior, load_prior
 
 from ..runs.progress import say
 from .drawing import as_bytes, draw_posed
@@ -23,20 +23,18 @@ BRIDGE = "bridge.safetensors"
 BRIDGE_FRAMES = 300
 
 
-def codes_of(avatar: TrainedAvatar, drive: Drive, task: Path | None) -> Float[Tensor, "T D"]:
+def codes_of(avatar: TrainedAvatar, arkit: Float[Tensor, "T 52"], task: Path | None) -> Float[Tensor, "T D"]:
     """By the prior where it speaks ARKit coefficients, else by a bridge that the avatar's own pictures teach.
 
     Raises:
         MissingPart: a bridge is needed, and MediaPipe's model is not given.
     """
-    assert drive.arkit is not None
-    codes = prior_of(avatar).from_arkit(drive.arkit)
-    return bridge_of(avatar, task)(drive.arkit) if codes is None else codes
+    codes = prior_of(avatar).from_arkit(arkit)
+    return bridge_of(avatar, task)(arkit) if codes is None else codes
 
 
 def prior_of(avatar: TrainedAvatar) -> ExpressionPrior:
-    folder = avatar.details["prior_folder"]
-    return load_prior(avatar.info.prior, None if folder is None else Path(folder))
+    return load_prior(avatar.info.prior, avatar.details.prior_folder)
 
 
 @torch.no_grad()
@@ -50,7 +48,13 @@ def bridge_of(avatar: TrainedAvatar, task: Path | None) -> Bridge:
     path = avatar.folder / BRIDGE
     if path.is_file():
         with reading(path):
-            return Bridge.of_tensors(load_file(path))
+            bridge, dim = Bridge.of_tensors(load_file(path)), len(avatar.info.channels)
+            sizes = len(bridge.regressor.mean), len(bridge.regressor.layers[-1][1])
+            if sizes != (len(ARKIT), dim):
+                raise InputError(
+                    f"{path}: expected a bridge from {len(ARKIT)} coefficients to codes of {dim}, got {sizes}"
+                )
+        return bridge
     if task is None:
         raise MissingPart(
             f"prior {avatar.info.prior} does not speak ARKit coefficients: give MediaPipe's face_landmarker.task with "

@@ -17,7 +17,9 @@ from gs_reg.models.rig_bound import RigBoundConfig
 from gs_reg.terms.avatar import AvatarTerms
 from gs_reg.terms.rig_bound import RigBoundTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 
 Method = Literal["fields", "rig-bound"]
@@ -30,7 +32,7 @@ class Config:
     synth`."""
     preset: presets.Name = "best"
     """Values of all flags that are not given. best: ours, for a GPU; paper: as near to NPGA as is known; fast: an hour
-    on two cores; demo, ci: minutes and seconds."""
+    on two cores; short, demo, ci: less."""
     prior_folder: Path | None = None
     """Folder or file of the expression prior whose codes the capture has, where it is no part of a package."""
     held_out: tuple[str, ...] | None = None
@@ -69,7 +71,8 @@ class Config:
     degree_every: int = presets.BEST.degree_every
     """Steps after which one more degree of spherical harmonics is in use; 0 = all from the start."""
     allow_bad_distill: bool = presets.BEST.allow_bad_distill
-    """Go on where the distilled field fails its gates; the presets fast, demo and ci do, and say by how much."""
+    """Go on where the distilled field fails its gates; the presets fast, short, demo and ci do, and say
+    by how much."""
     probes: int = presets.BEST.probes
     """Training codes by which the graph of neighbours finds slits, such as that between the lips."""
     eval_frames: int = presets.BEST.eval_frames
@@ -100,11 +103,18 @@ class Config:
     """Steps between checkpoints; one is also written when the run is interrupted."""
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
+
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between measurements of held-out frames; default 10 times in a run with --log tensorboard, else
+    none before the end."""
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "width", "heads", "views", "steps"),
         *("screen", "allow_bad_distill", "eval_frames", "lpips", "licence", "consent", "device", "seed"),
-        *("out", "name", "config", "resume", "dry_run", "json"),
+        *("out", "name", "live.view", "config", "resume", "dry_run", "json"),
     )
     """What --help shows; --help-all shows the others too."""
 

@@ -13,12 +13,12 @@ import tyro
 from gs_reg.errors import InputError
 from gs_reg.types import Cameras
 
-from ..look.video import SUFFIXES, check_name, write_video
+from ..look.video import check_name, write_video
 from ..runs.devices import pick_device
 from ..runs.progress import counted, say, stage_bar
 from .drawing import driven_frames
 from .files import TrainedAvatar, open_avatar
-from .motions import HELD_OUT, Motion, Reading, motion_of, video_frames, write_motion
+from .motions import HELD_OUT, VIDEOS, Motion, Reading, motion_of, video_frames, write_motion
 
 INSET = 0.28
 """Of the height: a driving video that is shown in a corner."""
@@ -71,8 +71,8 @@ def main(config: Config) -> int:
     say(f"{len(motion)} frames of {motion.words}")
     out.parent.mkdir(parents=True, exist_ok=True)
     frames = drawn(avatar, motion, config)
-    if config.inset and Path(config.source).suffix.lower() in SUFFIXES and Path(config.source).is_file():
-        frames = with_inset(frames, Path(config.source))
+    if config.inset and Path(config.source).suffix.lower() in VIDEOS and Path(config.source).is_file():
+        frames = with_inset(frames, Path(config.source), motion.fps)
     with stage_bar("driving") as progress:
         indices = counted(range(len(motion)), progress, "frame")
         write_video(out, (frame for _, frame in zip(indices, frames, strict=False)), motion.fps)
@@ -110,12 +110,16 @@ def cameras_of(avatar: TrainedAvatar, name: str, scale: float, count: int) -> li
     return [cameras[row]] * count
 
 
-def with_inset(frames: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    """The frames with those of the driving video in the corner at the bottom left."""
+def with_inset(frames: Iterator[np.ndarray], path: Path, fps: float) -> Iterator[np.ndarray]:
+    """The frames, so many a second, with those of the driving video at that time in the corner at the bottom left."""
     from PIL import Image
 
-    sources, _ = video_frames(path)
-    for frame, source in zip(frames, sources, strict=False):
+    sources, source_fps = video_frames(path)
+    at, source = -1, None
+    for number, frame in enumerate(frames):
+        while at < round(number * source_fps / fps) and (following := next(sources, None)) is not None:
+            at, source = at + 1, following
+        assert source is not None
         height = max(2, round(INSET * frame.shape[0]))
         width = min(frame.shape[1] // 2, max(2, round(height * source.shape[1] / source.shape[0])))
         small = np.asarray(Image.fromarray(source).resize((width, height), Image.Resampling.BOX))

@@ -85,7 +85,7 @@ def reading(config: Config) -> Reading:
 
 def played(avatar: TrainedAvatar, config: Config) -> Motion | None:
     """What the page of a bake plays; nothing where no sequence is held out and no source is named."""
-    if config.source == HELD_OUT and not avatar.details["held_out_sequences"]:
+    if config.source == HELD_OUT and not avatar.details.held_out_sequences:
         say("  no sequence is held out: the page has sliders alone; name one with --source to have it played")
         return None
     return motion_of(avatar, config.source, reading(config))
@@ -93,9 +93,9 @@ def played(avatar: TrainedAvatar, config: Config) -> Motion | None:
 
 def write_neutral(avatar: TrainedAvatar, out: Path) -> None:
     """The neutral face in the head's own frame, in metres."""
-    neutral = torch.tensor(avatar.details["neutral"])
+    neutral = avatar.details.neutral
     pose = torch.eye(4)
-    pose[:3, :3] *= float(avatar.details["unit_m"])
+    pose[:3, :3] *= avatar.details.unit_m
     with torch.no_grad():
         splats = avatar.model.posed(neutral.to(avatar.model.means), pose.to(avatar.model.means))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading
 from gs_reg.io.avatar import HEADER, AvatarInfo
 from gs_reg.models.avatar import Avatar
 from gs_reg.models.avatar.saving import load_avatar, save_avatar
@@ -17,6 +17,7 @@ from gs_reg.types import Cameras
 
 from ..look.report import read_json
 from ..runs.folder import open_run
+from .details import Details
 from .distilling import REPORT
 from .drawing import Head
 from .evaluation import most_frontal
@@ -32,39 +33,32 @@ class TrainedAvatar:
     """Of the avatar's files."""
     model: Avatar
     info: AvatarInfo
-
-    @property
-    def details(self) -> dict[str, Any]:
-        return dict(self.info.details)
-
-    @property
-    def cameras(self) -> Cameras:
-        """Of the capture, in its world."""
-        d = self.details["cameras"]
-        viewmats, Ks = (torch.tensor(d[name], dtype=torch.float64) for name in ("viewmats", "Ks"))
-        return Cameras(viewmats.float(), Ks.float(), *d["size"])
-
-    @property
-    def camera_names(self) -> tuple[str, ...]:
-        return tuple(self.details["cameras"]["names"])
-
-    @property
-    def frontal(self) -> int:
-        """Row of the camera that the head looks at most."""
-        return int(self.details["cameras"]["frontal"])
+    details: Details
 
     @property
     def track(self) -> Track:
         """Codes and poses of all frames, as tracked."""
-        matrices, unit = self.model.poses, float(self.details["unit_m"])
+        matrices, unit = self.model.poses, self.details.unit_m
         linear = matrices[:, :3, :3]
         size = torch.linalg.det(linear).clamp_min(1e-12) ** (1 / 3)
         pose = HeadPose(linear / size[:, None, None], matrices[:, :3, 3], size / unit, unit)
-        return Track(self.model.tracked, pose, self.info.prior, tuple(self.details["frame_names"]))
+        return Track(self.model.tracked, pose, self.info.prior, self.details.frame_names)
 
     @property
     def train_frames(self) -> list[int]:
-        return list(self.details["train_frames"])
+        return self.details.train_frames
+
+    @property
+    def cameras(self) -> Cameras:
+        return self.details.cameras
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        return self.details.camera_names
+
+    @property
+    def frontal(self) -> int:
+        return self.details.frontal
 
 
 def write_avatar(job: Job, model: Head, result: dict[str, Any]) -> None:
@@ -122,4 +116,6 @@ def open_avatar(path: Path, device: torch.device) -> TrainedAvatar:
             status = read_json(run.path / "status.json").get("state", "unknown")
             raise InputError(f"{folder / HEADER}: missing: its training is {status}, or of the rig-bound rival")
     model, info = load_avatar(folder)
-    return TrainedAvatar(folder, model.to(device), info)
+    with reading(folder / HEADER):
+        details = Details.of(info.details, *model.tracked.shape)
+    return TrainedAvatar(folder, model.to(device), info, details)

@@ -18,6 +18,7 @@ from gs_reg.metrics import Lpips, find_lpips
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
 from ..runs.resume import check_settings
 from ..runs.stage_times import StageTimes
+from ..view.live.flags import LiveConfig
 from .config import Config
 from .regions import Surface
 from .sources import Source, dataset_of
@@ -92,4 +93,5 @@ def with_absolute_paths(config: Config) -> Config:
         config=None,
         resume=False,
         json=False,
+        live=LiveConfig(),
     )

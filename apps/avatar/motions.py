@@ -23,17 +23,19 @@ from gs_reg.driving import (
     track_faces,
     training_range,
 )
+from gs_reg.driving.csv import read_table
 from gs_reg.driving.retarget import Neutral
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.avatar import HEADER
-from gs_reg.priors import HeadPose, Track
+from gs_reg.priors import HeadPose
 
 from ..look.video import SUFFIXES
 from .bridges import codes_of
 from .files import TrainedAvatar, open_avatar
 
 HELD_OUT = "held-out"
+VIDEOS = (*SUFFIXES, ".avi", ".webm", ".m4v")
 TRACK_FPS = 24.0
 """Of tracked codes, whose capture says no rate."""
 
@@ -50,17 +52,24 @@ class Motion:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def resampled(self, fps: float) -> Motion:
+        """The same motion at another rate."""
+        drive = Drive(None, self.pose, self.fps, self.codes).resampled(fps)
+        assert drive.codes is not None
+        return replace(self, codes=drive.codes, pose=drive.pose, fps=fps)
+
 
 @dataclass(frozen=True)
 class Reading:
     """How a source is read."""
 
     fps: float | None = None
+    """Of the motion; None = the source's."""
     task: Path | None = None
     """MediaPipe's model of faces."""
     calibration: Path | None = None
     neutral: int | None = None
-    """Frame of the source in which its face is at rest."""
+    """Frame of the source, at its own rate, in which its face is at rest."""
     focal: float | None = None
     """Of the video's camera, in pixels."""
     turn: bool = True
@@ -76,10 +85,10 @@ def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
         MissingPart: a video without MediaPipe's model.
     """
     track, path = avatar.track, Path(source)
-    sequences = avatar.details["sequences"]
+    sequences = avatar.details.sequences
     if source == HELD_OUT or source in sequences:
-        names = avatar.details["held_out_sequences"] if source == HELD_OUT else [source]
-        frames = [frame for name in names for frame in range(*sequences[name])]
+        names = avatar.details.held_out_sequences if source == HELD_OUT else (source,)
+        frames = [frame for name in names for frame in sequences[name]]
         if not frames:
             raise InputError("held-out: the avatar was trained on all sequences; name one of them")
         motion = Motion(track.codes[frames], track.pose[frames], TRACK_FPS, f"tracked codes of {', '.join(names)}")
@@ -90,6 +99,7 @@ def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
     else:
         known = ", ".join([HELD_OUT, *sequences])
         raise InputError(f"{source}: no such file or folder, and no sequence of the avatar's: it has {known}")
+    motion = motion if how.fps is None else motion.resampled(how.fps)
     if how.turn:
         return motion
     return replace(motion, pose=neutral_pose(avatar, len(motion)))
@@ -115,25 +125,40 @@ def read_drive(path: Path, how: Reading) -> Drive:
     """
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return read_csv(path, how.fps)
+        return read_csv(path)
     if suffix == ".bvh":
         beside = path.with_suffix(".csv")
-        return read_bvh(path, read_csv(beside) if beside.is_file() else None, fps=how.fps)
-    if suffix in (*SUFFIXES, ".avi", ".webm", ".m4v"):
-        if how.task is None:
-            raise MissingPart(
-                f"{path}: driving by video needs MediaPipe's model of faces: give face_landmarker.task with --task"
-            )
-        frames, fps = video_frames(path)
-        drive = smoothed(track_faces(frames, how.task, fps, how.focal))
-        drive = calibrated(drive, how)
-        return drive if how.fps is None else drive.resampled(how.fps)
-    raise InputError(f"{path}: expected .csv, .bvh or a video ({', '.join(SUFFIXES)}), got {suffix or 'no ending'}")
+        return read_bvh(path, read_table(beside) if beside.is_file() else None)
+    if suffix in VIDEOS:
+        return smoothed(calibrated(tracked(path, how), path, how))
+    raise InputError(f"{path}: expected .csv, .bvh or a video ({', '.join(VIDEOS)}), got {suffix or 'no ending'}")
 
 
-def calibrated(drive: Drive, how: Reading) -> Drive:
+def tracked(path: Path, how: Reading) -> Drive:
+    """What MediaPipe's model sees in a video.
+
+    Raises:
+        InputError: no video, or none with a face.
+        MissingPart: without the model.
+    """
+    if how.task is None:
+        raise MissingPart(
+            f"{path}: driving by video needs MediaPipe's model of faces: give face_landmarker.task with --task"
+        )
+    frames, fps = video_frames(path)
+    return track_faces(frames, how.task, fps, how.focal, path)
+
+
+def check_neutral(neutral: int | None, count: int, source: str | Path) -> None:
+    """Raises InputError where --neutral is no frame of the source."""
+    if neutral is not None and not 0 <= neutral < count:
+        raise InputError(f"--neutral {neutral}: expected a frame of {source}, 0 to {count - 1}")
+
+
+def calibrated(drive: Drive, path: Path, how: Reading) -> Drive:
     """By the curves of --calibration, else by the clip's own neutral frame and range."""
     assert drive.arkit is not None
+    check_neutral(how.neutral, len(drive), path)
     if how.calibration is not None:
         return Calibration.load(how.calibration).applied_to(drive)
     return Calibration.from_clip(drive.arkit, how.neutral).applied_to(drive)
@@ -164,15 +189,18 @@ def video_frames(path: Path) -> tuple[Iterator[UInt8[np.ndarray, "H W 3"]], floa
 def _own_neutral(avatar: TrainedAvatar) -> Neutral:
     rows = avatar.train_frames
     track = avatar.track
-    return Neutral.of(track.codes[rows], track.pose[rows], torch.tensor(avatar.details["neutral"]))
+    return Neutral.of(track.codes[rows], track.pose[rows], avatar.details.neutral)
 
 
-def retarget_from(avatar: TrainedAvatar, codes: Float[Tensor, "T D"], pose: HeadPose, neutral: int | None) -> Retarget:
+def retarget_from(
+    avatar: TrainedAvatar, codes: Float[Tensor, "T D"], pose: HeadPose, neutral: int | None, source: str
+) -> Retarget:
     """From a source's neutral face to the avatar's, within the range that it was trained on."""
+    check_neutral(neutral, len(codes), source)
     own = avatar.track.codes[avatar.train_frames]
-    reference = torch.tensor(avatar.details["neutral"])
-    source = Neutral.of(codes, pose, reference, neutral)
-    return Retarget(source, _own_neutral(avatar), training_range(own, reference))
+    reference = avatar.details.neutral
+    theirs = Neutral.of(codes, pose, reference, neutral)
+    return Retarget(theirs, _own_neutral(avatar), training_range(own, reference))
 
 
 def _of_person(avatar: TrainedAvatar, folder: Path, how: Reading) -> Motion:
@@ -189,18 +217,18 @@ def _of_person(avatar: TrainedAvatar, folder: Path, how: Reading) -> Motion:
             f"{folder}: codes of prior {prior} with {track.codes.shape[1]} channels: expected {avatar.info.prior} with "
             f"{len(avatar.info.channels)}, as the avatar has"
         )
-    return _retargeted(avatar, track, str(folder), how)
+    retarget = retarget_from(avatar, track.codes, track.pose, how.neutral, str(folder))
+    return Motion(retarget.codes(track.codes), retarget.pose(track.pose), TRACK_FPS, f"{folder}, relative to neutral")
 
 
-def _retargeted(avatar: TrainedAvatar, track: Track, words: str, how: Reading) -> Motion:
-    retarget = retarget_from(avatar, track.codes, track.pose, how.neutral)
-    return Motion(retarget.codes(track.codes), retarget.pose(track.pose), TRACK_FPS, f"{words}, relative to neutral")
-
-
-def _of_drive(avatar: TrainedAvatar, drive: Drive, words: str, how: Reading) -> Motion:
-    codes = drive.codes if drive.codes is not None else codes_of(avatar, drive, how.task)
-    retarget = retarget_from(avatar, codes, drive.pose, how.neutral)
-    return Motion(retarget.codes(codes), retarget.pose(drive.pose), drive.fps, f"{words}, relative to neutral")
+def _of_drive(avatar: TrainedAvatar, drive: Drive, source: str, how: Reading) -> Motion:
+    assert drive.arkit is not None
+    rest = torch.zeros_like(drive.arkit[:1])
+    codes, rest = codes_of(avatar, torch.cat([drive.arkit, rest]), how.task).split([len(drive), 1])
+    retarget = retarget_from(avatar, codes, drive.pose, how.neutral, source)
+    if how.calibration is not None and how.neutral is None:  # it has told already what the face at rest is
+        retarget = replace(retarget, source=replace(retarget.source, codes=rest[0]))
+    return Motion(retarget.codes(codes), retarget.pose(drive.pose), drive.fps, f"{source}, relative to neutral")
 
 
 def write_motion(path: Path, motion: Motion) -> None:

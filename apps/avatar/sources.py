@@ -14,7 +14,8 @@ from torch import Tensor
 
 from gs_reg.data_tools.heads import Capture, ReadOptions, check_codes, gaussian_avatars, read_capture
 from gs_reg.errors import InputError
-from gs_reg.priors import ExpressionPrior, load_prior
+from gs_reg.priors import PRIORS, ExpressionPrior, load_prior
+from gs_reg.priors.mesh import MeshPrior
 
 FLAME = "flame2023"
 
@@ -52,12 +53,38 @@ def open_source(
         raise InputError("no capture named: expected its folder; `gs-reg avatar synth` makes one")
     held = (None if names is None else tuple(names) for names in (held_out, held_out_cameras))
     options = ReadOptions(width, held_out_sequences=next(held), held_out_cameras=next(held))
-    # GaussianAvatars' poses are told about a joint of FLAME's, which only the prior knows
-    inside = load_prior(FLAME, prior_folder) if prior_folder and gaussian_avatars.find(Path(folder)) else None
+    inside = None
+    if gaussian_avatars.find(Path(folder)):  # its poses are told about a joint of FLAME's, which only the prior knows
+        if prior_folder is None:
+            raise InputError(
+                f"{folder}: poses inside of FLAME: give the file or folder of FLAME 2023 with --prior-folder"
+            )
+        inside = load_prior(FLAME, prior_folder)
     capture = read_capture(Path(folder), options, inside)
-    prior = load_prior(capture.prior, prior_folder) if inside is None else inside
+    prior = _prior_of(capture, prior_folder) if inside is None else inside
     check_codes(capture, prior)
+    _check_ident(capture, prior)
     return Source(capture, prior)
+
+
+def _prior_of(capture: Capture, folder: Path | None) -> ExpressionPrior:
+    """The one whose codes the capture has; what is wrong with it is told with the capture's name."""
+    try:
+        return load_prior(capture.prior, folder)
+    except InputError as error:
+        flag = " with --prior-folder" if folder is None and capture.prior in PRIORS else ""
+        raise InputError(f"{capture.folder}: its codes: {error}{flag}") from None
+
+
+def _check_ident(capture: Capture, prior: ExpressionPrior) -> None:
+    """Raises InputError where the person's numbers are not as many as the prior has."""
+    if capture.ident is None or not isinstance(prior, MeshPrior):
+        return
+    wanted, got = len(prior.random_ident(0)), len(capture.ident)
+    if wanted != got:
+        raise InputError(
+            f"{capture.folder}: ident of {got} numbers in its codes: expected {wanted}, as {prior.name} has"
+        )
 
 
 def dataset_of(source: Source) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Config:
     task: Path | None = None
     """MediaPipe's face_landmarker.task."""
     prior: str = "anny"
-    """Mesh prior whose codes are wanted."""
+    """Mesh prior whose codes are wanted. The person's identity is not fitted: the head stays the prior's mean one, with
+    one scale; how the neutral frame's landmarks differ from it is allowed for in all frames, and not written."""
     prior_folder: Path | None = None
     """Folder or file of the prior, where it is no part of a package."""
     sequences: tuple[str, ...] | None = None
@@ -59,6 +60,7 @@ def main(config: Config) -> int:
         raise MissingPart("--task: tracking needs MediaPipe's model of faces: give the path of face_landmarker.task")
     capture = read_untracked(Path(config.data), ReadOptions(sequences=config.sequences, cameras=config.cameras))
     check(config, capture)
+    picked = frame_of(capture, config.neutral) if config.neutral else None
     prior = load_prior(config.prior, config.prior_folder)
     count = len(capture) * len(capture.cameras)
     say(f"{plural(len(capture), 'frame')} of {plural(len(capture.cameras), 'camera')}: {count:,} photos to look at")
@@ -68,11 +70,12 @@ def main(config: Config) -> int:
         say(f"prior {prior.name}: {used} of {len(places.anchors.weight)} landmarks have a place on its mesh")
         with stage_bar("landmarks") as progress:
             points, confidence, scores = landmarks_of(capture, detector, progress)
-    neutral = frame_of(capture, config.neutral) if config.neutral else least(scores, confidence)
+    neutral = least(scores, confidence) if picked is None else picked
     say(f"neutral frame: {capture.name_of(neutral)}")
     with stage_bar("codes") as progress:
         fitted = fit_landmarks(places, points, confidence, neutral, config.fit, progress)
     write(capture, fitted, prior.name, prior.unit_m)
+    say(f"the identity is not fitted: the avatar starts from the mean head of {prior.name}")
     say("`gs-reg avatar check` shows whether the codes fit the photos")
     return 0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from gs_reg.fields.slits import farthest_codes
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint
 from gs_reg.models.avatar import Avatar
+from gs_reg.models.avatar.start import start_sample
 from gs_reg.models.rig_bound import RigBound
 from gs_reg.models.screen_cnn import ScreenCnn
 from gs_reg.optim import OptimConfig
@@ -26,11 +27,17 @@ from gs_reg.state import Model
 from gs_reg.terms import Context, evaluate
 from gs_reg.types import Views
 
+from ..runs.board import Watching
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
+from .held_out import held_out
 from .job import Job
+from .live import live_subject
 from .shots import FrameShots, neutral_frames
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 NEUTRAL = 0.1
 """Share of the training frames that the warm-up sees: those with the most neutral codes."""
@@ -38,7 +45,9 @@ PAINTED, LIVELY = 6, 8
 """Cameras whose photos of the most neutral frame give the first colours, and frames which give those that it hides."""
 
 
-def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callable[[Head], None]) -> Head:
+def optimise(
+    job: Job, distilled: Distilled | None, clock: Clock, begun: Callable[[Head], None], page: LivePage | None = None
+) -> Head:
     """All stages, from the newest checkpoint where there is one; `begun` gets the avatar before the first step."""
     stages = stages_of(job, distilled)
     newest = checkpoint.latest(job.run.checkpoints)
@@ -54,7 +63,11 @@ def optimise(job: Job, distilled: Distilled | None, clock: Clock, begun: Callabl
             job.run.drop_events_after(saved.step)
         # new runs go this way too, so that a resumed run takes the same path as an unbroken one
         training = Training.open(stages, job.run.checkpoints, job.device)
-        train(job.run, training, clock, SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes))
+        if page is not None:
+            page.show(live_subject(job, training))
+        times = SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes)
+        watching = Watching(job.config.log, job.config.eval_every, partial(held_out, job))
+        train(job.run, training, clock, times, watching, page)
     return cast(Head, training.state.model)
 
 
@@ -124,8 +137,15 @@ def _fresh(job: Job, distilled: Distilled, load: Callable[[Mapping[str, Tensor]]
         replace(config.model, seed=config.seed),
         screen,
     )
-    avatar.paint(neutral_views(job), *(painting_views(job, frame) for frame in lively_frames(job)))
+    avatar.paint(*first_frames(job))
     return load(avatar.state_dict())
+
+
+def first_frames(job: Job) -> Iterator[Views]:
+    """Those that give the first colours: the most neutral one, then frames that show what it hides."""
+    yield neutral_views(job)
+    for frame in lively_frames(job):
+        yield painting_views(job, frame)
 
 
 def neutral_views(job: Job) -> Views:
@@ -182,18 +202,19 @@ def _density(job: Job) -> DensityControl:
 
 
 def _rig_stage(job: Job) -> Stage:
-    """The rival's one stage: Gaussians bound to triangles, density control by mean scores."""
+    """The rival's one stage: Gaussians bound to triangles, which begin where, as opaque and in the colours that those
+    of an avatar do; density control by mean scores."""
     config, source = job.config, job.source
-    count = config.cloud.total
-    settings = replace(config.rig, sh_degree=config.model.sh_degree)
+    settings = replace(config.rig, sh_degree=config.model.sh_degree, opacity=config.model.opacity)
     track = source.capture.tracks
 
     def load(state: Mapping[str, Tensor]) -> Model:
         return RigBound(source.prior, source.ident, track, state, settings).to(job.device)
 
     def begin(_before: Model | None) -> Model:
-        model = RigBound.on_surface(source.prior, source.ident, track, count, None, settings, config.seed)
-        model.paint(neutral_views(job))
+        sample = start_sample(source.prior, source.ident, config.cloud)
+        model = RigBound.on_surface(source.prior, source.ident, track, sample, settings)
+        model.paint(*first_frames(job))
         return load(model.state_dict())
 
     def density() -> DensityControl:

@@ -22,7 +22,7 @@ from gs_reg.parts.adam import AdamConfig
 from gs_reg.parts.decision import decide
 from gs_reg.parts.evidence import gather
 from gs_reg.parts.field import FieldConfig, fit_evidence, fit_field
-from gs_reg.parts.store import part_iou_3d
+from gs_reg.parts.store import mean_iou_3d
 from gs_reg.parts.types import LabelField
 from gs_reg.parts.views import part_views
 from gs_reg.render import RenderConfig
@@ -155,7 +155,8 @@ def _timed_fit(scene: LabelScene, job: str, config: FieldConfig, repeats: int) -
         times.append(Clock.now() - start)
         peaks.append(peak_since(held))
     how = f"{repeats} runs after one, gathering and weighing of views included"
-    return _row(job, times, peaks, how, _miou(scene, field))
+    decision = decide(scene.splats, scene.cameras, field)
+    return _row(job, times, peaks, how, mean_iou_3d(decision, scene.parts, field.seen >= 1))
 
 
 def _timed_adam(scene: LabelScene, steps: int) -> Row:
@@ -187,14 +188,6 @@ def _timed_steps(config: Config, job: str, guidance: Guidance | None) -> Row:
     times = [after - before for before, after in zip(ticks[WARM_UP - 1 :], ticks[WARM_UP:], strict=False)]
     how = f"median of {config.edit_steps} steps after {WARM_UP}; {int(chosen.sum()):,} of {len(splats):,} Gaussians"
     return _row(job, times, [peak_since(held)], how)
-
-
-def _miou(scene: LabelScene, field: LabelField) -> float:
-    decision = decide(scene.splats, scene.cameras, field)
-    shown = field.seen >= 1
-    found = part_iou_3d(replace(decision, ids=decision.ids * shown), scene.parts * shown)
-    values = [value for value in found.values() if value is not None]
-    return sum(values) / len(values)
 
 
 def _row(job: str, times: list[Clock], peaks: list[int | None], how: str, miou: float | None = None) -> Row:

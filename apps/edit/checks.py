@@ -11,6 +11,7 @@ from gs_reg.diffusion.editors import open_editor, parse_editor
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.parts.teachers import parse
 
+from ..view.live.flags import LiveConfig
 from .config import Config, PartsConfig
 from .presets import step_counts
 
@@ -77,6 +78,8 @@ def check_edit(config: Config) -> None:
         raise InputError("--remove with --edit: the part is taken away or changed; drop one of the two")
     if config.remove and config.shape:
         raise InputError("--remove with --shape: nothing is left whose shape could change; drop one of the two")
+    if config.remove and config.live.view:
+        raise InputError("--view: no effect: --remove fits nothing")
     if not 0 <= config.grow <= 2:
         raise InputError(f"--grow: expected 0 to 2 radii of the part, got {config.grow:g}")
     if config.grow > 0 and not config.shape:
@@ -121,5 +124,7 @@ def with_absolute_paths(config: PartsConfig) -> PartsConfig:
             changes[name] = f"{kind}:{Path(place).resolve()}"
     if config.model is not None and Path(config.model).is_dir():
         changes["model"] = str(Path(config.model).resolve())
+    if isinstance(config, Config):
+        changes["live"] = LiveConfig()
     data = str(Path(config.data).resolve())
     return replace(config, data=data, out=None, config=None, resume=False, json=False, **changes)

@@ -12,20 +12,24 @@ from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.io import save_splats
+from gs_reg.io.atomic import atomic_path
 from gs_reg.parts.decision import DecisionConfig, decide, masks
 from gs_reg.parts.field import fit_field
+from gs_reg.parts.store import LABELS_FILE, load_labels, save_labels
 from gs_reg.parts.types import Decision, PartMaps
 
+from ..runs.config_file import read_yaml, to_plain
 from ..runs.progress import log, plural, say
 from .job import Job, file_name
-from .label_file import load_labels, save_labels
 from .pictures import save_mask
 from .preview import write_preview
 from .teachers import make_teacher, part_prompt
 
-MAPS, LABELS, PREVIEW = "maps.npz", "labels.npz", "preview.png"
+MAPS, PREVIEW = "maps.npz", "preview.png"
 MOST = 0.8
 """Of the visible object: a part that covers more is a mistake of the teacher."""
+RULE = "fit", "threshold", "island", "seed"
+"""Settings by which labels follow from maps."""
 FEWEST = 1e-4
 """Of the visible object: a part that covers less is not there."""
 LOUD = 0.5
@@ -38,9 +42,11 @@ REMEDY = (
 
 def find_parts(job: Job) -> Decision:
     """The decision for every Gaussian, with all its files; what is there already is read."""
-    path = job.run.path / LABELS
+    path = job.run.path / LABELS_FILE
+    if not path.is_file() and job.config.labels is not None:
+        take_labels(job, job.config.labels)
     if path.is_file():
-        return load_labels(path, len(job.scene.splats))
+        return known_decision(path, len(job.scene.splats))
     maps = teacher_maps(job)
     with job.stage("labels") as progress:
         splats, cameras = replace(job.scene.splats, extra={}).to(job.device), job.scene.views.cameras
@@ -55,17 +61,27 @@ def find_parts(job: Job) -> Decision:
         progress("drawing", 0.9)
         shares = write_parts(job, decision, maps)
         job.run.write_json("parts.json", shares)
-        save_labels(path, decision)
+        save_labels(path, field, decision)
     for name, share in shares.items():
         say(f"  {name}: {plural(int(share['gaussians']), 'Gaussian')}, {share['visible']:.1%} of the visible object")
-    return load_labels(path, len(job.scene.splats))
+    return known_decision(path, len(job.scene.splats))
+
+
+def known_decision(path: Path, count: int) -> Decision:
+    """Raises InputError: broken, or of another number of splats."""
+    decision = load_labels(path)[1]
+    if len(decision.ids) != count:
+        raise InputError(f"{path}: expected labels of {count} splats, got {len(decision.ids)}")
+    return decision
 
 
 def teacher_maps(job: Job) -> PartMaps:
-    """What the teacher says of all views; from maps.npz, or that of --labels, where there is one."""
+    """What the teacher says of all views; from maps.npz, or that of --labels, where there is one.
+
+    `find_parts` has made sure that --labels is of the same views.
+    """
     path, views = job.run.path / MAPS, job.scene.views
     if not path.is_file() and job.config.labels is not None:
-        check_same_views(job, job.config.labels)
         shutil.copyfile(job.config.labels / MAPS, path)
     if path.is_file():
         return read_maps(job)
@@ -82,6 +98,22 @@ def teacher_maps(job: Job) -> PartMaps:
         job.run.write_json("teacher.json", {"teacher": job.config.teacher, **teacher.notes})
         maps.save(path)
     return read_maps(job)  # as a resumed run does: of 8 bits
+
+
+def take_labels(job: Job, folder: Path) -> None:
+    """Copies maps, labels, masks and preview of another run, where it decided by the same rule."""
+    check_same_views(job, folder)
+    theirs, mine = read_yaml(folder / "config.yaml"), to_plain(job.config)
+    if not (folder / LABELS_FILE).is_file() or any(theirs.get(name) != mine[name] for name in RULE):
+        return
+    with job.stage("labels") as progress:
+        progress(f"from {folder}", 0.5)
+        for name in ("parts", "masks"):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, job.run.path / name, dirs_exist_ok=True)
+        for name in (MAPS, "parts.json", PREVIEW, LABELS_FILE):  # labels last: with these, all is there
+            with atomic_path(job.run.path / name) as temporary:
+                shutil.copyfile(folder / name, temporary)
 
 
 def read_maps(job: Job) -> PartMaps:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from gs_reg.diffusion.model import DiffusionModel
 
 from ..runs.devices import pick_device
 from ..runs.progress import say
 from ..runs.training import Clock
+from ..view.live.opening import live_page
 from .anchors import edited_anchors
 from .checks import check_edit
 from .config import Config
@@ -22,6 +24,9 @@ from .report import write_report
 from .scores import check_scores
 from .start import look, start
 from .training import finished, optimise
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 __all__ = ["Config", "main"]
 
@@ -36,18 +41,19 @@ def main(config: Config, model: DiffusionModel | None = None) -> int:
     announce_plan(config, scene, device)
     if config.dry_run:
         return 0
-    job = start(config, scene, device)
-    job.loaded = model
-    with job.run.held(), job.run.recorded("gs-reg edit run --resume"):
-        make_edit(job, clock)
-        say(f"wrote {write_report(job)}")
+    with live_page(config.live, f"{config.part} of {Path(config.data).name}: {config.edit}") as page:
+        job = start(config, scene, device)
+        job.loaded = model
+        with job.run.held(), job.run.recorded("gs-reg edit run --resume"):
+            make_edit(job, clock, page)
+            say(f"wrote {write_report(job)}")
     say(f"wrote {job.run.path / EDITED}; `gs-reg edit undo {job.run.path}` gives the splats from before")
     if config.json:
         print(json.dumps(job.run.read_json("result.json")))
     return 0
 
 
-def make_edit(job: Job, clock: Clock) -> None:
+def make_edit(job: Job, clock: Clock, page: LivePage | None = None) -> None:
     """All stages; those whose files are there are not repeated."""
     config = cast(Config, job.config)
     decision = find_parts(job)
@@ -56,5 +62,5 @@ def make_edit(job: Job, clock: Clock) -> None:
         edit = removal(job, decision)
     else:
         anchors = edited_anchors(job, decision)
-        edit = finished(job, optimise(job, decision, anchors, clock), anchors)
+        edit = finished(job, optimise(job, decision, anchors, clock, page), anchors)
     write_edit(job, decision, edit)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from gs_reg.errors import InputError
 from gs_reg.parts.views import part_views
 from gs_reg.types import Views
 
@@ -33,6 +34,8 @@ MASKS = "pictures_masks"
 
 def main(config: Config) -> int:
     """Without parts, pictures of all views: to read clicks off, or to draw masks on."""
+    if config.live.view:
+        raise InputError("--view: no effect: `edit views` fits nothing")
     alone = not config.parts and not config.part
     check_sizes(config) if alone else check_view_export(config)
     device = pick_device(config.device)

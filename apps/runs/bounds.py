@@ -12,12 +12,16 @@ from .flag_names import flag_of
 
 INF = math.inf
 BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("checkpoint_every", "keep_every", "reset_every", "cap_max", "frames", "finer"), (1, INF)),
+    **dict.fromkeys(
+        ("checkpoint_every", "keep_every", "eval_every", "reset_every", "cap_max", "frames", "finer"), (1, INF)
+    ),
     **dict.fromkeys(("stride", "levels", "layers", "capacity", "shrink", "multisample"), (1, INF)),
     **dict.fromkeys(("max_gaussians", "sources", "max_planes", "sweep_pixels", "threads"), (1, INF)),
     "sh_degree": (0, 3),
     "seed": (0, 1e12),
     **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
+    **dict.fromkeys(("min_opacity", "min_alpha"), (0, 1)),
+    "crop": (-INF, INF),
 }
 """Least and largest value of fields by their name; all others are at least 0. What a config's own class checks is not
 said again here."""

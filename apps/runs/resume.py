@@ -47,8 +47,11 @@ IGNORED_ON_RESUME = (
     "checkpoint_every",
     "checkpoint_minutes",
     "keep_every",
+    "log",
+    "eval_every",
     "dry_run",
     "json",
+    "live",
 )
 """Settings that may change on resume: the result does not depend on them. Photos in `data` are compared by content."""
 

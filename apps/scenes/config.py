@@ -17,7 +17,9 @@ from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.render import Backend
 from gs_reg.terms.scene import SceneTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
+from ..view.live.flags import LiveConfig
 from . import presets
 from .flags import CoherentStage, FreeStage, TrainConfig
 
@@ -66,14 +68,21 @@ class Config:
     """Minutes after which a checkpoint is written all the same."""
     keep_every: int | None = None
     """Checkpoints whose step is a multiple of this are never deleted."""
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between measurements of the held-out photos; default 10 times in a run with --log tensorboard, else
+    none before the end."""
     dry_run: bool = False
     """Read the data and print the plan, write nothing."""
     json: bool = False
     """Print result.json on stdout."""
+    live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LiveConfig)
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "read.views", "read.train", "read.test", "read.downscale", "read.masks", "out", "preset", "steps"),
-        *("backend", "device", "seed", "depth.source", "depth.path", "config", "resume", "dry_run", "json"),
+        *("backend", "device", "seed", "depth.source", "depth.path", "live.view", "config", "resume", "dry_run"),
+        "json",
     )
     """What --help shows; --help-all shows the others too."""
 

@@ -30,6 +30,8 @@ def check_effect(config: Config) -> None:
     """
     if config.json and config.stop_after != "report":
         raise InputError(f"--json: no effect: --stop-after {config.stop_after} measures nothing")
+    if config.live.view and config.stop_after == "init":
+        raise InputError("--view: no effect: --stop-after init fits nothing")
     if config.stop_after == "init":
         return  # no step is made, whatever the settings of training
     preset = presets.PRESETS[config.preset]

@@ -6,7 +6,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,19 +24,27 @@ from gs_reg.types import Views
 from ..look.pictures import save_depth
 from ..look.scene_file import write_offset, write_scene
 from ..look.viewer_layout import write_viewer_layout
+from ..runs.board import Watching
 from ..runs.devices import pick_device
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
 from ..runs.interrupts import run_child
 from ..runs.progress import plural, say, stage_bar
 from ..runs.resume import check_same
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
+from ..view.live.flags import LiveConfig
+from ..view.live.opening import live_page
 from .config import Config
 from .forecast import announce_plan
+from .held_out import held_out
 from .initial_model import initial_model
+from .live import live_subject
 from .no_effect import check_effect
 from .sources import Sources, find_sources, with_absolute_paths, write_sources
 from .stages import check_terms, plan_stages, stages_of, with_layers
 from .whole_run import check_backends, with_whole_run
+
+if TYPE_CHECKING:
+    from ..view.live.page import LivePage
 
 __all__ = ["Config", "main"]
 
@@ -55,6 +65,14 @@ def main(config: Config) -> int:
     announce_plan(config, dataset, device)
     if config.dry_run:
         return 0
+    with live_page(config.live, f"reconstruct {Path(config.data).name}") as page:
+        return reconstruct(config, dataset, sources, clock, device, page)
+
+
+def reconstruct(
+    config: Config, dataset: Dataset, sources: Sources | None, clock: Clock, device: torch.device, page: LivePage | None
+) -> int:
+    """All stages, after everything was checked; `sources` = None continues a run."""
     views = load_scene(dataset).views
     if sources is None:
         run = open_run(config.out or config.home)
@@ -63,7 +81,11 @@ def main(config: Config) -> int:
         run, config, dataset, views = begin(config, dataset, views, sources, clock)
     with run.held(), run.recorded("gs-reg reconstruct --resume"):
         training = restore(run, config, dataset, [view.to(device) for view in views], clock)
-        train(run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes, config.keep_every))
+        if page is not None:
+            page.show(live_subject(training, dataset, views))
+        times = SaveTimes(config.checkpoint_every, config.checkpoint_minutes, config.keep_every)
+        watching = Watching(config.log, config.eval_every, partial(held_out, config, dataset))
+        train(run, training, clock, times, watching, page)
         gaussians = export(run, training, dataset, config)
         timing = {"total": clock.total, "gaussians": gaussians, "steps": training.step, "seed": config.seed}
         run.write_json("timing.json", timing)
@@ -90,6 +112,7 @@ def begin(
     folder = Path(config.data)
     data = str(folder.resolve()) if folder.is_dir() else config.data
     stored = replace(with_absolute_paths(config), data=data, out=None, config=None, resume=False, json=False)
+    stored = replace(stored, live=LiveConfig())
 
     def fill(run: Run) -> None:
         write_settings(run, stored)
@@ -185,7 +208,8 @@ def export(run: Run, training: Training, dataset: Dataset, config: Config) -> in
 def finish(run: Run, config: Config) -> None:
     """Evaluation, video and report.
 
-    Evaluation runs in a process of its own: only that one opens held-out photos, so they cannot leak into training.
+    Evaluation runs in a process of its own: only that one opens held-out photos, so they cannot leak into training;
+    where --log or --eval-every ask for them earlier, they are opened beside it and no gradient sees them.
     """
     from ..look.render import camera_path_video
     from ..look.report import write_report

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gs_reg.data_tools.synthetic.objects.dataset import VERSION
-from gs_reg.diffusion.libraries import diffusers
+from gs_reg.diffusion.libraries import diffusers, offline, quiet
 from gs_reg.diffusion.networks import ZERO_ROWS, NetworkConfig, Networks
-from gs_reg.diffusion.patch_vae import PATCH, build_vae
+from gs_reg.diffusion.patch_vae import PATCH, PatchBasis, build_vae
 from gs_reg.diffusion.schedule import MAP_PATH, SHIFT
 from gs_reg.diffusion.word_maps import TAU
 from gs_reg.errors import InputError, reading
@@ -96,13 +97,9 @@ def load(folder: Path) -> Any:
     """The folder's StableDiffusion3Pipeline in float32."""
     if not (folder / "model_index.json").is_file():
         raise InputError(f"{folder}: no model_index.json: not a diffusers folder")
-    with reading(folder):
-        return (
-            diffusers()
-            .StableDiffusion3Pipeline.from_pretrained(
-                folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True
-            )
-            .to(dtype=torch.float32)
+    with reading(folder), quiet(), offline():
+        return diffusers().StableDiffusion3Pipeline.from_pretrained(
+            folder, text_encoder_3=None, tokenizer_3=None, local_files_only=True, dtype=torch.float32
         )
 
 
@@ -117,18 +114,35 @@ def networks_of(pipe: Any) -> Networks:
     return networks.eval()
 
 
-def networks_of_training(training: Path) -> tuple[Networks, int]:
-    """The average weights of the stage coarse, and their step."""
-    newest = checkpoint.latest(training / "coarse")
-    if newest is None:
-        raise InputError(f"{training}: no checkpoint of coarse")
-    stored = checkpoint.load(newest)
-    weights = stored.model["averaged"]
-    network = NetworkConfig(**read_training_settings(training)["network"])
-    cells = round(weights["transformer.pos_embed.pos_embed"].shape[1] ** 0.5)
-    networks = Networks(network, teacher_tokenizer(network.tokens), cells * 2 * PATCH)
-    networks.load_state_dict(weights)
-    return networks.eval(), stored.step
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What the stage coarse of a training came to."""
+
+    networks: Networks
+    """Of the average weights."""
+    basis: PatchBasis
+    size: int
+    """Of the pictures in pixels."""
+    step: int
+    supervised: bool
+    """Whether the losses on attention had a weight."""
+
+    @classmethod
+    def read(cls, training: Path) -> Trained:
+        """Raises InputError: no such training, or no checkpoint yet."""
+        settings = read_training_settings(training)
+        newest = checkpoint.latest(training / "coarse")
+        if newest is None:
+            raise InputError(f"{training}: no checkpoint of coarse")
+        stored = checkpoint.load(newest)
+        weights, network = stored.model["averaged"], NetworkConfig(**settings["network"])
+        size = round(weights["transformer.pos_embed.pos_embed"].shape[1] ** 0.5) * 2 * PATCH
+        networks = Networks(network, teacher_tokenizer(network.tokens), size)
+        with reading(training):
+            networks.load_state_dict(weights)
+            basis = read_basis(training / "basis.safetensors")
+        supervised = settings["loss"]["maps"] > 0 or settings["loss"]["binding"] > 0
+        return cls(networks.eval(), basis, size, stored.step, supervised)
 
 
 class Latents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from gs_reg.data_tools.synthetic.objects.dataset import Split
 from gs_reg.diffusion.networks import Networks
 from gs_reg.diffusion.schedule import MAP_PATH
 from gs_reg.diffusion.word_maps import TAU
+from gs_reg.errors import InputError
 from gs_reg.parts.maps import RADIUS
 
 from .batches import pictures as draw_pictures
 from .batches import teacher_tokenizer
-from .export import Latents, load, networks_of, networks_of_training
-from .part_maps import MapSettings, map_figures
+from .export import Latents, Trained, load, networks_of
+from .part_maps import Encoder, MapSettings, map_figures
 from .recolor import color_figures
+
+NO_SEGMENTER = "needs a segmenter, not trained yet"
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,34 @@ class Check:
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
 
-def measure(
-    folder: Path, validation: Split, test: Split, pictures: int, unsupervised: Path | None = None
-) -> tuple[list[Check], dict[str, Any]]:
-    """All checks, and everything measured beside; `pictures` of each family for each.
+def bench_checks(bench: Mapping[str, Any] | None) -> list[Check]:
+    """Rows of the table that `gs-reg edit bench --json` measures, from its figures."""
+    later = "`gs-reg edit bench` measures it, --bench takes its figures"
+    bench = bench or {}
+    edits = [edit for edit in bench.get("each", ()) if edit["edit"].endswith("-colour")]
+    oracle = [edit["oracle_psnr"] for edit in edits if edit["oracle_psnr"] is not None]
 
-    `unsupervised`: a training without the losses on attention, whose maps are measured with the same settings.
-    """
+    def row(name: str, value: float | None, **bounds: float) -> Check:
+        return Check(name, value, **bounds, reason=later if value is None else "")
+
+    gain = bench["miou"] - bench["miou_maps"] if "miou" in bench else None
+    return [
+        row("part IoU lifted to 3D", bench.get("miou_3d"), least=0.6),
+        row("part IoU of masks lifted to 3D, above the maps alone", gain, least=0.0),
+        row("full edit", mean_of([e["color_views"] for e in edits]), least=0.85),
+        row("full edit, PSNR inside the part to what it should look like (dB)", mean_of(oracle), least=18.0),
+        row("full edit, edits that changed a row outside the part", bench.get("changed_outside"), most=0.0),
+        Check("SLaMP", None, reason="only within full edits"),
+        Check("SDS alone", None, reason="only from the old colour, not from grey: `gs-reg edit bench --ablation`"),
+    ]
+
+
+def mean_of(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def measure(folder: Path, validation: Split, test: Split, pictures: int) -> tuple[list[Check], dict[str, Any]]:
+    """All checks, and everything measured beside; `pictures` of each family for each."""
     pipe = load(folder)
     networks, latents = networks_of(pipe), Latents(pipe)
     size = pipe.transformer.config.sample_size * 2 ** (len(pipe.vae.config.block_out_channels) - 1)
@@ -63,23 +87,19 @@ def measure(
     seen, unseen = (
         color_figures(networks, latents, test, size, held_out=held_out, pictures=pictures) for held_out in (False, True)
     )
-    later = "measured by `gs-reg edit bench`"
     checks = [
         Check("VAE, PSNR of pictures (dB)", psnr(latents, test, size, 12 * pictures), least=30),
         Check("colour by inpainting, combinations seen", seen.right, least=0.9),
         Check("colour by inpainting, combinations held out", unseen.right, least=0.75),
         Check("colour by inpainting, prompts of other pictures", max(seen.shuffled, unseen.shuffled), most=0.15),
-        Check("colour, text to image, combinations seen", None, least=0.8, reason="needs a segmenter, not trained yet"),
-        Check(
-            "colour, text to image, combinations held out",
-            None,
-            least=0.65,
-            reason="needs a segmenter, not trained yet",
+        *(
+            Check(f"colour, text to image, combinations {which}", None, least=least, reason=NO_SEGMENTER)
+            for which, least in (("seen", 0.8), ("held out", 0.65))
         ),
         Check("attention, mean part IoU", chosen.mean, least=0.5),
         Check("attention, part IoU of the lowest family", min(chosen.families.values()), least=0.3),
         Check("attention, mean part IoU above the untrained network's", chosen.mean - untrained.mean, least=0.15),
-        *(Check(name, None, reason=later) for name in ("part IoU lifted to 3D", "SLaMP", "SDS alone", "full edit")),
+        *bench_checks(None),
     ]
     more = {
         "size": size,
@@ -90,14 +110,35 @@ def measure(
         "color_seen": asdict(seen),
         "color_held_out": asdict(unseen),
     }
-    if unsupervised is not None:
-        plain_networks, step = networks_of_training(unsupervised)
-        figures = map_figures(plain_networks, test, latents, size, pictures=pictures, settings=settings)
-        more["attention_unsupervised"] = {"steps": step, **figures.summary()}
     return checks, more
 
 
-def choose_settings(networks: Networks, validation: Split, latents: Latents, size: int, pictures: int) -> MapSettings:
+def supervision(
+    folders: tuple[Path, Path], validation: Split, test: Split, pictures: int
+) -> dict[str, dict[str, float] | int]:
+    """Part IoU of two trainings of one schedule, with and without the losses on attention; the maps of each are read
+    as is best for it.
+
+    Raises:
+        InputError: not of the same steps and size, or not one with and one without.
+    """
+    trained = [Trained.read(folder) for folder in folders]
+    if len({(t.step, t.size) for t in trained}) > 1:
+        said = " and ".join(f"{f}: step {t.step}, {t.size} px" for f, t in zip(folders, trained, strict=True))
+        raise InputError(f"--supervised, --unsupervised: expected the same steps and size, got {said}")
+    if [t.supervised for t in trained] != [True, False]:
+        raise InputError(
+            f"--unsupervised {folders[1]}: expected a training with `--maps 0 --binding 0`, and one without"
+        )
+    out: dict[str, dict[str, float] | int] = {"steps": trained[0].step, "size": trained[0].size}
+    for name, t in zip(("with", "without"), trained, strict=True):
+        settings = choose_settings(t.networks, validation, t.basis, t.size, max(2, pictures // 4))
+        figures = map_figures(t.networks, test, t.basis, t.size, pictures=pictures, settings=settings)
+        out[name] = figures.summary()
+    return out
+
+
+def choose_settings(networks: Networks, validation: Split, latents: Encoder, size: int, pictures: int) -> MapSettings:
     """Of the best mean IoU on the validation split: first tau and refinement, then blocks and path."""
     blocks = tuple(range(len(networks.transformer.transformer_blocks) - 1))
 
@@ -129,10 +170,19 @@ def psnr(latents: Latents, split: Split, size: int, count: int) -> float:
     return -10 * math.log10(float(error))
 
 
-def as_json(checks: list[Check], more: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(checks: Sequence[Check], more: Mapping[str, Any]) -> dict[str, Any]:
     return {"accepted": accepted(checks), "checks": [asdict(c) | {"passed": c.passed} for c in checks], **more}
 
 
-def accepted(checks: list[Check]) -> bool:
+def with_checks(figures: Mapping[str, Any], found: Sequence[Check]) -> dict[str, Any]:
+    """The figures of as_json() with these checks in place of those of the same names, or after all others."""
+    names = {check.name for check in found}
+    fields = Check.__dataclass_fields__
+    kept = [Check(**{k: v for k, v in c.items() if k in fields}) for c in figures["checks"] if c["name"] not in names]
+    rest = {key: value for key, value in figures.items() if key not in ("accepted", "checks")}
+    return as_json([*kept, *found], rest)
+
+
+def accepted(checks: Sequence[Check]) -> bool:
     """Whether all that was measured is reached."""
     return all(check.passed is not False for check in checks)

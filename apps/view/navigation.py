@@ -12,8 +12,6 @@ from torch import Tensor
 from gs_reg.rotations import rotmat_to_quat
 from gs_reg.types import Cameras
 
-from .source import Shown
-
 if TYPE_CHECKING:
     from viser import ClientHandle, ViserServer
 
@@ -21,15 +19,15 @@ NEAR, FAR = 1e-3, 1e3
 """Of what the browser draws, in the frame of the page, in which a scene is about 1 in size."""
 
 
-def open_camera(server: ViserServer, shown: Shown) -> None:
-    """Lets each browser begin at the first camera, with the scene's up."""
-    pose = shown.first.world_from_camera[0].double()
-    server.scene.set_up_direction(_tuple(shown.up))
+def open_camera(server: ViserServer, first: Cameras, up: Float[Tensor, "3"], distance: float) -> None:
+    """Lets each browser begin at this camera, `distance` before what it looks at, with the scene's up."""
+    pose = first.world_from_camera[0].double()
+    server.scene.set_up_direction(_tuple(up))
     camera = server.initial_camera
     camera.position = _tuple(pose[:3, 3])
-    camera.look_at = _tuple(pose[:3, 3] + shown.distance * pose[:3, 2])
-    camera.up = _tuple(_level(pose, shown.up))
-    camera.fov = field_of_view(shown.first, shown.first.width / shown.first.height)
+    camera.look_at = _tuple(pose[:3, 3] + distance * pose[:3, 2])
+    camera.up = _tuple(_level(pose, up))
+    camera.fov = field_of_view(first, first.width / first.height)
     camera.near, camera.far = NEAR, FAR
 
 

@@ -34,8 +34,10 @@ class Address:
 
 
 @contextmanager
-def served(address: Address, title: str) -> Iterator[ViserServer]:
-    """A server for the block, whose address is said.
+def served(
+    address: Address, title: str, flag: str = "--port", end: str = "Ctrl-C ends the viewer"
+) -> Iterator[ViserServer]:
+    """A server for the block, whose address is said; `flag` is how the user names a port.
 
     Raises:
         InputError: an address of other machines without --allow-remote, one that is not ours, or no free port.
@@ -45,20 +47,20 @@ def served(address: Address, title: str) -> Iterator[ViserServer]:
         raise InputError(
             f"--host {address.host}: other machines could connect; add --allow-remote if they may, or use ssh -L"
         )
-    port = _free_port(address.host, address.port)
+    port = _free_port(address.host, address.port, flag)
     server = start_server(address.host, port, title, local=local)
     try:
         if address.port is not None and server.get_port() != address.port:
-            raise InputError(_taken(address.port))
-        _announce(address.host, server.get_port(), local)
+            raise InputError(_taken(address.port, flag))
+        _announce(address.host, server.get_port(), local, end)
         yield server
     finally:
         stop_server(server)
 
 
-def _announce(host: str, port: int, local: bool) -> None:
+def _announce(host: str, port: int, local: bool, end: str) -> None:
     shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    say(f"open http://{shown}:{port}   (Ctrl-C ends the viewer)")
+    say(f"open http://{shown}:{port}   ({end})")
     if local:
         say(
             f"from another machine: ssh -L {port}:{shown}:{port} {getpass.getuser()}@{socket.gethostname()}   "
@@ -80,16 +82,17 @@ def _addresses(host: str, port: int) -> list:
         raise InputError(f"--host {host}: no such address ({error.strerror})") from error
 
 
-def _free_port(host: str, exact: int | None) -> int:
+def _free_port(host: str, exact: int | None, flag: str) -> int:
     """The port, or the first free one; tried here, as viser tries a thousand whatever the reason, and then hangs."""
     for port in range(FIRST_PORT, FIRST_PORT + PORTS) if exact is None else [exact]:
-        if _can_listen(host, port):
+        if _can_listen(host, port, flag):
             return port
     last = FIRST_PORT + PORTS - 1
-    raise InputError(_taken(exact) if exact is not None else f"no free port from {FIRST_PORT} to {last}: name --port")
+    none_free = f"no free port from {FIRST_PORT} to {last}: name one with {flag}"
+    raise InputError(none_free if exact is None else _taken(exact, flag))
 
 
-def _can_listen(host: str, port: int) -> bool:
+def _can_listen(host: str, port: int, flag: str) -> bool:
     family, kind, protocol, _, where = _addresses(host, port)[0]
     with socket.socket(family, kind, protocol) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,9 +102,9 @@ def _can_listen(host: str, port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            raise InputError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from error
+            raise InputError(f"{flag} {port}: cannot listen there on {host}: {error.strerror}") from error
     return True
 
 
-def _taken(port: int) -> str:
-    return f"--port {port}: in use by another program; name another, or none for the next free one"
+def _taken(port: int, flag: str) -> str:
+    return f"{flag} {port}: in use by another program; name another, or none for the next free one"

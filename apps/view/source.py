@@ -15,15 +15,17 @@ from gs_reg.errors import InputError, reading
 from gs_reg.io import load_splats, read_offset
 from gs_reg.io.frames import transform_splats
 from gs_reg.io.opening import some_of, up_direction, viewing_distance, whole_scene
+from gs_reg.parts.store import LABELS_FILE
 from gs_reg.parts.types import Decision
 from gs_reg.render import RenderConfig, lift, project
 from gs_reg.types import Cameras, Splats
 
-from ..edit.label_file import load_labels
+from ..edit.labels import known_decision
 from ..look.offset import offset_words
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
 from ..runs.progress import plural
+from .frame import frame_around
 
 FILES = ("splats.ply", "edited.ply", "input.ply")
 """Of a run, the last result first."""
@@ -144,12 +146,7 @@ def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
 def _file(file: Path, title: str, out: Path) -> Shown:
     """In a frame whose origin is the middle of the splats, and whose unit the reach of most of them."""
     stored = load_splats(file)
-    file_from_page = torch.eye(4, dtype=torch.float64)
-    if len(stored):
-        some = some_of(stored.means)
-        middle = some.median(0).values
-        file_from_page[:3, 3] = middle
-        file_from_page[:3, :3] *= max(float((some - middle).norm(dim=1).quantile(0.9)), 1e-12)
+    file_from_page = frame_around(stored.means) if len(stored) else torch.eye(4, dtype=torch.float64)
     splats = transform_splats(torch.linalg.inv(file_from_page), stored)
     some = some_of(splats.means)
     first = whole_scene(some) if len(some) else Cameras(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
@@ -173,8 +170,8 @@ def _file(file: Path, title: str, out: Path) -> Shown:
 
 
 def _labels(file: Path, count: int) -> Decision | None:
-    path = file.with_name("labels.npz")
-    return load_labels(path, count) if path.is_file() else None
+    path = file.with_name(LABELS_FILE)
+    return known_decision(path, count) if path.is_file() else None
 
 
 def confidence(shown: Shown, splats: Splats) -> Float[Tensor, "N"] | None:

@@ -76,6 +76,8 @@ def read(root: Path, options: ReadOptions, prior: ExpressionPrior | None) -> Cap
     trained = {shot.camera for shot in shots if shot.part == "train"}
     held_out = tested, [name for name in names if name not in trained]
     notes = [] if options.held_out_sequences or tested else ["no transforms_test.json: no sequence is held out"]
+    if shots and "static_offset" in read_arrays(shots[0].flame):
+        notes.append("VHAP's static_offset, the person's own shape beside FLAME's, is not applied: Gaussians learn it")
     return assembled(root, [cameras[name] for name in names], sequences, options, held_out, notes=notes)
 
 

@@ -51,11 +51,11 @@ def sharpened(maps: Float[Tensor, "*B N"], tau: float | Float[Tensor, "*#B 1"]) 
     return torch.expm1(maps * rate) / torch.expm1(rate)
 
 
-def exclusive(maps: Float[Tensor, "n L N"], named: Float[Tensor, "n L"], tau: float) -> Float[Tensor, "n L+1 N"]:
-    """Shares of background (first) and parts that sum to 1: min-max, sharpened at temperature tau, then squared."""
-    a = sharpened(min_max(maps), tau) * named[..., None]
-    shares = torch.cat([(1 - a.amax(1, keepdim=True)) ** 2, a**2], 1)
-    return shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+def exclusive(maps: Float[Tensor, "n L *S"]) -> Float[Tensor, "n L+1 *S"]:
+    """Shares of the background, which comes first, and of parts that sum to 1, from maps between 0 and 1."""
+    squares = torch.cat([1 - maps.amax(1, keepdim=True), maps], 1).square()
+    # a part of 0.5 or less leaves the background 0.25 at least, a greater one has that itself: never 0 / 0
+    return squares / squares.sum(1, keepdim=True)
 
 
 def map_loss(
@@ -70,7 +70,8 @@ def map_loss(
     cover = cover * named[..., None]
     target = torch.cat([1 - cover.sum(1, keepdim=True), cover], 1)
     weights = target / target.sum(-1, keepdim=True).clamp(min=1).sqrt()
-    shares = -(weights * torch.log(exclusive(maps, named, TAU) + 1e-3)).sum((1, 2)) / weights.sum((1, 2))
+    exclusive_maps = exclusive(sharpened(min_max(maps), TAU) * named[..., None])
+    shares = -(weights * torch.log(exclusive_maps + 1e-3)).sum((1, 2)) / weights.sum((1, 2))
     over_tokens = -(cover / cover.sum(-1, keepdim=True).clamp(min=1e-6) * F.log_softmax(maps, -1)).sum(-1)
     over_tokens = (over_tokens * named).sum(1) / named.sum(1).clamp(min=1)
     counts = ((sigmas < SUPERVISED_BELOW) & (named.sum(1) > 0)).to(maps)

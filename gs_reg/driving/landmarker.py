@@ -88,12 +88,16 @@ class Landmarker:
 
 
 def track_faces(
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]], task: str | Path, fps: float, focal: float | None = None
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    task: str | Path,
+    fps: float,
+    focal: float | None = None,
+    name: str | Path = "video",
 ) -> Drive:
     """The drive in a video, as the model sees it: neither calibrated nor smoothed.
 
     `focal` is the camera's focal length in pixels, which the head's distance is in proportion to; None = that of the
-    model's own camera. Frames without a face are filled in from their neighbours.
+    model's own camera; `name` is for what is said. Frames without a face are filled in from their neighbours.
 
     Raises:
         MissingPart: no mediapipe or no such file.
@@ -106,17 +110,16 @@ def track_faces(
             faces.append(detect(frame))
             height = frame.shape[0]
     if not faces:
-        raise InputError("video: expected at least one frame, got none")
+        raise InputError(f"{name}: expected at least one frame, got none")
     seen = torch.tensor([face is not None for face in faces])
     known = [face for face in faces if face is not None]
     if not known:
         raise InputError(
-            f"video: expected a face, found none in {len(faces)} frames: the head should look at the camera"
+            f"{name}: expected a face, found none in {len(faces)} frames: the head should look at the camera"
         )
     if len(known) < len(faces):
-        log.warning(
-            "%d of %d frames show no face: filled in from their neighbours", len(faces) - len(known), len(faces)
-        )
+        missed = len(faces) - len(known)
+        log.warning("%s: %d of %d frames show no face: filled in from their neighbours", name, missed, len(faces))
     pose = camera_pose(torch.stack([face.matrix for face in known]), height, focal)
     return filled(torch.stack([face.arkit for face in known]), pose, seen, fps)
 

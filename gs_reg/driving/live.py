@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gs_reg.driving.calibration import Calibration
 from gs_reg.driving.retarget import Retarget
-from gs_reg.driving.smoothing import OneEuro, SmoothingConfig
+from gs_reg.driving.smoothing import MOVE, TURN, OneEuro, SmoothingConfig
 from gs_reg.priors import HeadPose
 from gs_reg.rotations import quat_to_rotmat, rotmat_to_quat
 from gs_reg.types import Splats
@@ -40,7 +40,8 @@ def drive(
         codes = codes_of(expression(values[0])[None])
         quat = rotmat_to_quat(pose.rotation[0])
         quat = -quat if last is not None and float(quat @ last) < 0 else quat  # one rotation, the nearer sign
-        last = F.normalize(rotation(quat), dim=0)
-        smooth = HeadPose(quat_to_rotmat(last)[None], translation(pose.translation[0])[None], pose.scale, pose.unit_m)
+        last = F.normalize(rotation(TURN * quat), dim=0)
+        moved = translation(MOVE * pose.translation[0])[None] / MOVE
+        smooth = HeadPose(quat_to_rotmat(last)[None], moved, pose.scale, pose.unit_m)
         with torch.no_grad():
             yield posed(retarget.codes(codes)[0], retarget.pose(smooth).matrices()[0])

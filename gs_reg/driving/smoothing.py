@@ -14,6 +14,9 @@ from gs_reg.driving.types import Drive
 from gs_reg.priors import HeadPose
 from gs_reg.rotations import quat_to_rotmat, rotmat_to_quat
 
+TURN, MOVE = 4.0, 10.0
+"""Of quaternions and metres: a turn of 30 degrees and a move of 10 cm open the filter as a coefficient of 1 does."""
+
 
 @dataclass(frozen=True)
 class SmoothingConfig:
@@ -52,8 +55,8 @@ def smoothed(drive: Drive, config: SmoothingConfig = SmoothingConfig()) -> Drive
     """The drive with filtered coefficients, codes and poses; scales of poses are kept."""
     quats = rotmat_to_quat(drive.pose.rotation)
     pose = HeadPose(
-        quat_to_rotmat(F.normalize(_filtered(_one_side(quats), drive.fps, config), dim=-1)),
-        _filtered(drive.pose.translation, drive.fps, config),
+        quat_to_rotmat(F.normalize(_filtered(TURN * _one_side(quats), drive.fps, config), dim=-1)),
+        _filtered(MOVE * drive.pose.translation, drive.fps, config) / MOVE,
         drive.pose.scale,
         drive.pose.unit_m,
     )

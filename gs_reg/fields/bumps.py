@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,12 +13,15 @@ EDGE, SHARP = 0.15, 32.0
 """Squared distance of latent vectors from which a bump falls, and how steeply, for each of their entries; those of two
 parts are 0.5 or 1 apart an entry (`first_latents`), so that training may move them a little."""
 
+FAINT = 10.0
+"""Of exp(-x): what is fainter is left out, which changes no offset of a head by more than about a micrometre."""
+
 
 class Bumps(nn.Module):
     """Gaussians in position that only points with a similar latent vector see, so that lips do not see each other.
 
-    They are where `place` puts them, and are not trained; `mix` makes features of them. Far from all of them everything
-    is 0.
+    They are where `place` puts them, and are not trained; `mix` makes features of them (see `near`). Far from all of
+    them everything is 0.
     """
 
     centers: Tensor
@@ -37,7 +41,38 @@ class Bumps(nn.Module):
         self.latents.copy_(latents)
         self.radii.copy_(radii)
 
-    def forward(self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"]) -> Float[Tensor, "N M"]:
+    def near(self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"]) -> Nearby:
+        """Those that some point may see; of points of one part, in Morton order, that is a small share of them.
+
+        All of them on a GPU, which waits for the choice longer than the others take, and in float64, to be exact.
+        """
+        if x.device.type != "cpu" or x.dtype != torch.float32 or not len(x):
+            return Nearby(self.centers, self.latents, self.radii, self.mix)
+        size = max(latent.shape[1], 1)
+        away = _beside(x.detach(), self.centers) / self.radii.square()
+        apart = (_beside(latent.detach(), self.latents) / size - EDGE).clamp_min(0)
+        rows = (0.5 * away + SHARP * apart < FAINT).nonzero()[:, 0]
+        return Nearby(self.centers[rows], self.latents[rows], self.radii[rows], self.mix[rows])
+
+
+def _beside(points: Float[Tensor, "N D"], others: Float[Tensor, "M D"]) -> Float[Tensor, "M"]:
+    """Squared distances of the others from the box around the points."""
+    if not points.shape[1]:
+        return others.new_zeros(len(others))
+    low, high = points.amin(0), points.amax(0)
+    return ((low - others).clamp_min(0) + (others - high).clamp_min(0)).square().sum(1)
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """Some bumps."""
+
+    centers: Float[Tensor, "M 3"]
+    latents: Float[Tensor, "M L"]
+    radii: Float[Tensor, "M"]
+    mix: Float[Tensor, "M F"]
+
+    def heights(self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"]) -> Float[Tensor, "N M"]:
         return heights(x, latent, self.centers, self.latents, self.radii)
 
     def slopes(
@@ -67,4 +102,22 @@ def heights(
     like = torch.cat([latent, latent.square().sum(1, keepdim=True), ones], dim=1)
     apart = latents.square().sum(1, keepdim=True) - EDGE * size
     part = torch.cat([-2 * latents, torch.ones_like(apart), apart], dim=1) * (SHARP / size)
-    return torch.exp(torch.addmm(-torch.relu(like @ part.T), near, (place * halves[:, None]).T).clamp_max(0))
+    return _Heights.apply(near, (place * halves[:, None]).T, like, part.T)
+
+
+class _Heights(torch.autograd.Function):
+    """exp(min(near @ place - relu(like @ part), 0)), whose derivatives need no more than the result and a mask."""
+
+    @staticmethod
+    def forward(ctx, near: Tensor, place: Tensor, like: Tensor, part: Tensor) -> Tensor:
+        apart = like @ part
+        values = torch.addmm(apart.relu_(), near, place, beta=-1).clamp_max_(0).exp_()
+        ctx.save_for_backward(values, apart > 0, place, part)
+        return values
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        values, other, place, part = ctx.saved_tensors
+        pull = gradients[0] * values
+        near = pull @ place.T
+        return near, None, -(pull.mul_(other) @ part.T), None

@@ -10,7 +10,6 @@ from gs_reg.fields.bumps import heights
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.pool import CHUNK, SPREAD_NEAR, Subject, draw_codes, draw_points, offsets_of
 from gs_reg.priors import region_masks
-from gs_reg.priors.types import Part
 
 LEVELS = ((0.4, 0.02), (0.16, 0.08), (0.07, 0.25), (0.035, 0.4), (0.018, 0.25))
 """Radii of the bumps in units (100 to 4.5 mm), and the shares of them; the last is as fine as the meshes of lids."""
@@ -18,10 +17,8 @@ RIDGE = 1e-5
 """Of the squared weights in mm, beside the mean squared error in mm."""
 REACH = 2 / 3
 """Of a channel's range, where the prior is asked: eyeballs turn, and the chord to here is near to the whole arc."""
-FINE = 2.0
+FINE = 4.0
 """How many times an error counts on lips and lids, whose shapes are fine and seen best."""
-STIFF = 10.0
-"""How many times the ridge is as large for lashes, whose thin strips would fold."""
 PLACES = 8192
 """Points among which the centres are looked for."""
 
@@ -46,7 +43,7 @@ def solve(field: CoarseField, latents: Float[Tensor, "N L"], subject: Subject, p
     x, latent = sample.points, latents[rows]
     stress = torch.where(_fine(sample.parts), FINE, 1.0).to(wanted)[:, None]
     left, heads = wanted, []
-    weights, matrix, ridge = (wanted.new_zeros(0) for _ in range(3))
+    weights = matrix = wanted.new_zeros(0)
     values = wanted.new_zeros(len(x), 0)
     some = torch.randperm(len(x), generator=random)[:PLACES].to(x.device)
     counts = _counts(len(field.bumps.radii))
@@ -56,8 +53,7 @@ def solve(field: CoarseField, latents: Float[Tensor, "N L"], subject: Subject, p
         values = torch.cat([values, heights(x, latent, *heads[-1]).double()], dim=1)
         weighted = stress.square() * values
         matrix = weighted.T @ values
-        ridge = torch.cat([ridge, torch.where(sample.parts[chosen] == Part.LASH, STIFF, 1.0).to(wanted)])
-        matrix.diagonal().add_(RIDGE * len(x) * ridge)
+        matrix.diagonal().add_(RIDGE * len(x))
         weights = torch.cholesky_solve(weighted.T @ wanted, torch.linalg.cholesky(matrix))
         left = wanted - values @ weights
     field.bumps.place(*(torch.cat(columns) for columns in zip(*heads, strict=True)))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gs_reg.fields.bumps import Bumps
+from gs_reg.fields.bumps import Bumps, Nearby
 from gs_reg.fields.inputs import CodeScale, PointLayer, SplitLayer, groups_of
 
 SKIP = 2
@@ -28,8 +28,8 @@ class Prepared:
     """Derivatives by the position of the values (linear), or of the first layer's outputs."""
     x: Float[Tensor, "N 3"] | None = None
     """Positions, of unmixed bumps whose Jacobians are wanted."""
-    unmixed: bool = False
-    """The values are bumps, of which `at` makes no features, as while training."""
+    unmixed: Nearby | None = None
+    """The bumps whose heights the values are, of which `at` makes no features, as while training."""
 
 
 class CoarseField(CodeScale):
@@ -112,11 +112,12 @@ class CoarseField(CodeScale):
     ) -> Prepared:
         """The part of the work that is the same for every code, for `at`."""
         if self.bumps is not None:
-            values = self.bumps(x, latent)
+            near = self.bumps.near(x, latent)
+            values = near.heights(x, latent)
             if torch.is_grad_enabled():  # all are new in the next step: `at` does less than the features would take
-                return Prepared(values, gates, None, x if jacobian else None, unmixed=True)
-            tangents = self.bumps.slopes(values, x, self.bumps.mix) if jacobian else None
-            return Prepared(values @ self.bumps.mix, gates, tangents)
+                return Prepared(values, gates, None, x if jacobian else None, near)
+            tangents = near.slopes(values, x, near.mix) if jacobian else None
+            return Prepared(values @ near.mix, gates, tangents)
         tangents, features = None, self.first.features(x, latent)
         if jacobian:
             with _gradients(not constant):
@@ -133,14 +134,14 @@ class CoarseField(CodeScale):
         z, values, tangents, gates = self.standardised(z), prepared.values, prepared.tangents, prepared.gates
         if self.linear:
             weight, bias, gates = self._frame(z, gates)
-            if self.bumps is not None and prepared.unmixed:
-                weight = self.bumps.mix @ weight
+            if prepared.unmixed is not None:
+                weight = prepared.unmixed.mix @ weight
             offset, slopes = _gated(values @ weight + bias, gates), None
             with _gradients(not constant):
                 if tangents is not None:
                     slopes = _gated(tangents @ weight[..., None, :, :], gates)
-                elif prepared.x is not None and self.bumps is not None:
-                    slopes = _gated(self.bumps.slopes(values, prepared.x, weight), gates)
+                elif prepared.x is not None and prepared.unmixed is not None:
+                    slopes = _gated(prepared.unmixed.slopes(values, prepared.x, weight), gates)
         else:
             assert isinstance(self.first, SplitLayer)
             a = self.first(values, gates, self.first.columns(z))

@@ -12,6 +12,8 @@ from gs_reg.priors.types import Part, SurfaceSample
 NORMAL = 0.05
 """Weight of a unit normal beside positions in the distance to the cloud's points, in units."""
 NOISE = 0.01
+SHARED = {Part.SOCKET_LOWER: Part.EAR}
+"""Parts that have the direction of another, which is far from them: 8 signs have 16 that differ in four or more."""
 
 
 def first_latents(parts: Int[Tensor, "N"], size: int, seed: int) -> Float[Tensor, "N L"]:
@@ -21,9 +23,10 @@ def first_latents(parts: Int[Tensor, "N"], size: int, seed: int) -> Float[Tensor
     """
     order = 1 << max(size - 1, 1).bit_length()
     signs = torch.ones(1, 1)
-    while len(signs) < max(order, len(Part) // 2 + 1):
+    kinds = torch.tensor([SHARED.get(part, part) for part in Part])
+    while len(signs) < max(order, (int(kinds.max()) + 2) // 2):
         signs = torch.cat([torch.cat([signs, signs], 1), torch.cat([signs, -signs], 1)])
-    signs = torch.cat([signs, -signs])[: len(Part), :size] * 0.5
+    signs = torch.cat([signs, -signs])[kinds, :size] * 0.5
     noise = torch.randn(len(parts), size, generator=torch.Generator().manual_seed(seed))
     return signs.to(parts.device)[parts.long()] + NOISE * noise.to(parts.device)
 

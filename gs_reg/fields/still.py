@@ -22,10 +22,14 @@ def moving(
     gates: Float[Tensor, "N G"] | None,
     codes: Float[Tensor, "T D"],
     threshold: float = STILL,
+    label: Float[Tensor, "N L"] | None = None,
 ) -> Bool[Tensor, "N"]:
-    """Which Gaussians some code moves by the threshold or more, or changes by 1 % of a bound of the detail field."""
+    """Which Gaussians some code moves by the threshold or more, or changes by 1 % of a bound of the detail field.
+
+    `label` is what the coarse field reads as latent vectors, where that is not `latent`.
+    """
     moves = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    prepared = None if coarse is None else coarse.prepare(x, latent, gates, jacobian=False)
+    prepared = None if coarse is None else coarse.prepare(x, latent if label is None else label, gates, jacobian=False)
     for z in codes:
         if coarse is not None and prepared is not None:
             moves |= coarse.at(prepared, z)[0].norm(dim=1) >= threshold

@@ -1,9 +1,10 @@
-"""Splat files: PLY, compressed PLY, SPZ and .splat, chosen by suffix."""
+"""Splat files, chosen by suffix: PLY, compressed PLY, SPZ, .splat, SOG, glTF, USD."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,26 +13,37 @@ from torch import Tensor
 
 from gs_reg.errors import InputError, reading
 from gs_reg.io.compressed_ply import load_compressed_ply, save_compressed_ply
+from gs_reg.io.formats import FORMATS, SUFFIXES, WRITABLE, Format, format_of
 from gs_reg.io.frames import transform_splats
+from gs_reg.io.gltf import load_glb, read_glb_tags, save_glb
 from gs_reg.io.ply import load_ply, read_header, save_ply
+from gs_reg.io.sog import load_sog, read_sog_tags, save_sog
 from gs_reg.io.splat import load_splat, save_splat
-from gs_reg.io.spz import SpzFrame, load_spz, save_spz
+from gs_reg.io.spz import SpzFrame, load_spz, read_spz_tags, save_spz
+from gs_reg.io.tags import RenderMode, Tags
+from gs_reg.io.usd import save_usd
 from gs_reg.types import Splats
 
-__all__ = ["SUFFIXES", "load_splats", "read_offset", "save_splats", "splat_suffix"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "WRITABLE",
+    "Format",
+    "Tags",
+    "format_of",
+    "load_splats",
+    "read_offset",
+    "read_tags",
+    "save_splats",
+    "splat_suffix",
+]
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".compressed.ply", ".ply", ".spz", ".splat")
 
 
 def splat_suffix(path: str | Path) -> str:
     """The one of SUFFIXES that the file name ends with; raises InputError for any other."""
-    name = Path(path).name.lower()
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return suffix
-    raise InputError(f"{path}: expected a splat file ending with {', '.join(SUFFIXES)}")
+    return format_of(path).suffix
 
 
 def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
@@ -51,24 +63,41 @@ def load_splats(path: str | Path, *, spz_frame: SpzFrame = "rub") -> Splats:
         raise InputError(f"{path}: no such file")
     if suffix == ".spz":
         return load_spz(path, spz_frame)
-    if suffix == ".splat":
-        return load_splat(path)
+    others = {".splat": load_splat, ".sog": load_sog, ".glb": load_glb}
+    if suffix in others:
+        return others[suffix](path)
     return load_compressed_ply(path) if read_header(path).compressed else load_ply(path)
 
 
+def read_tags(path: str | Path) -> Tags:
+    """What a splat file says beside its splats, as far as its format can; a missing file says nothing.
+
+    Raises:
+        InputError: a broken file, or an offset without three numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return Tags()
+    suffix = splat_suffix(path)
+    readers = {".spz": read_spz_tags, ".sog": read_sog_tags, ".glb": read_glb_tags}
+    if suffix in readers:
+        return readers[suffix](path)
+    if suffix == ".splat":
+        return Tags()
+    with reading(path):
+        header = read_header(path)
+        return Tags(header.offset, header.render_mode)
+
+
 def read_offset(path: str | Path) -> tuple[float, float, float] | None:
-    """What was subtracted from the positions, as the header of a PLY says (`comment SplatOffset: x y z`).
+    """What was subtracted from the positions, as the file says: a PLY in its header (`comment SplatOffset: x y z`).
 
     Add it, in double precision, for the positions of the source. None where the file does not say.
 
     Raises:
-        InputError: a broken PLY, or such a comment without three numbers.
+        InputError: a broken file, or an offset without three numbers.
     """
-    path = Path(path)
-    if not path.name.lower().endswith(".ply") or not path.is_file():
-        return None
-    with reading(path):
-        return read_header(path).offset
+    return read_tags(path).offset
 
 
 def save_splats(
@@ -76,36 +105,43 @@ def save_splats(
     splats: Splats,
     *,
     source_from_world: Float[Tensor, "4 4"] | None = None,
-    render_mode: Literal["default", "mip", "2dgs"] = "default",
+    render_mode: RenderMode = "default",
     spz_frame: SpzFrame = "rub",
     spz_version: Literal[3, 4] = 4,
     offset: Sequence[float] | None = None,
 ) -> None:
     """Writes a splat file atomically, in the frame that `source_from_world` (a similarity) maps to.
 
-    `offset` is what that frame leaves out of the source's coordinates; the header of a PLY, compressed or not, tells
-    it, other formats have no place for it. It changes no position.
+    `offset` is what that frame leaves out of the source's coordinates; PLY, SOG, glTF and USD tell it, other formats
+    have no place for it. It changes no position.
 
-    PLY keeps every float32 bit; the other formats quantise. Extras are not written. `spz_frame="raw"` writes SPZ in our
-    axes instead of the format's.
+    PLY keeps every float32 bit, glTF and USD nearly; the other formats quantise, as FORMATS says. Extras are not
+    written. `spz_frame="raw"` writes SPZ in our axes instead of the format's.
 
     Raises:
         InputError: unknown suffix, a degree above 3, or what the format cannot hold.
+        MissingPart: USD without usd-core.
         ValueError: `source_from_world` is sheared or mirrored.
         OSError: the disk is full or the folder cannot be written.
     """
-    suffix = splat_suffix(path)
+    kind = format_of(path, WRITABLE)
     if source_from_world is not None:
         splats = transform_splats(source_from_world, splats)
-    if suffix != ".ply" and render_mode != "default":
-        log.warning(
-            "%s: this format cannot say that the splats are '%s'; viewers will draw them as default", path, render_mode
-        )
-    if suffix == ".ply":
+    for line in kind.lost(splats.sh_degree, render_mode, None):
+        log.warning("%s: %s", path, line)
+    if not kind.harmonics:
+        splats = replace(splats, sh=splats.sh[:, :1])
+    if kind.suffix == ".ply":
         save_ply(path, splats, render_mode, offset)
-    elif suffix == ".compressed.ply":
-        save_compressed_ply(path, splats, offset)
-    elif suffix == ".spz":
-        save_spz(path, splats, spz_frame, spz_version)
-    else:
+    elif kind.suffix == ".compressed.ply":
+        save_compressed_ply(path, splats, offset, render_mode)
+    elif kind.suffix == ".spz":
+        save_spz(path, splats, spz_frame, spz_version, antialiased=render_mode == "mip")
+    elif kind.suffix == ".splat":
         save_splat(path, splats)
+    elif kind.suffix == ".sog":
+        save_sog(path, splats, render_mode, offset)
+    elif kind.suffix == ".glb":
+        save_glb(path, splats, offset)
+    else:
+        save_usd(path, splats, offset)

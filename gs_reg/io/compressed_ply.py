@@ -99,10 +99,12 @@ def lasting_degree(splats: Splats) -> int:
     return max(range(len(gains)), key=gains.__getitem__)
 
 
-def save_compressed_ply(path: str | Path, splats: Splats, offset: Sequence[float] | None = None) -> None:
+def save_compressed_ply(
+    path: str | Path, splats: Splats, offset: Sequence[float] | None = None, render_mode: str = "default"
+) -> None:
     """Writes 16 bytes a splat (more with SH). Rows are reordered along a Morton curve: it keeps the bounds of the
     chunks, and so the quantisation error, small. Degrees of SH too weak for the format are left out with a warning.
-    `offset` is noted in the header: what was subtracted from the positions."""
+    `offset` is noted in the header: what was subtracted from the positions; so is a render mode that is not default."""
     from gsply import compress_to_bytes
 
     splats = check_and_clean(Path(path), splats)
@@ -118,7 +120,8 @@ def save_compressed_ply(path: str | Path, splats: Splats, offset: Sequence[float
         splats = replace(splats, sh=splats.sh[:, : (kept + 1) ** 2])
     splats = splats.rows(morton_order(splats.means))
     data = compress_to_bytes(to_gsply(splats))
-    if offset is not None:
-        data = data.replace(b"\nelement ", b"\n" + offset_comment(offset).encode() + b"\nelement ", 1)
+    comments = [] if offset is None else [offset_comment(offset)]
+    comments += [] if render_mode == "default" else [f"comment SplatRenderMode: {render_mode}"]
+    data = data.replace(b"\nelement ", "\n".join(["", *comments, "element "]).encode(), 1)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
+from gs_reg.io.tags import RenderMode
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ OPAQUE_LOGIT = 20.0
 """Stands for an infinite logit: its opacity is 1 in float32."""
 FLAT_SCALE = 1e-30
 """Stands for a size of 0, whose logarithm is not finite: its square is 0 in float32."""
-RENDER_MODES = ("default", "mip", "2dgs")
+RENDER_MODES: tuple[RenderMode, ...] = ("default", "mip", "2dgs")
 OFFSET = "SplatOffset"
 """Key of the comment with the offset: `comment SplatOffset: x y z`."""
 ROUNDED = 1e-4
@@ -85,12 +86,14 @@ class PlyHeader:
         return None
 
     @property
-    def render_mode(self) -> str:
+    def render_mode(self) -> RenderMode:
         """The rasterisation that the splats were trained with: default, mip (antialiased) or 2dgs."""
         for comment in self.comments:
             key, _, value = comment.replace(":", " ").partition(" ")
-            if key == "SplatRenderMode" and value.strip() in RENDER_MODES:
-                return value.strip()
+            if key == "SplatRenderMode":
+                for mode in RENDER_MODES:
+                    if value.strip() == mode:
+                        return mode
             if key == "antialiased":
                 return "mip" if value.strip() == "1" else "default"
         return "default"

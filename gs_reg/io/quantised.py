@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.errors import InputError
-from gs_reg.io.ply import finite_rows
+from gs_reg.io.ply import ROUNDED, finite_rows
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -21,15 +22,17 @@ CLAMPED = 0.01
 """Share of clamped splats from which there is a warning."""
 
 
+def unit_quats(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
+    """Of length 1; a zero quaternion, which cannot be normalised, becomes the identity."""
+    zero = quats.norm(dim=1, keepdim=True) < 1e-20
+    return torch.nn.functional.normalize(torch.where(zero, quats.new_tensor([1.0, 0, 0, 0]), quats), dim=1)
+
+
 def to_gsply(splats: Splats):
     from gsply import GSData
 
     high = splats.sh[:, 1:].contiguous().numpy() if splats.sh.shape[1] > 1 else None
-    # a zero quaternion cannot be normalised: it becomes the identity
-    zero = splats.quats.norm(dim=1, keepdim=True) < 1e-20
-    quats = torch.nn.functional.normalize(
-        torch.where(zero, splats.quats.new_tensor([1.0, 0, 0, 0]), splats.quats), dim=1
-    )
+    quats = unit_quats(splats.quats)
     means, scales, opacities = splats.means, splats.log_scales, splats.opacity_logits
     dc = splats.sh[:, 0].contiguous()
     means, scales, quats, opacities = (x.contiguous().numpy() for x in (means, scales, quats, opacities))
@@ -66,4 +69,21 @@ def warn_of_clamped(path: str | Path, splats: Splats, bounds: tuple[float, float
         log.warning(
             "%s: this format holds sizes from %.2g to %.2g units; %.0f %% of the splats are beyond and are changed: %s",
             *(path, low, high, 100 * share, RESCALE),
+        )
+
+
+def warn_of_rounding(
+    path: str | Path, means: Float[Tensor, "N 3"], written: Float[Tensor, "N 3"], format_name: str
+) -> None:
+    """Warns where a format moves positions by a share of the scene's size that shows; a few far ones do not count."""
+    if len(means) < 2:
+        return
+    size = float((means - means.median(0).values).abs().median())
+    moved = float(
+        (written - means).abs().amax(1).quantile(0.99) if len(means) < 1 << 24 else (written - means).abs().max()
+    )
+    if moved > 2 * size * ROUNDED:
+        log.warning(
+            "%s: %s moves positions by up to %.2g units in a scene of these coordinates: export a .ply, or %s",
+            *(path, format_name, moved, RESCALE),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from gs_reg.io.atomic import atomic_path
 from gs_reg.io.ply import FLAT_SCALE, finite_rows
 from gs_reg.sh import rgb_to_sh, sh_to_rgb
 from gs_reg.types import Splats
-
-log = logging.getLogger(__name__)
 
 ROW = np.dtype([("xyz", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 OPACITY_EDGE = 1 / 1024
@@ -51,14 +48,11 @@ def load_splat(path: str | Path) -> Splats:
 
 
 def save_splat(path: str | Path, splats: Splats) -> None:
-    """Writes the rows in their order; colours are rounded to 8 bits and SH degrees above 0 are dropped with a warning.
+    """Writes the rows in their order; colours are rounded to 8 bits and SH degrees above 0 are left out.
 
     Raises:
         InputError: there are no splats.
     """
-    if splats.sh_degree > 0:
-        left_out = "degree 1 is" if splats.sh_degree == 1 else f"degrees 1 to {splats.sh_degree} are"
-        log.warning("%s: .splat holds no view-dependent colour; %s left out", path, left_out)
     splats = finite_rows(splats.detach().to("cpu", torch.float32), Path(path))
     if len(splats) == 0:
         raise InputError(f"{path}: this format needs at least one splat; write .ply for an empty scene")

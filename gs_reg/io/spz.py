@@ -14,6 +14,7 @@ from gs_reg.io.atomic import atomic_path
 from gs_reg.io.frames import flip_axes
 from gs_reg.io.ply import ROUNDED
 from gs_reg.io.quantised import RESCALE, check_and_clean, from_gsply, to_gsply, warn_of_clamped
+from gs_reg.io.tags import Tags
 from gs_reg.types import Splats
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 AXES = (1, -1, -1)
 """SPZ axes are right, up, back; ours are right, down, forward. gsply does not convert, so we flip the axes here."""
 MAGIC = 0x5053474E
+FLAGS, ANTIALIASED = 14, 1
+"""Place of the flags in the header, and the bit for splats of mip-splatting."""
 LOG_SIZES = (-10.0, 5.9375)
 """Of 8 bits in steps of 1/16."""
 FEW_SPLATS = 1 << 17
@@ -121,7 +124,30 @@ def load_spz(path: str | Path, frame: SpzFrame = "rub") -> Splats:
     return flip_axes(AXES, splats) if frame == "rub" else splats
 
 
-def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version: Literal[3, 4] = 4) -> None:
+def read_spz_tags(path: Path) -> Tags:
+    """Whether the splats are antialiased, by a bit of the header; raises InputError."""
+    _check(path)
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        return Tags(render_mode="mip" if file.read(16)[FLAGS] & ANTIALIASED else "default")
+
+
+def _mark_antialiased(path: Path, version: int) -> None:
+    """Sets the bit in a file that gsply wrote, which has no argument for it."""
+    raw = bytearray(path.read_bytes() if version == 4 else gzip.decompress(path.read_bytes()))
+    raw[FLAGS] |= ANTIALIASED
+    path.write_bytes(raw if version == 4 else gzip.compress(raw, mtime=0))
+
+
+def save_spz(
+    path: str | Path,
+    splats: Splats,
+    frame: SpzFrame = "rub",
+    version: Literal[3, 4] = 4,
+    *,
+    antialiased: bool = False,
+) -> None:
     """Writes SPZ, about 20 bytes a splat before gzip or zstd. Positions are 24-bit fixed point, with at most 16
     fractional bits: fewer where the scene is large, with a warning where that shows. Sizes beyond e^-10 to e^5.9 are
     clamped with a warning.
@@ -151,6 +177,8 @@ def save_spz(path: str | Path, splats: Splats, frame: SpzFrame = "rub", version:
                     "SPZ version 4 needs zstandard: pip install zstandard, or write version 3 (--spz-version 3)"
                 ) from error
             raise
+        if antialiased:
+            _mark_antialiased(temporary, version)
 
 
 def _warn_of_rounding(path: Path, splats: Splats, step: float) -> None:

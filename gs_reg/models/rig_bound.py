@@ -18,7 +18,7 @@ from gs_reg.errors import InputError
 from gs_reg.models.avatar.start import filled, seen_colors
 from gs_reg.neighbors import nearest
 from gs_reg.optim import ParameterGroup
-from gs_reg.priors.types import ExpressionPrior, Track
+from gs_reg.priors.types import ExpressionPrior, SurfaceSample, Track
 from gs_reg.rotations import quat_multiply, quat_to_rotmat, rotmat_to_quat
 from gs_reg.sh import rgb_to_sh
 from gs_reg.types import Splats, Views
@@ -102,31 +102,28 @@ class RigBound(nn.Module):
         prior: ExpressionPrior,
         ident: Float[Tensor, "I"] | None,
         track: Track,
-        count: int,
-        colors: Float[Tensor, "count 3"] | None = None,
+        sample: SurfaceSample,
         config: RigBoundConfig = RigBoundConfig(),
-        seed: int = 0,
     ) -> RigBound:
-        """So many Gaussians spread evenly over the mesh.
+        """One grey Gaussian at each point of the mesh.
 
         Raises:
             InputError: the prior is no mesh.
         """
-        sample = prior.surface(ident, count, seed)
         mesh = prior.posed_mesh(prior.neutral, ident)
         if sample.triangles is None or mesh is None:
             raise InputError(f"prior {prior.name}: it has no mesh that Gaussians could be bound to")
+        count = len(sample.points)
         triangle = sample.triangles.long()
         origin, rotation, size = triangle_frames(mesh[0][mesh[1].long()[triangle]])
         local = torch.einsum("nji,nj->ni", rotation, sample.points - origin) / size[:, None]
         spacing = nearest(sample.points, 3)[1].sqrt().mean(1).clamp_min(1e-6)
-        gray = sample.points.new_full((count, 3), 0.5) if colors is None else colors
         tensors = {
             "means": local,
             "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(count, 1),
             "log_scales": (spacing / size).log()[:, None].repeat(1, 3),
             "opacity_logits": torch.full((count,), config.opacity).logit(),
-            "dc": rgb_to_sh(gray)[:, None],
+            "dc": torch.zeros(count, 1, 3),
             "sh_rest": torch.zeros(count, (config.sh_degree + 1) ** 2 - 1, 3),
             "codes": torch.zeros_like(track.codes),
             "poses": torch.zeros(len(track), 6),
@@ -135,12 +132,20 @@ class RigBound(nn.Module):
         return cls(prior, ident, track, tensors, config)
 
     @torch.no_grad()
-    def paint(self, views: Views) -> None:
-        """Gives all Gaussians the colours that the views show; they should be of a neutral frame and have alphas."""
+    def paint(self, *frames: Views) -> None:
+        """Gives all Gaussians the colours that the first frame shows, and those hidden there those of the next that
+        shows them; the first should be neutral, and all have alphas."""
+        colors = torch.full_like(self.means, torch.nan)
+        for views in frames:
+            seen = seen_colors(self.solid(views), views)
+            colors = torch.where(colors.isnan(), seen, colors)
+        self.dc.copy_(rgb_to_sh(filled(colors, self.canonical().means, frames[0].names))[:, None])
+
+    def solid(self, views: Views) -> Splats:
+        """The splats of the views' frame in the world, with their sizes in the log-scales and no warps."""
         splats = self(views)
         sizes = splats.log_scales + triangle_sizes(splats)[:, None].log()
-        seen = seen_colors(replace(splats, log_scales=sizes, warps=None), views)
-        self.dc.copy_(rgb_to_sh(filled(seen, splats.means, views.names))[:, None])
+        return replace(splats, log_scales=sizes, warps=None)
 
     def forward(self, views: Views) -> Splats:
         """The splats in the world, at the code and pose of the views' frame.

@@ -51,6 +51,15 @@ def solve_votes(evidence: Evidence, weights: Float[Tensor, "C D"], degree: int, 
     return sh
 
 
+def mean_votes(evidence: Evidence, weights: Float[Tensor, "C D"], ridge: Ridge) -> Float[Tensor, "N D"]:
+    """Labels that do not vary with the view: solve_votes() of degree 0 times its basis, without the systems."""
+    votes = evidence.total(weights)
+    totals = votes.sum(1, keepdim=True)
+    prior = ridge.prior * _typical(totals)
+    votes[:, 0] += prior
+    return votes / (totals + prior)
+
+
 def packed_factors(
     evidence: Evidence,
     weights: Float[Tensor, "C D"],
@@ -105,7 +114,11 @@ def vote_blocks(
 
 def ridge_of(evidence: Evidence, weights: Float[Tensor, "C D"], degree: int, ridge: Ridge) -> Float[Tensor, "N K"]:
     """The diagonal that is added to each system; its first column pulls to the background, the others to 0."""
-    totals = torch.einsum("cnd,cd->n", evidence.votes, weights).double() / (4 * torch.pi)
+    totals = evidence.total(weights).sum(1).double() / (4 * torch.pi)
     bands = torch.arange(degree + 1, device=totals.device).repeat_interleave(2 * torch.arange(degree + 1) + 1)
-    typical = totals[totals > 0].median() if totals.any() else totals.new_ones(())
-    return ridge.prior * typical + ridge.bands * totals[:, None] * bands * (bands + 1)
+    return ridge.prior * _typical(totals) + ridge.bands * totals[:, None] * bands * (bands + 1)
+
+
+def _typical(totals: Tensor) -> Tensor:
+    """The median of what any view shows."""
+    return totals[totals > 0].median() if totals.any() else totals.new_ones(())

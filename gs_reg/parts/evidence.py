@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gs_reg.errors import InputError
@@ -35,13 +34,21 @@ class Evidence:
     """Of the rendered views."""
     votes: Float[Tensor, "C N D"]
     """Sums over solid pixels of blending weight times share of each label; over labels they add up to the weights."""
+    likely: UInt8[Tensor, "C H W"] | None = None
+    """The one label of each pixel, where it votes for its most likely one alone."""
 
     def projected(self, view: int) -> Projected:
         return project(self.splats, self.cameras[view], self.config)
 
     def shares(self, view: int) -> Float[Tensor, "1 H W D"]:
         """Those of the teacher; 0 where alpha is below one half, as such pixels say nothing of what is in them."""
-        return _shares(self.maps, self.alphas, view)
+        solid = (self.alphas[view : view + 1] >= 0.5)[..., None]
+        if self.likely is None:
+            return self.maps[view].shares(self.alphas[view : view + 1]).movedim(1, -1) * solid
+        rows, labels = self.likely[view, None, ..., None].long(), len(self.maps.names) + 1
+        return torch.zeros_like(self.alphas[view, None, ..., None].expand(-1, -1, -1, labels)).scatter_(
+            -1, rows, solid.to(self.alphas)
+        )
 
     @property
     def confidence(self) -> Float[Tensor, "C D"]:
@@ -52,8 +59,14 @@ class Evidence:
     @property
     def seen(self) -> Float[Tensor, "N"]:
         """Blending weights summed over the pixels of all views of which the teacher says anything."""
-        spoken = (self.confidence > 0).to(self.votes)
-        return torch.einsum("cnd,cd->n", self.votes, spoken)
+        return self.total((self.confidence > 0).to(self.votes)).sum(1)
+
+    def total(self, weights: Float[Tensor, "C D"]) -> Float[Tensor, "N D"]:
+        """Sum of the weighted votes over the views; one at a time stays in the caches, an einsum does not."""
+        out = torch.zeros_like(self.votes[0])
+        for votes, weight in zip(self.votes, weights.to(out), strict=True):
+            out.addcmul_(votes, weight)
+        return out
 
 
 @torch.no_grad()
@@ -78,23 +91,28 @@ def gather(
     alphas = splats.means.new_empty(len(cameras), cameras.height, cameras.width)
     votes = splats.means.new_empty(len(cameras), count, labels)
     ones = splats.means.new_ones(1, count, 1)
-    maps = replace(maps, maps=maps.maps.clone()) if hard else maps
+    likely = torch.stack([likeliest(part_maps) for part_maps in maps.maps]) if hard else None
+    evidence = Evidence(splats, cameras, maps, config, alphas, votes, likely)
     for view in range(len(cameras)):
-        projected = project(splats, cameras[view], config)
+        projected = evidence.projected(view)
         alphas[view] = composite(projected, ones)[1][0, ..., 0]
-        if hard:
-            likely = maps[view].shares(alphas[view : view + 1])[0].argmax(0)
-            maps.maps[view] = F.one_hot(likely, labels)[..., 1:].movedim(-1, 0).to(maps.maps)
-        votes[view] = lift(projected, _shares(maps, alphas, view)).sums[0]
+        votes[view] = lift(projected, evidence.shares(view)).sums[0]
         report("votes", view + 1, len(cameras))
     if not votes.any():
         raise InputError(f"cameras: none of the {len(cameras)} sees any of the {count} splats")
-    return Evidence(splats, cameras, maps, config, alphas, votes)
+    return evidence
 
 
-def _shares(maps: PartMaps, alphas: Float[Tensor, "C H W"], view: int) -> Float[Tensor, "1 H W D"]:
-    alpha = alphas[view : view + 1]
-    return maps[view].shares(alpha).movedim(1, -1) * (alpha >= 0.5)[..., None]
+def likeliest(maps: Float[Tensor, "L H W"]) -> UInt8[Tensor, "H W"]:
+    """The label of the greatest share, 0 = the background: that has it where no map is above one half.
+
+    A map at a time: an argmax over the first axis takes ten times as long.
+    """
+    best, label = torch.full_like(maps[0], 0.5), torch.zeros_like(maps[0], dtype=torch.uint8)
+    for row, part in enumerate(maps, 1):
+        label = torch.where(part > best, row, label).to(torch.uint8)
+        best = torch.maximum(best, part)
+    return label
 
 
 def _check(splats: Splats, cameras: Cameras, maps: PartMaps) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from gs_reg.errors import InputError, reading
@@ -54,10 +54,19 @@ def load_labels(path: str | Path) -> tuple[LabelField, Decision]:
     return LabelField(names, sh, seen), Decision(names, ids, chances, soft)
 
 
-def part_iou_3d(decision: Decision, truth: Int[Tensor, "N"]) -> dict[str, float | None]:
-    """Intersection over union of each part's Gaussians; None where neither has any."""
-    parts = enumerate(decision.names[1:], 1)
-    return {name: _iou(decision.ids == part, truth == part) for part, name in parts}
+def part_iou_3d(
+    decision: Decision, truth: Int[Tensor, "N"], shown: Bool[Tensor, "N"] | None = None
+) -> dict[str, float | None]:
+    """Intersection over union of each part's Gaussians, of those shown alone if given; None where neither has any."""
+    rows = slice(None) if shown is None else shown
+    ids, truth = decision.ids[rows], truth[rows]
+    return {name: _iou(ids == part, truth == part) for part, name in enumerate(decision.names[1:], 1)}
+
+
+def mean_iou_3d(decision: Decision, truth: Int[Tensor, "N"], shown: Bool[Tensor, "N"]) -> float:
+    """Over the parts that there are or were found; 0 without any."""
+    known = [value for value in part_iou_3d(decision, truth, shown).values() if value is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def part_iou_2d(

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gs_reg.diffusion.word_maps import exclusive
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_path
 
@@ -44,10 +45,7 @@ class PartMaps:
 
         All of a pixel is background where the picture's alpha is below one half.
         """
-        rest = 1 - self.maps.amax(1, keepdim=True)
-        squares = torch.cat([rest, self.maps], 1).square()
-        # a part of 0.5 or less leaves the background 0.25 at least, a greater one has that itself: never 0 / 0
-        shares = squares / squares.sum(1, keepdim=True)
+        shares = exclusive(self.maps)
         solid = (alphas >= 0.5)[:, None]
         return torch.cat([torch.where(solid, shares[:, :1], 1.0), shares[:, 1:] * solid], 1)
 

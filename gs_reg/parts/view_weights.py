@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.parts.closed_form import Ridge, solve_votes
+from gs_reg.parts.closed_form import Ridge, mean_votes
 from gs_reg.parts.evidence import Evidence, Report, silent
 from gs_reg.render import composite
-from gs_reg.sh import C0
 
 
 @torch.no_grad()
@@ -22,7 +21,7 @@ def believed(evidence: Evidence, rounds: int, ridge: Ridge = Ridge(), report: Re
     mass = evidence.votes.sum(1) * confidence
     weights = confidence
     for done in range(rounds):
-        consensus = solve_votes(evidence, weights, 0, ridge)[:, 0] * C0
+        consensus = mean_votes(evidence, weights, ridge)
         weights = view_weights(agreement(evidence, consensus))
         # Parts whose views agree less, such as small ones, must not lose to others by that. What is left over for the
         # background has no such right: holes in masks are of that kind.
@@ -38,11 +37,11 @@ def agreement(evidence: Evidence, labels: Float[Tensor, "N D"]) -> Float[Tensor,
     """Soft intersection over union of drawn and given shares on the object; 1 where both are empty."""
     found = []
     for view in range(len(evidence.cameras)):
-        solid = evidence.alphas[view] >= 0.5
-        drawn = composite(evidence.projected(view), labels[None])[0][0][solid].clamp_(0, 1)
-        given = evidence.shares(view)[0][solid]
-        common = torch.minimum(drawn, given).sum(0)
-        union = drawn.sum(0) + given.sum(0) - common
+        solid = (evidence.alphas[view] >= 0.5)[..., None]
+        drawn = composite(evidence.projected(view), labels[None])[0][0].clamp_(0, 1) * solid
+        given = evidence.shares(view)[0]
+        common = torch.minimum(drawn, given).sum((0, 1))
+        union = drawn.sum((0, 1)) + given.sum((0, 1)) - common
         # less than a pixel of either is nothing to agree on
         found.append(torch.where(union < 1, 1.0, common / union.clamp_min(1)))
     return torch.stack(found)

@@ -21,7 +21,7 @@ from gs_reg.priors.anny_parts import anny_parts
 from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.subdivide import Rows, split_quads, unchanged
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the kept file; to be raised when what it holds changes."""
 DECIMETRE = 0.1
 """The files' unit in metres; their axes are those of the head frame."""
@@ -44,7 +44,8 @@ GROUPS = {
     "helper-r-eye": "eye",
     "helper-lower-teeth": "lower teeth",
     "helper-upper-teeth": "upper teeth",
-    **{f"helper-{side}-eyelashes-{row}": "lashes" for side in "lr" for row in "12"},
+    **{f"helper-{side}-eyelashes-1": "lower lashes" for side in "lr"},
+    **{f"helper-{side}-eyelashes-2": "upper lashes" for side in "lr"},
 }
 BELOW = 0.08
 """Metres of neck that are kept below the lowest vertex that moves."""

@@ -18,7 +18,8 @@ BY_GROUP = {
     "eye": Part.EYE,
     "upper teeth": Part.TOOTH_UPPER,
     "lower teeth": Part.TOOTH_LOWER,
-    "lashes": Part.LASH,
+    "upper lashes": Part.LASH_UPPER,
+    "lower lashes": Part.LASH_LOWER,
 }
 
 
@@ -41,7 +42,7 @@ def anny_parts(
         part_rules.scalp_and_neck(places, body, np.abs(deltas[:, faces]).max((0, 2, 3))),
         {Part.EAR: masks["ears"], Part.OTHER: cavity},
         part_rules.lids(places, blink, body, eyes, masks["eyelids"]),
-        {Part.MOUTH_SOCKET: masks["inside-mouth"]},
+        part_rules.socket(masks["inside-mouth"], moved["jawOpen"]),
         part_rules.lips(masks["lips"], moved["jawOpen"]),
         {part: groups == name for name, part in BY_GROUP.items()},
     )

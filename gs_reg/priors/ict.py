@@ -157,14 +157,14 @@ def _parts(arrays: dict[str, np.ndarray], names: tuple[str, ...], faces: np.ndar
         part_rules.lids(places, blink, skin, eyes, rims),
         part_rules.lips(lips, moved["jawOpen"]),
         {
-            Part.MOUTH_SOCKET: (first >= HEAD) & (first < MOUTH_SOCKET),
             Part.OTHER: (first >= MOUTH_SOCKET) & (first < EYE_SOCKETS),
             Part.TONGUE_GUM: (first >= EYE_SOCKETS) & (first < GUMS),
             Part.TOOTH_UPPER: (first >= GUMS) & (first < UPPER_TEETH),
             Part.TOOTH_LOWER: (first >= UPPER_TEETH) & (first < TEETH),
             Part.EYE: (first >= TEETH) & (first < EYEBALLS),
-            Part.LASH: first >= SHELLS,
         },
+        part_rules.socket((first >= HEAD) & (first < MOUTH_SOCKET), moved["jawOpen"]),
+        part_rules.lashes(first >= SHELLS, faces, blink),
     )
 
 

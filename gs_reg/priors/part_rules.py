@@ -14,6 +14,8 @@ LOWER_LIP = 0.35
 
 At half, the lower lip's ends would be lost: they drop by .40 to .55 on anny, while no place of the upper drops by .32.
 """
+MOVES_WITH_JAW = 0.25
+"""The same of the mouth's inside; behind closed lips what drops by .3 or more touches what drops by .1 at most."""
 MOVES_WITH_LID = 0.2
 """Share of the largest drop by eyeBlink above which skin belongs to the upper lid."""
 LID_REACH = 1.55
@@ -25,6 +27,28 @@ def lips(mask: np.ndarray, jaw_open: np.ndarray) -> dict[Part, np.ndarray]:
     drop = -jaw_open[:, 1]
     lower = drop > LOWER_LIP * drop.max()
     return {Part.LIP_UPPER: mask & ~lower, Part.LIP_LOWER: mask & lower}
+
+
+def socket(mask: np.ndarray, jaw_open: np.ndarray) -> dict[Part, np.ndarray]:
+    """Upper and lower wall of the mouth's inside, of a mask of both."""
+    drop = -jaw_open[:, 1]
+    lower = drop > MOVES_WITH_JAW * drop.max()
+    return {Part.SOCKET_UPPER: mask & ~lower, Part.SOCKET_LOWER: mask & lower}
+
+
+def lashes(mask: np.ndarray, faces: np.ndarray, blink: np.ndarray) -> dict[Part, np.ndarray]:
+    """Upper and lower lashes of a mask of both: strips of triangles that drop with the upper lid as both eyes blink."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    own = faces[mask]
+    links = np.concatenate([own[:, :2], own[:, 1:]])
+    shape = (faces.max() + 1,) * 2
+    strips = connected_components(coo_array((np.ones(len(links)), links.T), shape=shape), directed=False)[1][own[:, 0]]
+    drop = np.bincount(strips, -blink[mask, 1]) / np.bincount(strips).clip(1)
+    lower = np.zeros(len(faces), bool)
+    lower[mask] = (drop < drop.max() / 2)[strips]
+    return {Part.LASH_UPPER: mask & ~lower, Part.LASH_LOWER: lower}
 
 
 def lids(

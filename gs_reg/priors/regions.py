@@ -11,12 +11,14 @@ from torch import Tensor
 
 from gs_reg.priors.types import Part
 
+LASHES = (Part.LASH_UPPER, Part.LASH_LOWER)
+SOCKET = (Part.SOCKET_UPPER, Part.SOCKET_LOWER)
 REGIONS: Mapping[str, tuple[Part, ...]] = MappingProxyType(
     {
         "lips": (Part.LIP_UPPER, Part.LIP_LOWER),
         "lids": (Part.LID_UPPER, Part.LID_LOWER),
-        "mouth": (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, Part.MOUTH_SOCKET),
-        "rest": (Part.SKIN, Part.EYE, Part.LASH, Part.SCALP, Part.EAR, Part.NECK, Part.OTHER),
+        "mouth": (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, *SOCKET),
+        "rest": (Part.SKIN, Part.EYE, *LASHES, Part.SCALP, Part.EAR, Part.NECK, Part.OTHER),
     }
 )
 

@@ -31,15 +31,19 @@ class Part(enum.IntEnum):
     LID_UPPER = 3
     LID_LOWER = 4
     EYE = 5
-    LASH = 6
+    LASH_UPPER = 6
     TOOTH_UPPER = 7
     TOOTH_LOWER = 8
     TONGUE_GUM = 9
-    MOUTH_SOCKET = 10
+    SOCKET_UPPER = 10
+    """The wall of the mouth's inside that stays with the skull."""
     SCALP = 11
     EAR = 12
     NECK = 13
     OTHER = 14
+    LASH_LOWER = 15
+    SOCKET_LOWER = 16
+    """What goes down with the jaw; with closed lips it touches the upper one."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gs_reg.errors import InputError
+from gs_reg.fields.bumps import heights
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import HEADS, LEAN, DetailField
 
@@ -177,6 +178,31 @@ def test_bumps_are_local_and_seen_by_points_of_their_part_alone():
     moved, other = torch.full_like(latent, 0.1), torch.tensor([1.0, 0, 1, 0, 1, 0, 1, 0]).expand_as(latent)
     torch.testing.assert_close(field(x, moved, None, z), near, rtol=5e-3, atol=1e-3)
     assert float(field(x, other, None, z).detach().abs().max()) < 1e-2
+
+
+def test_bumps_that_points_do_not_see_are_left_out_and_change_nothing():
+    field = stirred(bumpy(DIM, GROUPS))
+    x, latent, _, z = inputs(count=400)
+    latent = 0.1 * latent
+    beside = x[:40] + torch.tensor([2.0, 0, 0])
+    assert 0 < len(field.bumps.near(beside, latent[:40]).radii) < 40
+    assert len(field.bumps.near(beside, latent[:40] + 2.0).radii) == 0
+    x = torch.cat([x, x + 1.5])
+    latent = latent.repeat(2, 1)
+    whole = field.with_jacobian(x, latent, None, z)
+    parts = [field.with_jacobian(x[rows], latent[rows], None, z) for rows in x[:, 0].argsort().split(40)]
+    for a, b in zip(whole, map(torch.cat, zip(*parts, strict=True)), strict=True):
+        torch.testing.assert_close(b, a[x[:, 0].argsort()], rtol=0, atol=2e-4 * float(a.detach().abs().max()))
+
+
+def test_gradients_of_bumps():
+    bumps = bumpy(DIM, GROUPS).bumps.double()
+    x, latent, _, _ = inputs(count=6)
+    torch.nn.init.normal_(bumps.latents, std=0.4, generator=torch.Generator().manual_seed(4))
+    columns = (x.double().requires_grad_(), latent.double().requires_grad_())
+    values = heights(*columns, bumps.centers, bumps.latents, bumps.radii)
+    assert 0.1 < float((values > 1e-3).double().mean()) < 0.9  # on both sides of the edge between parts
+    assert torch.autograd.gradcheck(lambda *c: heights(*c, bumps.centers, bumps.latents, bumps.radii), columns)
 
 
 def test_wrong_settings_are_refused():

@@ -13,6 +13,11 @@ import torch
 from PIL import Image
 
 from gs_reg.apps import cli
+from gs_reg.apps.batch.jobfile import read_jobs
+from gs_reg.apps.batch.lockfile import Lock, lock_jobs, read_lock, write_lock
+from gs_reg.apps.batch.paths import Digests
+from gs_reg.apps.batch.shared import with_shared_parts
+from gs_reg.apps.batch.states import Status, read_status, write_status
 from gs_reg.apps.batch.sweep import read_plan
 from gs_reg.apps.look.report import write_report
 from gs_reg.apps.look.scene_file import read_scene, stored_splats
@@ -32,11 +37,12 @@ from gs_reg.data_tools.heads import ReadOptions, read_capture
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_json
-from gs_reg.io import load_splats, save_splats
+from gs_reg.io import load_splats, read_tags, save_splats
 from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
 from tests.data_tools.heads import folders as head_folders
 from tests.data_tools.heads import test_readers
+from tests.fuzz import avatar_kinds as avatars
 from tests.io.splat_files import random_splats
 
 
@@ -112,7 +118,11 @@ def splats(name: str) -> Kind:
     def make(root: Path) -> None:
         save_splats(root / name, random_splats(300, degree=1), spz_version=3 if "3" in name else 4)
 
-    return Kind(make, (name,), lambda root: load_splats(root / name))
+    def read(root: Path) -> None:
+        read_tags(root / name)
+        load_splats(root / name)
+
+    return Kind(make, (name,), read)
 
 
 FLAGS = ("--preset", "ci", "--train.steps", "2", "--free.train.steps", "3", "--free.densify.method", "mcmc", "-q")
@@ -182,6 +192,42 @@ def plan(root: Path) -> None:
     )
 
 
+def job_file(root: Path) -> None:
+    edits = {"object": "a mug", "parts": [{"name": "rim", "tau": 0.1}, {"name": "handle"}], "preset": "fast"}
+    edits |= {"teacher": "clicks", "clicks": ["rim=a:1,2"], "editor": {"kind": "folder:pictures"}}
+    (root / "pictures").mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(root / "pictures" / "a.png")
+    (root / "mug.ply").write_text("ply")
+    fern = {"id": "fern", "kind": "reconstruct", "data": "motorcycle", "seeds": [0, 1], "train.steps": 3}
+    gold = {"id": "gold", "kind": "edit", "scene": "mug.ply", "edit": {"part": "rim", "prompt": "{seed} golds"}}
+    gold |= {"matrix": {"seed": [0, 1], "model_edit.lr_color": [0.1, 0.2]}, "retry": {"memory": 2}}
+    page = {"id": "page", "kind": "export", "source": "{jobs.fern-seed0.out}", "to": "page.html", "needs": ["gold"]}
+    text = {"schema": 1, "defaults": {"reconstruct": {"preset": "ci"}, "edit": edits}, "jobs": [fern, gold, page]}
+    (root / "jobs.yaml").write_text(json.dumps(text | {"resources": {"memory_gb": 2, "minutes": 10}}, indent=1))
+
+
+def batch_jobs(root: Path) -> tuple:
+    try:
+        return lock_jobs(with_shared_parts(read_jobs(root / "jobs.yaml")), Digests())
+    except MissingPart:  # a teacher without its model: said as well as bad input is
+        return ()
+
+
+def batch_folder(root: Path) -> None:
+    job_file(root)
+    jobs = batch_jobs(root)
+    write_lock(root, Lock(jobs), Digests())
+    for job in jobs:
+        write_status(job.folder(root), Status("failed", 1, failures=("killed",), reason="x"))
+
+
+def read_batch(root: Path) -> None:
+    """As status, resume and report do."""
+    for job in read_lock(root).jobs:
+        assert job.folder(root).resolve().is_relative_to(root) and (root / job.out).resolve().is_relative_to(root)
+        read_status(job.folder(root))
+
+
 def read_config(root: Path) -> None:
     """As --config does."""
     default_from(Config, ["--config", str(root / "config.yaml")])
@@ -224,6 +270,8 @@ def head(root: Path) -> None:
             capture.views(frame, range(len(capture.camera_names)))
 
 
+SPLAT_FILES = ("a.ply", "a.compressed.ply", "a3.spz", "a4.spz", "a.splat", "a.sog", "a.glb")
+
 KINDS: dict[str, Kind] = {
     "llff": layout(photosets.write_llff, "poses_bounds.npy"),
     "colmap_text": layout(photosets.write_old_colmap, "sparse/0/*.txt", text=True),
@@ -241,7 +289,7 @@ KINDS: dict[str, Kind] = {
     "depth_npy": Kind(make_maps, ("shot_00.npy",), depth_npy),
     "depth_png": Kind(make_maps, ("png/*.png",), depth_png),
     "flow": Kind(make_maps, ("shot_00__shot_01.npy",), flow),
-    **{name: splats(name) for name in ("a.ply", "a.compressed.ply", "a3.spz", "a4.spz", "a.splat")},
+    **{name: splats(name) for name in SPLAT_FILES},
     "checkpoint": Kind(make_checkpoint, ("run/checkpoints/*/*",), checkpoint),
     "run": Kind(make_run, ("run/*.json", "run/*.jsonl", "run/config.yaml", "run/depths/*.npy"), run_folder),
     "config": Kind(make_config, ("config.yaml",), read_config),
@@ -250,5 +298,13 @@ KINDS: dict[str, Kind] = {
     "heads_flame": Kind(make_flame_head, ("388/sequences/*/tracking/*.npz", "388/sequences/*/*/*.mp4"), head),
     "heads_avatars": Kind(make_avatars, ("UNION/*.json", "EMO-1/flame_param/*.npz"), head),
     "heads_gha": Kind(make_gha, ("cameras/*/*.npz", "params/*/*.npz"), head),
+    "batch": Kind(job_file, ("jobs.yaml",), batch_jobs),
+    "batch_folder": Kind(batch_folder, ("jobs.lock.json", "jobs/*/status.json"), read_batch),
+    "avatar": Kind(avatars.make_avatar, ("avatar/*",), avatars.use_avatar),
+    "avatar_bridge": Kind(avatars.make_bridge, ("avatar/bridge.safetensors",), avatars.use_bridge),
+    "avatar_bake": Kind(avatars.make_bake, ("avatar.gsbasis",), avatars.use_bake),
+    "drive_csv": Kind(avatars.make_table, ("*.csv",), avatars.use_table),
+    "drive_bvh": Kind(avatars.make_skeleton, ("walk.bvh",), avatars.use_skeleton),
+    "calibration": Kind(avatars.make_calibration, ("person.json",), avatars.use_calibration),
     "sweep": Kind(plan, ("plan.yaml",), lambda root: read_plan(root / "plan.yaml")),
 }

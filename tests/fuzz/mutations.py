@@ -190,7 +190,7 @@ def damaged_array(g: Rng, values: np.ndarray) -> np.ndarray:
             changed = values.astype(np.float64) if values.dtype.kind in "biu" and g.random() < 0.5 else values.copy()
             with np.errstate(all="ignore"):
                 for _ in range(int(g.integers(1, 4))):
-                    place = tuple(int(g.integers(size)) for size in changed.shape)
+                    place = tuple(int(g.integers(max(size, 1))) for size in changed.shape)
                     if changed.size and changed.dtype.kind in "fiu":
                         changed[pick(g, (place, ...)) if g.random() < 0.3 else place] = np.float64(
                             min(pick(g, NUMBERS), 10**300)
@@ -268,6 +268,35 @@ def damaged_gzip(g: Rng, data: bytes) -> bytes:
     return gzip.compress(inner + bytes(200_000_000 if choice > 0.995 else 0), 1)
 
 
+def damaged_sog(g: Rng, data: bytes) -> bytes:
+    """Damage to the archive, to a picture in an archive that is whole, or to meta.json; a member gone."""
+    choice = g.random()
+    if choice < 0.3:
+        return damaged_bytes(g, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = "meta.json" if choice < 0.7 else pick(g, list(members))
+    if choice < 0.95:
+        members[name] = (damaged_json if name == "meta.json" else damaged_bytes)(g, members[name])
+    else:
+        del members[name]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return out.getvalue()
+
+
+def damaged_glb(g: Rng, data: bytes) -> bytes:
+    """Damage to the bytes, or to the JSON in a file whose lengths are right."""
+    if g.random() < 0.3:
+        return damaged_bytes(g, data)
+    end = 20 + int.from_bytes(data[12:16], "little")
+    text = damaged_json(g, data[20:end])
+    rest = len(text).to_bytes(4, "little") + data[16:20] + text + data[end:]
+    return data[:8] + (12 + len(rest)).to_bytes(4, "little") + rest
+
+
 def damaged_safetensors(g: Rng, data: bytes) -> bytes:
     """Damage to the bytes or the header, or tensors of another name, shape, type or content."""
     import torch
@@ -304,6 +333,8 @@ BY_ENDING: dict[str, Callable[[Rng, bytes], bytes]] = {
     ".png": damaged_png,
     ".ply": damaged_ply,
     ".spz": damaged_gzip,
+    ".sog": damaged_sog,
+    ".glb": damaged_glb,
     ".safetensors": damaged_safetensors,
 }
 

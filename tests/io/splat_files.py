@@ -7,7 +7,7 @@ from gs_reg.render import render
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Splats
 
-SUFFIXES = [".ply", ".compressed.ply", ".spz", ".splat"]
+SUFFIXES = [".ply", ".compressed.ply", ".spz", ".splat", ".sog", ".glb"]
 
 
 def random_splats(n=100, degree=0, seed=0, size=2.0) -> Splats:

@@ -53,6 +53,8 @@ def test_round_trip(tmp_path, suffix, degree):
         ".compressed.ply": (2e-3, 7e-3, 0.017),
         ".spz": (3e-4, 0.014, 0.004),
         ".splat": (0, 0.008, 0.008),
+        ".sog": (2e-4, 0.015, 0.01),
+        ".glb": (0, 0, 0),
     }
     position, colour, harmonics = limits[suffix]
     assert (read.means - s.means).abs().max() <= position

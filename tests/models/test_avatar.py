@@ -20,7 +20,7 @@ from gs_reg.state import Constrained, Editable, Model, Posed
 from gs_reg.terms import check_needs
 from gs_reg.terms.avatar import AvatarTerms
 from gs_reg.types import Views
-from tests.models.avatars import PRIOR, cloud, filmed, rig, stirred, toy_avatar, track
+from tests.models.avatars import PRIOR, cloud, filmed, latents_of, rig, stirred, toy_avatar, track
 
 CONFIG = AvatarConfig(neighbors=8, sh_degree=2)
 SMOOTH = RenderConfig(alpha_min=0, transmittance_min=0)
@@ -290,6 +290,25 @@ def test_a_frame_played_from_what_was_prepared_is_the_same():
         for frame in range(3):
             a, b = avatar.deformed(avatar.code(frame)), avatar.deformed(avatar.code(frame), prepared=ready)
             assert torch.equal(a.means, b.means) and torch.equal(a.warps, b.warps) and torch.equal(a.sh, b.sh)
+
+
+def test_trained_latents_do_not_take_gaussians_from_the_bumps_of_their_part():
+    field = CoarseField(PRIOR.dim, width=16, linear=True, bumps=60)
+    splats, sample = cloud(600)
+    labels = latents_of(sample.parts)
+    field.bumps.place(sample.points[::10], labels[::10], torch.full((60,), 0.15))
+    torch.nn.init.normal_(field.basis, std=0.05, generator=torch.Generator().manual_seed(0))
+    tracked = track()
+    detail = DetailField(PRIOR.dim, width=16, depth=2, heads=("color",))
+    avatar = Avatar.start(splats, labels, field, detail, tracked, PRIOR.neutral, tracked.codes[:6], CONFIG)
+    before = avatar(views())
+    whole = field(avatar.means, avatar.distilled_latent, avatar.gates(), avatar.tracked[2])
+    torch.testing.assert_close(before.extra["coarse"], whole, rtol=0, atol=1e-4)
+    assert before.extra["coarse"].norm(dim=1).median() > 0.01
+    with torch.no_grad():
+        avatar.latent += 3.0
+    assert torch.equal(avatar(views()).means, before.means)
+    assert avatar(views()).means.sum().requires_grad
 
 
 def test_no_latents_at_all():

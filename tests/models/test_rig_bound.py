@@ -5,6 +5,7 @@ import torch
 
 from gs_reg.edit import Edit
 from gs_reg.fit import FitConfig, fit
+from gs_reg.models.avatar.start import seen_colors
 from gs_reg.models.rig_bound import RigBound, RigBoundConfig, triangle_frames
 from gs_reg.shot import Shot
 from gs_reg.state import State
@@ -21,7 +22,7 @@ def capture(tmp_path_factory):
 
 @pytest.fixture
 def model(capture) -> RigBound:
-    return RigBound.on_surface(BallPrior(), None, capture.tracks, 800)
+    return RigBound.on_surface(BallPrior(), None, capture.tracks, BallPrior().surface(None, 800, 0))
 
 
 def test_frames_of_triangles_turn_with_them():
@@ -60,7 +61,7 @@ def test_a_child_is_where_the_edit_puts_it(model):
 
 def test_it_learns_what_it_sees(capture):
     config = RigBoundConfig(lr_color=0.03)
-    model = RigBound.on_surface(BallPrior(), None, capture.tracks, 800, config=config)
+    model = RigBound.on_surface(BallPrior(), None, capture.tracks, BallPrior().surface(None, 800, 0), config)
     state = State.begin(model, FitConfig(30).optim)
     background = torch.zeros(3)
 
@@ -71,3 +72,13 @@ def test_it_learns_what_it_sees(capture):
     assert sum(s.values["l1"] for s in steps[-3:]) < 0.8 * sum(s.values["l1"] for s in steps[:3])
     assert set(steps[0].values) >= {"l1", "ssim"} and bool((model.codes[:3] != 0).any())
     assert not model.codes[3:].any()  # frames that were not drawn keep their tracked codes
+
+
+def test_the_first_frame_that_shows_a_gaussian_paints_it(model, capture):
+    one, other = capture.views(0, [0]), capture.views(1, [3, 4])
+    model.paint(one)
+    alone = model.dc.clone()
+    model.paint(one, other)
+    seen = ~seen_colors(model.solid(one), one).isnan().any(1)
+    assert 50 < int(seen.sum()) < len(seen) - 50
+    assert torch.equal(model.dc[seen], alone[seen]) and not torch.equal(model.dc, alone)

@@ -8,7 +8,7 @@ import torch
 
 from gs_reg.errors import InputError
 from gs_reg.parts.decision import DecisionConfig, decide, masks
-from gs_reg.parts.store import load_labels, part_iou_2d, part_iou_3d, save_labels
+from gs_reg.parts.store import load_labels, mean_iou_3d, part_iou_2d, part_iou_3d, save_labels
 from gs_reg.parts.types import Decision, LabelField
 from gs_reg.sh import C0
 from gs_reg.types import Cameras, Splats
@@ -119,3 +119,7 @@ def test_labels_come_back(tmp_path):
 def test_parts_that_nobody_has_have_no_iou():
     decision = Decision(("background", "a", "b"), torch.tensor([0, 1, 1]), torch.rand(3, 3), torch.zeros(3))
     assert part_iou_3d(decision, torch.tensor([1, 1, 0])) == {"a": pytest.approx(1 / 3), "b": None}
+    shown = torch.tensor([False, True, True])
+    assert part_iou_3d(decision, torch.tensor([1, 1, 2]), shown) == {"a": 0.5, "b": 0}
+    assert mean_iou_3d(decision, torch.tensor([1, 1, 2]), shown) == 0.25
+    assert mean_iou_3d(decision, torch.tensor([1, 1, 0]), shown) == 0.5  # nobody has b: it does not count

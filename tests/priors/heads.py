@@ -54,6 +54,9 @@ def check_motion(prior: MeshPrior) -> None:
     assert shift(prior, Part.LIP_UPPER, mouthRight=1)[0] < -0.003
     blink = shift(prior, Part.LID_UPPER, eyeBlinkLeft=1, eyeBlinkRight=1)
     assert blink[1] < -0.002 < shift(prior, Part.LID_LOWER, eyeBlinkLeft=1, eyeBlinkRight=1)[1]
+    lashes = [shift(prior, part, eyeBlinkLeft=1, eyeBlinkRight=1)[1] for part in (Part.LASH_UPPER, Part.LASH_LOWER)]
+    assert lashes[0] < -0.006 and abs(lashes[1]) < 0.001
+    assert shift(prior, Part.SOCKET_LOWER, jawOpen=1)[1] < 4 * shift(prior, Part.SOCKET_UPPER, jawOpen=1)[1] - 0.005
     for name in ("jawOpen", "mouthLeft", "eyeBlinkLeft"):
         assert shift(prior, Part.SCALP, **{name: 1.0}).abs().max() < 1e-3
 

@@ -61,7 +61,7 @@ def main(config: Config) -> int:
 def made_capture(config: Config) -> Path:
     folder = config.out / "capture"
     if not folder.exists():
-        synth(SynthConfig(out=folder, preset=config.capture))
+        synth(replace(SynthConfig.of_preset(config.capture), out=folder))
     return folder
 
 

@@ -15,6 +15,7 @@ from gs_reg.parts.decision import decide, masks
 from gs_reg.parts.evidence import Evidence, gather
 from gs_reg.parts.field import FieldConfig, fit_evidence
 from gs_reg.parts.prompts import PartPrompt
+from gs_reg.parts.store import mean_iou_3d
 from gs_reg.parts.teachers.base import PartTeacher
 from gs_reg.parts.types import PartMaps
 from gs_reg.render import RenderConfig, render
@@ -88,12 +89,11 @@ def _figures(
 ) -> PartFigures:
     field = fit_evidence(evidence, config)
     decision = decide(item.splats, cameras, field)
-    seen = field.seen > SEEN
     photos, truth = held_out
     shown = drawn_ids(item.splats, photos.cameras, decision.ids, len(evidence.maps.names))
     return PartFigures(
         iou(shown, truth),
-        _mean_iou(decision.ids[seen], item.parts[seen], len(evidence.maps.names)),
+        mean_iou_3d(decision, item.parts, field.seen > SEEN),
         own,
     )
 
@@ -108,12 +108,6 @@ def drawn_ids(splats: Splats, cameras: Cameras, ids: Int[Tensor, "N"], parts: in
 
 def true_pixels(item: BenchObject, cameras: Cameras) -> Int[Tensor, "C H W"]:
     return photographed(item.item, item.look, cameras)[1]
-
-
-def _mean_iou(predicted: Int[Tensor, "N"], truth: Int[Tensor, "N"], parts: int) -> float:
-    a, b = (F.one_hot(x, parts + 1)[:, 1:].bool() for x in (predicted, truth))
-    union = (a | b).sum(0)
-    return float(((a & b).sum(0) / union.clamp_min(1))[b.any(0)].mean())
 
 
 def true_maps(truth: Int[Tensor, "C H W"], names: tuple[str, ...]) -> PartMaps:

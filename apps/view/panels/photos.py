@@ -123,7 +123,10 @@ def wipe(
 
     def over(camera: Cameras, picture: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
         photo = next((photo for photo in photos if photo.picture and same_pose(photo.camera, camera)), None)
-        return picture if photo is None else laid_over(photo, camera, picture, share)
+        if photo is None:
+            return picture
+        assert photo.picture is not None
+        return laid_over(_pixels(photo.picture), photo.camera, camera, picture, share)
 
     return over
 
@@ -134,14 +137,16 @@ def same_pose(a: Cameras, b: Cameras) -> bool:
 
 
 def laid_over(
-    photo: Photo, camera: Cameras, picture: UInt8[np.ndarray, "H W 3"], share: float
+    source: UInt8[np.ndarray, "h w 3"],
+    taken: Cameras,
+    camera: Cameras,
+    picture: UInt8[np.ndarray, "H W 3"],
+    share: float,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The left `share` of the photo over a picture of another size from its pose."""
+    """The left `share` of a photo, `taken` by this camera, over a picture of another size from its pose."""
     import cv2
 
-    assert photo.picture is not None
-    source = _pixels(photo.picture)
-    at, to = photo.camera.resized(source.shape[1], source.shape[0]).Ks[0].double(), camera.Ks[0].double()
+    at, to = taken.resized(source.shape[1], source.shape[0]).Ks[0].double(), camera.Ks[0].double()
     scale = [float(to[i, i] / at[i, i]) for i in range(2)]
     if min(scale) < 1:  # averaged down first, as warping takes single pixels
         width, height = (max(round(side * s), 1) for side, s in zip(source.shape[1::-1], scale, strict=True))

@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.priors.mesh import MeshPrior
+from gs_reg.priors.regions import SOCKET
 from gs_reg.priors.types import Part
 
 PAINTED = (
@@ -20,7 +21,7 @@ PAINTED = (
     Part.LIP_LOWER,
     Part.LID_UPPER,
     Part.LID_LOWER,
-    Part.MOUTH_SOCKET,
+    *SOCKET,
     Part.SCALP,
     Part.EAR,
     Part.NECK,

@@ -49,7 +49,7 @@ def rig(config: SynthConfig) -> Cameras:
 
 
 def lights() -> Float[ndarray, "L 4"]:
-    """Unit directions to four lights that stand still in the world, and their strengths."""
+    """Unit directions to four lights, of a head that looks straight ahead, and their strengths."""
     placed = np.array(
         [[0.35, 0.5, 0.8, 0.62], [-0.6, 0.2, 0.7, 0.28], [0.0, 0.9, -0.2, 0.12], [0.1, -0.5, 0.8, 0.10]], np.float32
     )

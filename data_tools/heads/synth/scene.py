@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.priors.mesh import MeshPrior
+from gs_reg.priors.regions import LASHES, SOCKET
 from gs_reg.priors.types import Part
 from gs_reg.types import Cameras
 
@@ -35,12 +36,12 @@ MATERIALS = np.array(
 """Kind (0 = the atlas, 1 = an eyeball, 2 = one colour, 3 = with gaps between teeth), colour, gloss, its exponent."""
 MATERIAL_OF = {
     Part.EYE: EYE,
-    Part.LASH: LASH,
+    **dict.fromkeys(LASHES, LASH),
     Part.TOOTH_UPPER: TOOTH,
     Part.TOOTH_LOWER: TOOTH,
     Part.TONGUE_GUM: TONGUE,
 }
-OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3, Part.MOUTH_SOCKET: 0.45}
+OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3, **dict.fromkeys(SOCKET, 0.45)}
 """Share of the light that does not come into the mouth."""
 LASH_STRIPE = 0.0011
 TOOTH_WIDTH = 0.0075
@@ -58,6 +59,8 @@ class Snapshot:
     """Texture coordinates of the skin and of the layer that slides over it."""
     surface: Float[ndarray, "M 3"]
     """Vertices of the prior's mesh as they truly are, in the head frame and metres."""
+    lamps: Float32[ndarray, "L 4"]
+    """Directions to the lights, in the world, and their strengths."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class SynthHead:
     face_values: Float32[ndarray, "F 2"]
     stripes: Float32[ndarray, "F 3"]
     hair_lag: float
+    lamps_turn: bool
+    """With the head."""
 
     @staticmethod
     def build(config: SynthConfig, prior: MeshPrior, ident: Float[Tensor, "I"] | None) -> SynthHead:
@@ -93,7 +98,8 @@ class SynthHead:
         atlas = paint(head, config.atlas, config.seed, config.scan)
         effects = HiddenEffects(head, config.effects)
         lag = config.effects.hair_lag
-        return SynthHead(head, hair, effects, atlas, faces, face_values.astype(np.float32), stripes, lag)
+        columns = face_values.astype(np.float32), stripes
+        return SynthHead(head, hair, effects, atlas, faces, *columns, lag, config.lamps == "head")
 
     def at(
         self,
@@ -119,7 +125,10 @@ class SynthHead:
         corners = np.zeros((len(self.faces), 3, 4), np.float32)
         corners[: len(head.faces), :, :2] = head.uv
         corners[: len(head.faces), :, 2:] = head.uv - skin.slide[head.faces]
-        return Snapshot(values, corners, skin.vertices)
+        lamps = lights()
+        if self.lamps_turn:
+            lamps[:, :3] = lamps[:, :3] @ rotation.T
+        return Snapshot(values, corners, skin.vertices, lamps)
 
 
 def tooth_places(points: Float[ndarray, "T 3"]) -> Float[ndarray, "T"]:
@@ -158,7 +167,7 @@ def photograph(
         head.face_values,
         head.atlas,
         head.head.eyes.astype(np.float32),
-        lights(),
+        snapshot.lamps,
         MATERIALS,
         center,
         rgb,

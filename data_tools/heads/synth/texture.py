@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from gs_reg.priors.regions import SOCKET
 from gs_reg.priors.types import Part
 
 from ...photos.images import read_pixels
@@ -71,7 +72,7 @@ def scalp_weight(mesh: Head, points: Float[ndarray, "P 3"]) -> Float[ndarray, "P
 def _soft_parts(mesh: Head) -> Float[ndarray, "V 2"]:
     """Weights of the lips and of the inside of the mouth, a little blurred."""
     lips = mesh.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER)
-    inside = mesh.vertices_of(Part.MOUTH_SOCKET)
+    inside = mesh.vertices_of(*SOCKET)
     hard = np.stack([lips, inside], axis=1).astype(float)
     return smoothed(hard, mesh.faces, 1) * 0.5 + hard * 0.5
 

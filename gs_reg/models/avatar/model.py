@@ -194,8 +194,21 @@ class Avatar(nn.Module):
     def prepare(self) -> Ready:
         """What the fields read of the rows that move, and what the coarse field makes of it before it knows a code."""
         rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
+        if self.means.device.type == "cpu" and self.labelled:  # blocks of one part are near few bumps
+            order = self.part.argsort(stable=True)
+            rows = order if rows is None else order[self.moving[order]]
         coarse = None if self.coarse is None else partial(self.coarse.prepare, jacobian=self.config.jacobian == "exact")
-        return ready(rows, self.means, self.latent, self.gates(), coarse)
+        return ready(rows, self.means, self.latent, self.label, self.gates(), coarse)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the coarse field reads latent vectors as labels of parts alone, as one of bumps does."""
+        return self.coarse is not None and self.coarse.bumps is not None
+
+    @property
+    def label(self) -> Float[Tensor, "N L"]:
+        """What the coarse field reads as latent vectors: trained ones would leave the bumps of their part."""
+        return self.distilled_latent if self.labelled else self.latent
 
     def motion(self, code: Float[Tensor, "D"], prepared: Ready) -> Motion:
         """What the fields say of all Gaussians under a code."""
@@ -247,7 +260,7 @@ class Avatar(nn.Module):
     @torch.no_grad()
     def rebuild(self) -> None:
         """Makes the graph from the present rows and, from `skip_from` on, finds anew which rows skip the fields."""
-        rows = (self.means, self.latent, self.gates())
+        rows = (self.means, self.label, self.gates())
         self.neighbors, distances = nearest(self.means, self.config.neighbors)
         weights = gaussian_weights(distances)
         if self.coarse is not None and self.config.cut_slits:
@@ -261,7 +274,8 @@ class Avatar(nn.Module):
     def skip_still(self) -> None:
         """Lets Gaussians leave out both fields that no probe moves or changes."""
         detail = self.detail if self.has_details else None
-        self.moving.copy_(moving(self.coarse, detail, self.means, self.latent, self.gates(), self.probes))
+        rows = (self.means, self.latent, self.gates())
+        self.moving.copy_(moving(self.coarse, detail, *rows, self.probes, label=self.label))
 
     def constrain(self) -> None:
         """After each step: counts it, and makes the graph anew where it is old."""

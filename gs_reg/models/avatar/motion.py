@@ -16,7 +16,7 @@ from gs_reg.fields.coarse import CoarseField, Prepared
 from gs_reg.fields.detail import DetailField, Residuals
 from gs_reg.fields.jacobian import guarded
 
-BLOCK = 4096
+BLOCK = 512
 """Rows of a block."""
 
 
@@ -96,13 +96,19 @@ def ready(
     rows: Int[Tensor, "M"] | None,
     means: Float[Tensor, "N 3"],
     latent: Float[Tensor, "N L"],
+    label: Float[Tensor, "N L"],
     gates: Float[Tensor, "N G"] | None,
     prepare: Callable[..., Prepared] | None,
 ) -> Ready:
-    """In blocks of rows on the CPU, else in one."""
-    columns = [column if rows is None or column is None else column[rows] for column in (means, latent, gates)]
+    """In blocks of rows on the CPU, else in one; the coarse field reads `label`, the detail field `latent`."""
+    x, latent, label = (column if rows is None else column[rows] for column in (means, latent, label))
+    gates = gates if rows is None or gates is None else gates[rows]
     size = BLOCK if means.device.type == "cpu" else max(len(means), 1)
-    x, latents = (column.split(size) for column in columns[:2] if column is not None)
-    gated = [None] * len(x) if columns[2] is None else columns[2].split(size)
-    blocks = [Block(*part, None if prepare is None else prepare(*part)) for part in zip(x, latents, gated, strict=True)]
-    return Ready(rows, tuple(blocks))
+    starts = range(0, max(len(x), 1), size)
+
+    def block(part: slice) -> Block:
+        gated = None if gates is None else gates[part]
+        coarse = None if prepare is None else prepare(x[part], label[part], gated)
+        return Block(x[part], latent[part], gated, coarse)
+
+    return Ready(rows, tuple(block(slice(start, start + size)) for start in starts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,13 @@ from gs_reg.fields.inputs import GATES
 from gs_reg.geometry import project
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.neighbors import morton_order, nearest
+from gs_reg.priors.regions import LASHES, SOCKET
 from gs_reg.priors.types import ExpressionPrior, Part, SurfaceSample, Track
 from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
-MOUTH = (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, Part.MOUTH_SOCKET)
-RIMS = (Part.LIP_UPPER, Part.LIP_LOWER, Part.LID_UPPER, Part.LID_LOWER, Part.LASH)
+MOUTH = (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, *SOCKET)
+RIMS = (Part.LIP_UPPER, Part.LIP_LOWER, Part.LID_UPPER, Part.LID_LOWER, *LASHES)
 SPARE, RAREST = 1.2, 0.01
 """Times as many points are drawn of the surface as should hold enough of a part; smaller shares of it count as this."""
 SLACK = 1.0
@@ -61,21 +63,28 @@ class CloudConfig:
         return self.points + self.mouth + self.eyes + self.rims + self.face
 
 
+def start_sample(prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, config: CloudConfig) -> SurfaceSample:
+    """Points of the neutral surface, as many of each part as the config asks for."""
+    samples = [prior.surface(ident, config.points, config.seed)]
+    more = (MOUTH, config.mouth), ((Part.EYE,), config.eyes), (RIMS, config.rims), ((Part.SKIN,), config.face)
+    for number, (kinds, count) in enumerate(more):
+        share = float(_wanted(samples[0], kinds).double().mean())
+        if count:
+            drawn = prior.surface(ident, int(SPARE * count / max(share, RAREST)), config.seed + 1 + number)
+            rows = _wanted(drawn, kinds).nonzero()[:count, 0]
+            kept: dict[str, Any] = {k: v if v is None else v[rows] for k, v in vars(drawn).items()}
+            samples.append(SurfaceSample(**kept))
+    columns = {name: [getattr(sample, name) for sample in samples] for name in vars(samples[0])}
+    whole: dict[str, Any] = {k: None if values[0] is None else torch.cat(values) for k, values in columns.items()}
+    return SurfaceSample(**whole).to(dtype=torch.float32)
+
+
 def start_cloud(
     prior: ExpressionPrior, ident: Float[Tensor, "I"] | None, config: CloudConfig = CloudConfig()
 ) -> tuple[Splats, SurfaceSample]:
     """Grey, opaque discs on the neutral head, with `part` in `extra`, and the points that they lie on."""
-    parts = [prior.surface(ident, config.points, config.seed)]
-    more = (MOUTH, config.mouth), ((Part.EYE,), config.eyes), (RIMS, config.rims), ((Part.SKIN,), config.face)
-    for number, (kinds, count) in enumerate(more):
-        share = float(_wanted(parts[0], kinds).double().mean())
-        if count:
-            drawn = prior.surface(ident, int(SPARE * count / max(share, RAREST)), config.seed + 1 + number)
-            rows = _wanted(drawn, kinds).nonzero()[:count, 0]
-            parts.append(SurfaceSample(drawn.points[rows], drawn.normals[rows], drawn.parts[rows]))
-    sample = SurfaceSample(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("points", "normals", "parts"))
-    ).to(dtype=torch.float32)
+    drawn = start_sample(prior, ident, config)
+    sample = SurfaceSample(drawn.points, drawn.normals, drawn.parts)
     _, distances = nearest(sample.points, NEAR)
     log_scales = distances.sqrt().mean(1, keepdim=True).clamp_min(1e-5).log().repeat(1, 3)
     log_scales[:, 2] += math.log(FLAT)

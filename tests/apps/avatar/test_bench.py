@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 
 from gs_reg.apps import cli
+from gs_reg.apps.avatar.bench import command
 from gs_reg.apps.avatar.bench.table import mean_and_sd, summary
 from gs_reg.apps.avatar.bench.variants import USUAL, VARIANTS, file_name
 from gs_reg.apps.avatar.config import Config
+from gs_reg.data_tools.heads.synth import SynthConfig
 
 
 def changed(variant: str) -> set[str]:
@@ -56,6 +58,13 @@ def test_means_and_deviations():
     assert figures["full"]["self_reenactment"]["face"]["psnr"]["mean"] == 31.0
     assert figures["full"]["self_reenactment"]["full"]["lpips"] is None
     assert figures["full"]["novel_view"]["full"]["psnr"] is None
+
+
+def test_the_capture_is_that_of_its_preset(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(command, "synth", asked.append)
+    folder = command.made_capture(command.Config(capture="tiny", out=tmp_path))
+    assert [(c.out, c.capture) for c in asked] == [(folder, SynthConfig.preset("tiny"))]
 
 
 def test_unknown_variants_are_one_line(capsys, tmp_path):

@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from gs_reg.apps import cli
@@ -11,21 +12,26 @@ from gs_reg.apps import cli
 from ..conftest import usual_signals
 
 IMPORTED = ["torch", "cv2", "tyro", "scipy.ndimage", "skimage.filters", "imageio_ffmpeg", "jinja2"]
-IMPORTED += [f"gs_reg.apps.{name}" for name in ("scenes.reconstruct", "batch.sweep", "look.render", "look.report")]
+IMPORTED += [
+    f"gs_reg.apps.{name}"
+    for name in ("scenes.reconstruct", "batch.sweep", "batch.run", "look.render", "look.report", "avatar.train")
+]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def _main(words: list[str], said: Path) -> None:
+def _main(words: list[str], said: Path, before: Callable[[], None] | None) -> None:
     usual_signals()
+    if before is not None:
+        before()
     handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.exit(cli.main(words))
 
 
-def start(words, said: Path) -> multiprocessing.Process:
-    """A process of `gs-reg WORDS`; what it says is appended to the file `said`."""
+def start(words, said: Path, before: Callable[[], None] | None = None) -> multiprocessing.Process:
+    """A process of `gs-reg WORDS`; what it says is appended to the file `said`. It first calls `before`."""
     CONTEXT.set_forkserver_preload([name for name in IMPORTED if importlib.util.find_spec(name)])
-    process = CONTEXT.Process(target=_main, args=([str(word) for word in words], said))
+    process = CONTEXT.Process(target=_main, args=([str(word) for word in words], said, before))
     process.start()
     return process

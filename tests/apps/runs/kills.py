@@ -8,11 +8,14 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ..avatar.ball import stand_in
 from .forked import start
 
 KILLS = int(os.environ.get("KILLS", "200"))
@@ -29,12 +32,12 @@ KINDS = {
 class Killer:
     """Runs commands in a folder, to their end or to a random moment."""
 
-    def __init__(self, folder: Path, seed: int):
-        self.folder, self.chance = folder, random.Random(seed)
+    def __init__(self, folder: Path, seed: int, before: Callable[[], None] | None = None):
+        self.folder, self.chance, self.before = folder, random.Random(seed), before
 
     def whole(self, name: str, words) -> tuple[int, str, float]:
         """Exit code, what was said, and seconds, of a command that is left alone."""
-        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt")
+        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt", self.before)
         process.join()
         return process.exitcode, (self.folder / f"{name}.txt").read_text(), time.monotonic() - began
 
@@ -45,7 +48,7 @@ class Killer:
         """
         how, share = self.chance.choice(SIGNALS), self.chance.choice((0.4, 1.0))
         after, again = self.chance.uniform(0, share * life), self.chance.random() < 0.1
-        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt")
+        began, process = time.monotonic(), start(words, self.folder / f"{name}.txt", self.before)
         process.join(after)
         ended = None if process.is_alive() else time.monotonic() - began
         if ended is None:
@@ -119,4 +122,67 @@ def test_every_kill_of_a_sweep_is_made_good(photos, tmp_path):
         assert not left and (out / "table.md").is_file(), f"{case}: {left}"
         done, life = done + (ended is None), ended or life
         print(f"{done}: {case}", flush=True)
+        shutil.rmtree(out)
+
+
+@pytest.mark.slow
+def test_every_kill_of_a_batch_is_made_good(photos, tmp_path):
+    killer, file = Killer(tmp_path, SEED), tmp_path / "jobs.yaml"
+    settings = {"preset": "ci", "start": "random", "checkpoint_every": 4, "stop_after": "train"}
+    settings |= {"train": {"steps": 0}, "free": {"train": {"steps": 12}}}
+    tiny = {"id": "tiny", "kind": "reconstruct", "data": str(photos), "seeds": [0, 1]}
+    copy = {"id": "copy", "kind": "export", "source": "{jobs.tiny-seed0.out}", "to": "copy.splat"}
+    jobs = {"defaults": {"reconstruct": settings}, "resources": {"threads": 1}, "jobs": [tiny, copy]}
+    file.write_text(yaml.safe_dump(jobs, sort_keys=False))
+    words = ("batch", "run", file, "--workers", "2", "--out")
+    code, said, life = killer.whole("whole", (*words, tmp_path / "whole"))
+    assert code == 0, said
+    made = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").glob("jobs/*/out/[sc]*.[ps]*l*"))
+    made = [name for name in made if name.name in ("splats.ply", "copy.splat")]
+    assert len(made) == 3
+    wanted = [(tmp_path / "whole" / name).read_bytes() for name in made]
+    number = done = 0
+    while done < max(1, KILLS // 10):
+        number += 1
+        out = tmp_path / f"batch_{number}"
+        case, ended = killer.killed(out.name, (*words, out), life)
+        begun = (out / "jobs.lock.json").is_file()
+        code, said, _ = killer.whole(f"{out.name}_again", ("batch", "resume", out) if begun else (*words, out))
+        assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
+        assert [(out / name).read_bytes() for name in made] == wanted, case
+        left = [path for path in out.rglob(".*")]
+        assert not left and (out / "report.html").is_file(), f"{case}: {left}"
+        done, life = done + (ended is None), ended or life
+        print(f"{done}: {case}", flush=True)
+        shutil.rmtree(out)
+
+
+@pytest.mark.slow
+def test_every_kill_of_an_avatar_is_made_good(tmp_path):
+    """In each of its phases, the distilling among them, on a ball that stands in for a head."""
+    ball = tmp_path / "ball"
+    ball.mkdir()
+    killer, kinds = Killer(tmp_path, SEED, partial(stand_in, ball)), ("avatar/avatar.safetensors", "avatar/avatar.json")
+    words = ("avatar", "train", ball, "--preset", "ci", "--device", "cpu", "--checkpoint-every", "4")
+    words += ("--distil.steps", "12", "--warm-up", "6", "--joint", "24", "--screen", "6", "--density.every", "6")
+    killer.whole("first", (*words, "--out", tmp_path / "first"))
+    code, said, life = killer.whole("whole", (*words, "--out", tmp_path / "whole"))
+    assert code == 0, said
+    wanted = [(tmp_path / "whole" / name).read_bytes() for name in kinds]
+    assert [(tmp_path / "first" / name).read_bytes() for name in kinds] == wanted
+    number = done = 0
+    while done < max(1, KILLS // 16):
+        number += 1
+        out = tmp_path / f"avatar_{number}"
+        case, ended = killer.killed(out.name, (*words, "--out", out), life)
+        begun = (out / "config.yaml").is_file()
+        again = ("avatar", "train", "--resume", "--out", out) if begun else (*words, "--out", out)
+        code, said, seconds = killer.whole(f"{out.name}_again", again)
+        assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
+        assert [(out / name).read_bytes() for name in kinds] == wanted, case
+        left = list(out.rglob(".*"))
+        assert not left and (out / "report.html").is_file(), f"{case}: {left}"
+        done += ended is None
+        life = life if ended is None and begun else ended or seconds
+        print(f"{done}: {case}: {'ended before' if ended else 'resumed' if begun else 'started again'}", flush=True)
         shutil.rmtree(out)

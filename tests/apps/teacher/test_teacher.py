@@ -1,6 +1,7 @@
 """`gs-reg teacher`: data, training in slices, the exported folder, its check; the mistakes of users."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -119,6 +120,47 @@ def test_the_check_writes_figures_settings_and_card(model):
     assert settings["resolution"] == 32 and settings["zero_rows"] == 16 and settings["blocks"] == [0]
     card = (model / "README.md").read_text()
     assert "Not accepted" in card and "What it is not for" in card and "supervised" in card
+
+
+def test_the_card_says_what_supervision_does(data, training, model, tmp_path, capsys):
+    plain, out = tmp_path / "plain", tmp_path / "model"
+    shutil.copytree(model, out)
+    words = ["teacher", "train", "--data", str(data), "--out", str(plain), *TINY, "--stage", "coarse"]
+    assert cli.main([*words, "--maps", "0", "--binding", "0"]) == 0
+    check = ["check", "--model", str(out), "--data", str(data), "--pictures", "1"]
+    pair = ["--supervised", str(training), "--unsupervised", str(plain)]
+    capsys.readouterr()
+    assert "both or neither" in failure(capsys, *check, *pair[:2])
+    swapped = [pair[0], pair[3], pair[2], pair[1]]
+    assert "--maps 0 --binding 0" in failure(capsys, *check, *swapped)
+    assert cli.main(["teacher", *check, *pair]) == 1
+    beside = json.loads((out / "figures.json").read_text())["supervision"]
+    assert beside["steps"] == 6 and beside["size"] == 32 and beside["with"] != beside["without"]
+    card = (out / "README.md").read_text()
+    assert f"| without | {beside['without']['miou']:.3f} |" in card and "after 6 steps each" in card
+
+
+def test_figures_of_the_edit_bench_are_taken_over_and_the_others_kept(data, model, tmp_path, capsys):
+    out, bench = tmp_path / "model", tmp_path / "bench.json"
+    shutil.copytree(model, out)
+    before = {c["name"]: c for c in json.loads((out / "figures.json").read_text())["checks"]}
+    each = [
+        {"edit": f"{name}-colour", "color_views": views, "oracle_psnr": 20.0} for name, views in (("a", 1), ("b", 0.8))
+    ]
+    parts = {"miou": 0.8, "miou_3d": 0.5, "miou_maps": 0.7, "changed_outside": 0}
+    bench.write_text(json.dumps(parts | {"each": [*each, {"edit": "a-shape", "color_views": 0, "oracle_psnr": None}]}))
+    words = ["check", "--model", str(out), "--data", str(data), "--keep", "--bench", str(bench)]
+    assert cli.main(["teacher", *words]) == 1
+    after = {c["name"]: c for c in json.loads((out / "figures.json").read_text())["checks"]}
+    assert before.keys() == after.keys() and after["full edit"]["passed"] is True
+    assert after["full edit"]["value"] == pytest.approx(0.9) and after["part IoU lifted to 3D"]["passed"] is False
+    changed = {name for name, check in after.items() if check != before[name]}
+    assert "full edit" in changed and not any(name.startswith(("VAE", "colour", "attention")) for name in changed)
+    bench.write_text("[]")
+    capsys.readouterr()
+    assert "bench.json" in failure(capsys, *words)
+    (out / "figures.json").unlink()
+    assert "leave --keep out" in failure(capsys, *words)
 
 
 def test_checks_are_accepted_by_what_was_measured():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from gs_reg.apps.edit.label_file import save_labels
 from gs_reg.apps.view.scene_page import for_browser
 from gs_reg.apps.view.source import confidence, open_shown
 from gs_reg.errors import InputError
 from gs_reg.geometry import transform_points
 from gs_reg.io import save_splats
-from gs_reg.parts.types import Decision
+from gs_reg.parts.store import save_labels
+from gs_reg.parts.types import Decision, LabelField
 from gs_reg.render import render
 from gs_reg.sh import sh_colors
 
@@ -74,10 +74,13 @@ def test_labels_of_a_run(tmp_path):
     run = write_run(tmp_path / "run")
     ids = torch.arange(1800) % 3
     one = torch.nn.functional.one_hot(ids, 3).float()
-    save_labels(run / "labels.npz", Decision(("background", "left", "right"), ids, one, torch.zeros(1800)))
+    names, none = ("background", "left", "right"), torch.zeros(1800)
+    field = LabelField(names, one[:, None], none)
+    save_labels(run / "labels.npz", field, Decision(names, ids, one, none))
     shown = open_shown(run)
     assert shown.labels is not None and shown.labels.ids.equal(ids)
-    save_labels(run / "labels.npz", Decision(("background", "left", "right"), ids[:9], one[:9], torch.zeros(9)))
+    few = LabelField(names, one[:9, None], none[:9])
+    save_labels(run / "labels.npz", few, Decision(names, ids[:9], one[:9], none[:9]))
     with pytest.raises(InputError, match=r"labels\.npz: expected labels of 1800 splats, got 9"):
         open_shown(run)
 

@@ -158,6 +158,11 @@ def test_flame_tracking_of_the_benchmark(tmp_path):
     assert code == pytest.approx(np.concatenate(parts), abs=1e-6)
 
 
+def test_what_of_vhap_is_not_applied_is_said(tmp_path):
+    capture = read(folders.gaussian_avatars(tmp_path, Shoot()))
+    assert any("static_offset" in note and "not applied" in note for note in capture.notes)
+
+
 def test_flame_pose_of_gaussian_avatars_turns_about_the_root_joint(tmp_path):
     """As if FLAME itself had been turned: about joint 0 of the person with this expression, in metres."""
     path = folders.gaussian_avatars(tmp_path, Shoot())

@@ -198,6 +198,17 @@ def test_mouth_opens_and_teeth_show(drawn):
     assert changed[70:110].mean() > 0.03 and changed[:55].mean() < 0.01
 
 
+def test_lamps_turn_with_the_head_or_stay(drawn):
+    turn = (25.0, 0.0, 0.0)
+    still = shot(drawn, {})[2]
+    for head, turned in ((drawn, False), (dataclasses.replace(drawn, lamps_turn=True), True)):
+        now = shot(head, {}, turn)[2]
+        want = still.lamps[:, :3] @ head_rotation(*turn).T if turned else still.lamps[:, :3]
+        assert now.lamps[:, :3] == pytest.approx(want, abs=1e-6) and (now.lamps[:, 3] == still.lamps[:, 3]).all()
+    presets = {name: SynthConfig.preset(name).lamps for name in ("s1", "full")}
+    assert presets == {"s1": "head", "full": "world"}
+
+
 def test_a_lid_hides_the_eye(drawn):
     _, _, snapshot = shot(drawn, {})
     eyes = drawn.head.vertices_of(Part.EYE)

@@ -1,0 +1,50 @@
+"""The nested way to write an edit: `scene`, `edit: {part, prompt}`, `parts: [{name, tau}]`, `teacher: {kind}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RENAMED = {
+    "scene": "data",
+    "edit.part": "part",
+    "edit.prompt": "edit",
+    "edit.shape": "shape",
+    "edit.remove": "remove",
+    "edit.grow": "grow",
+    "teacher.kind": "teacher",
+    "teacher.model": "model",
+    "editor.kind": "editor",
+}
+
+
+def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an edit under the names of its flags; those that are named so already stay.
+
+    Raises:
+        ValueError: a setting is there under both names; says which.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in ("edit", "teacher", "editor") and isinstance(value, dict):
+            flat |= {f"{key}.{inner}": one for inner, one in value.items()}
+        else:
+            flat[key] = value
+    out: dict[str, Any] = {}
+    # a text in `edit` beside `edit.part`: the prompt of the flags
+    for key, value in flat.items():
+        name = RENAMED.get(key, key)
+        if name in out:
+            raise ValueError(f"{key}: given twice, also as {name}")
+        out[name] = value
+    if isinstance(out.get("parts"), list):
+        out["parts"] = ",".join(map(_part, out["parts"]))
+    return out
+
+
+def _part(entry: Any) -> str:
+    """`name` or `name:tau`."""
+    if isinstance(entry, dict):
+        if not isinstance(entry.get("name"), str) or entry.keys() - {"name", "tau"}:
+            raise ValueError(f"parts: expected maps of name and tau, got {entry!s:.80}")
+        return entry["name"] + (f":{entry['tau']}" if "tau" in entry else "")
+    return str(entry)

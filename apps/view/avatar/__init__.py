@@ -1,0 +1,1 @@
+"""The page of an avatar: expressions, the head's pose, what drives it."""

@@ -1,0 +1,1 @@
+"""The live page: a running fit in the browser, drawn between its steps."""

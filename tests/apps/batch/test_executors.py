@@ -1,0 +1,81 @@
+"""The same batch on Ray and through submitit, with a worker that is killed."""
+
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from gs_reg.apps.batch.states import read_status
+
+from .test_engine import until
+
+PLACES = [
+    pytest.param(("--executor", "ray"), id="ray"),
+    pytest.param(("--executor", "slurm", "--address", "local"), id="slurm"),
+]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [pid, *(one for words in children for child in words for one in family(int(child)))]
+
+
+def listening() -> list[str]:
+    """Addresses, in hexadecimal, on which this process and those that it started take connections; at least one."""
+    sockets = set()
+    for pid in family(os.getpid()):
+        for handle in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(handle).removeprefix("socket:[").removesuffix("]"))
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    found = [words[1].partition(":")[0][-8:] for words in lines if words[3] == "0A" and words[9] in sockets]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_killed_worker_is_made_good(bench, place):
+    pytest.importorskip("ray" if "ray" in place else "submitit", reason="the extra is not installed")
+    bench.write(
+        {"id": "long", "seconds": 4},
+        {"id": "after", "needs": ["long"]},
+        {"id": "bad", "code": 2, "always": True, "text": "gs-reg: x: wrong"},
+        {"id": "again", "code": 1, "times": 1},
+        resources={"memory_gb": 0.1},
+    )
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(bench.run(*place)))
+    thread.start()
+    until(lambda: list(bench.out.glob("jobs/long-*/begun")), 120)
+    assert "ray" not in place or {host for host in listening() if host != "0100007F"} == set()
+    worker = read_status(bench.folder("long")).pid
+    assert worker != os.getpid()
+    (child,) = map(int, (bench.folder("long") / "begun").read_text().split())
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{child}").exists(), 10)
+    thread.join(180)
+    assert codes == [1]
+    states = {name: bench.status(name) for name in ("long", "after", "bad", "again")}
+    assert {name: (s["state"], s["attempt"]) for name, s in states.items()} == {
+        "long": ("done", 2),
+        "after": ("done", 1),
+        "bad": ("failed", 1),
+        "again": ("done", 2),
+    }
+    assert states["long"]["failures"] == ["lost"] and states["bad"]["reason"] == "x: wrong"
+
+
+def test_a_preempted_job_of_slurm_is_queued_again(bench):
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    bench.write({"id": "a", "seconds": 6}, resources={"memory_gb": 0.1})
+    thread = threading.Thread(target=bench.run, args=("--executor", "slurm", "--address", "local"))
+    thread.start()
+    until(lambda: list(bench.out.glob("jobs/a-*/begun")), 120)
+    os.kill(read_status(bench.folder("a")).pid, signal.SIGUSR2)
+    thread.join(120)
+    status = read_status(bench.folder("a"))
+    assert (status.state, status.attempt, status.failures) == ("done", 2, ())
