@@ -17,6 +17,7 @@ from gs_reg.models.rig_bound import RigBoundConfig
 from gs_reg.terms.avatar import AvatarTerms
 from gs_reg.terms.rig_bound import RigBoundTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
 from ..view.live.flags import LiveConfig
 from . import presets
@@ -70,7 +71,8 @@ class Config:
     degree_every: int = presets.BEST.degree_every
     """Steps after which one more degree of spherical harmonics is in use; 0 = all from the start."""
     allow_bad_distill: bool = presets.BEST.allow_bad_distill
-    """Go on where the distilled field fails its gates; the presets fast, demo and ci do, and say by how much."""
+    """Go on where the distilled field fails its gates; the presets fast, short, demo and ci do, and say
+    by how much."""
     probes: int = presets.BEST.probes
     """Training codes by which the graph of neighbours finds slits, such as that between the lips."""
     eval_frames: int = presets.BEST.eval_frames
@@ -102,6 +104,12 @@ class Config:
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
     live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
+
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between measurements of held-out frames; default 10 times in a run with --log tensorboard, else
+    none before the end."""
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "width", "heads", "views", "steps"),

@@ -60,7 +60,17 @@ FAST = Preset(
 """Minutes on two cores for captures of about 200x292."""
 SHORT = replace(
     FAST,
-    model=replace(FAST.model, lr_detail=4e-3, rebuild_every=150),
+    model=replace(
+        FAST.model,
+        rebuild_every=150,
+        lr_means=3e-4,
+        lr_quat=3e-3,
+        lr_scale=1.7e-2,
+        lr_opacity=5e-2,
+        lr_color=5e-3,
+        lr_latent=3e-2,
+        lr_detail=3e-3,
+    ),
     terms=replace(FAST.terms, near=NearDistilled(0.3, samples=512)),
     density=replace(FAST.density, cap=26_000, every=50),
     warm_up=40,
@@ -68,7 +78,7 @@ SHORT = replace(
     degree_every=100,
     eval_frames=12,
 )
-"""As many Gaussians in a sixth of the steps, for many trainings one after the other."""
+"""As many Gaussians in a sixth of the steps, which are larger, for many trainings one after the other."""
 DEMO = replace(
     FAST,
     cloud=CloudConfig(points=5_000, mouth=900, eyes=500, rims=1_600, face=3_000),

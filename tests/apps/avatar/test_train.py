@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gs_reg.apps import cli
 from gs_reg.apps.avatar.config import Config
@@ -82,6 +83,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert len([s for s in steps if s]) == len({s for s in steps if s})  # no step twice
 
 
+def test_the_log_has_scalars_and_held_out_frames(finished):
+    read = EventAccumulator(str(finished / "tb")).Reload()
+    tags = read.Tags()
+    assert [s.step for s in read.Scalars("held_out/psnr")] == [8, 16, 21]
+    assert {"train/loss", "train/psnr", "train/gaussians"} <= set(tags["scalars"])
+    assert 1 <= len(tags["images"]) <= 4 and all(name.startswith("views/") for name in tags["images"])
+    lines = [json.loads(line) for line in (finished / "events.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "held_out" in line] == [8, 16, 21]
+
+
 def test_resume_keeps_settings_and_capture(finished, capsys):
     assert cli.main(["avatar", "train", "--resume", "--out", str(finished), "--joint", "31"]) == 2
     assert "joint (was 14, now 31)" in capsys.readouterr().err
@@ -101,7 +112,7 @@ def test_a_field_that_is_too_far_from_the_prior_ends_the_run(capture, tmp_path, 
 
 
 def test_short_presets_say_which_gates_they_miss_and_go_on(finished):
-    assert {name for name, preset in PRESETS.items() if preset.allow_bad_distill} == {"fast", "demo", "ci"}
+    assert {name for name, preset in PRESETS.items() if preset.allow_bad_distill} == {"fast", "short", "demo", "ci"}
     failures = json.loads((finished / "distill_report.json").read_text())["failures"]
     line = next(line for line in (finished / "log.txt").read_text().splitlines() if "misses its gates" in line)
     assert failures[0] in line and f"{len(failures)} gates missed in all" in line
