@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-nerfstudio trials kills fuzz lint format ablation sanitize aarch64 gpu gpu-compile emulated wheel clean
+.PHONY: help venv demo test test-nerfstudio trials batch-trials kills fuzz lint format ablation sanitize aarch64 gpu gpu-compile emulated wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,10 +45,13 @@ $(NS_VENV)/.ready: pyproject.toml constraints-nerfstudio.txt $(READY)
 	@touch $@
 
 test-nerfstudio: $(NS_VENV)/.ready ## the plugin under nerfstudio's own commands, in a second venv (7 GB)
-	$(NS_BIN)/python -m pytest -m nerfstudio --timeout=600 tests/nerfstudio $(PYTEST_ARGS)
+	$(NS_BIN)/python -m pytest -m nerfstudio --timeout=1000 tests/nerfstudio $(PYTEST_ARGS)
 
 trials: $(READY) ## the slow tests: real data, minutes each
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
+
+batch-trials: $(READY) ## 12 edits on 3 scenes, killed in mid-run here, on Ray and through submitit; 500 jobs
+	$(BIN)/python -m pytest -s -m slow --timeout=3600 tests/apps/batch $(PYTEST_ARGS)
 
 kills: $(READY) ## kill a small run at KILLS random moments (200); each must come to the same splats
 	KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s -m slow --timeout=0 tests/apps/runs/kills.py $(PYTEST_ARGS)

@@ -82,14 +82,15 @@ class BuildNative(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.name == "gs_reg.libgsr_cuda":
+            return self.build_cuda(ext)
         if self.editable_mode and up_to_date(ext):
-            # a second environment of the same tree, such as that of `make test-nerfstudio`
+            # for a second environment of the same tree, such as that of `make test-nerfstudio`
+            print(f"{in_tree(ext)} is up to date")
             target = Path(self.get_ext_fullpath(ext.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(in_tree(ext), target)
             return
-        if ext.name == "gs_reg.libgsr_cuda":
-            return self.build_cuda(ext)
         # the libraries share their sources and are built at the same time: each needs object files of its own, or they
         # end up with one another's instruction sets
         own = copy.copy(self)

@@ -40,6 +40,17 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: {_complaint(error)}") from error
 
 
+@contextmanager
+def refusals_named(path: str | Path) -> Iterator[None]:
+    """InputErrors of the block's values, which do not know that they come from a file, begin with its name."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from error
+
+
 def _complaint(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[0][:200]
     if isinstance(error, UnicodeDecodeError):

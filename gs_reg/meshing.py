@@ -157,7 +157,7 @@ def _diagonal(views: Sequence[DepthView]) -> float:
 
 def _integrate(open3d: Any, grid: Any, view: DepthView, truncation: float, limit: float) -> None:
     """Adds a view but for pixels that see two surfaces at once: their depth is between them, on neither."""
-    certain = view.deviations <= truncation
+    certain = view.deviations <= 3 * truncation
     depths = torch.where(certain, view.depths, 0.0).float().cpu().contiguous().numpy()
     if not depths.any():
         return

@@ -40,10 +40,21 @@ class Regressor:
 
     @staticmethod
     def of_tensors(tensors: Mapping[str, Tensor]) -> Regressor:
-        """Raises KeyError where a tensor is missing."""
+        """Raises KeyError where a tensor is missing, ValueError where they do not fit each other or are not finite."""
         count = sum(name.startswith("w.") for name in tensors)
         layers = tuple((tensors[f"w.{k}"], tensors[f"b.{k}"]) for k in range(count))
-        return Regressor(tensors["mean"], tensors["scale"], layers)
+        mean, scale = tensors["mean"], tensors["scale"]
+        parts = [mean, scale, *(tensor for layer in layers for tensor in layer)]
+        if not layers or not all(part.dtype == torch.float32 and bool(part.isfinite().all()) for part in parts):
+            raise ValueError("regressor: expected layers of finite numbers of 32 bits")
+        size = mean.shape
+        for weight, bias in layers:
+            if len(size) != 1 or weight.ndim != 2 or weight.shape[1:] != size or bias.shape != weight.shape[:1]:
+                raise ValueError(f"regressor: weights {list(weight.shape)} and biases {list(bias.shape)} do not fit")
+            size = bias.shape
+        if scale.shape != mean.shape or not bool((scale > 0).all()):
+            raise ValueError(f"regressor: scale: expected {list(mean.shape)} above 0, got {list(scale.shape)}")
+        return Regressor(mean, scale, layers)
 
 
 @dataclass(frozen=True)

@@ -87,10 +87,14 @@ def test_depth_limit_and_voxel(room, mesh):
 
 
 def ball(n=12000) -> Splats:
-    direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=torch.manual_seed(0)), dim=1)
+    """Evenly on a sphere, so that it has no gaps."""
+    i = torch.arange(n) + 0.5
+    height, turn = 1 - 2 * i / n, np.pi * (1 + 5**0.5) * i.double()
+    flat = (1 - height.square()).sqrt()
+    direction = torch.stack([flat * turn.cos(), height, flat * turn.sin()], 1).float()
     means = direction + torch.tensor([2.0, -1, 5])
     quats, logits = torch.tensor([[1.0, 0, 0, 0]]).repeat(n, 1), torch.full((n,), 4.0)
-    return Splats(means, quats, torch.full((n, 3), -4.2), logits, rgb_to_sh(direction / 2 + 0.5)[:, None])
+    return Splats(means, quats, torch.full((n, 3), -4.0), logits, rgb_to_sh(direction / 2 + 0.5)[:, None])
 
 
 def test_mesh_of_a_file(tmp_path, capsys, monkeypatch):

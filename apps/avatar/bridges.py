@@ -12,7 +12,7 @@ from torch import Tensor
 from gs_reg.driving import Bridge, Landmarker, fit_bridge
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
-from gs_reg.priors import ExpressionPrior, load_prior
+from gs_reg.priors import ARKIT, ExpressionPrior, load_prior
 
 from ..runs.progress import say
 from .drawing import as_bytes, draw_posed
@@ -48,7 +48,13 @@ def bridge_of(avatar: TrainedAvatar, task: Path | None) -> Bridge:
     path = avatar.folder / BRIDGE
     if path.is_file():
         with reading(path):
-            return Bridge.of_tensors(load_file(path))
+            bridge, dim = Bridge.of_tensors(load_file(path)), len(avatar.info.channels)
+            sizes = len(bridge.regressor.mean), len(bridge.regressor.layers[-1][1])
+            if sizes != (len(ARKIT), dim):
+                raise InputError(
+                    f"{path}: expected a bridge from {len(ARKIT)} coefficients to codes of {dim}, got {sizes}"
+                )
+        return bridge
     if task is None:
         raise MissingPart(
             f"prior {avatar.info.prior} does not speak ARKit coefficients: give MediaPipe's face_landmarker.task with "

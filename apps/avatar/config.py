@@ -17,6 +17,7 @@ from gs_reg.models.rig_bound import RigBoundConfig
 from gs_reg.terms.avatar import AvatarTerms
 from gs_reg.terms.rig_bound import RigBoundTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
 from ..view.live.flags import LiveConfig
 from . import presets
@@ -103,6 +104,12 @@ class Config:
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
     live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
+
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between measurements of held-out frames; default 10 times in a run with --log tensorboard, else
+    none before the end."""
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *("data", "preset", "prior_folder", "held_out", "held_out_cameras", "width", "heads", "views", "steps"),

@@ -59,28 +59,25 @@ class Details:
         return made
 
     def _check(self, frames: int, dim: int) -> None:
-        count = len(self.camera_names)
-        used = [
-            *self.train_frames,
-            *(frame for ends in self.sequences.values() for frame in (ends.start, ends.stop - 1)),
-        ]
         rules = {
             "unit_m": math.isfinite(self.unit_m) and self.unit_m > 0,
             "neutral": self.neutral.shape == (dim,) and bool(self.neutral.isfinite().all()),
             "frame_names": len(self.frame_names) == frames,
             "sequences": all(0 <= ends.start < ends.stop <= frames for ends in self.sequences.values()),
-            "train_frames": bool(self.train_frames) and min(used) >= 0 and max(used) < frames,
+            "train_frames": bool(self.train_frames) and all(0 <= frame < frames for frame in self.train_frames),
             "held_out_sequences": self.sequences.keys() >= set(self.held_out_sequences),
-            "cameras": count > 0
-            and self.cameras.viewmats.shape == (count, 4, 4)
-            and self.cameras.Ks.shape == (count, 3, 3)
-            and bool(self.cameras.viewmats.isfinite().all() & self.cameras.Ks.isfinite().all())
-            and 0 <= self.frontal < count
-            and 0
-            < min(self.cameras.width, self.cameras.height)
-            <= max(self.cameras.width, self.cameras.height)
-            < 1 << 15,
+            "cameras": self._cameras_fit(),
         }
         for name, holds in rules.items():
             if not holds:
                 raise ValueError(f"{name}: not of this avatar's {frames} frames, codes of {dim} and cameras")
+
+    def _cameras_fit(self) -> bool:
+        count, seen, sides = len(self.camera_names), self.cameras, (self.cameras.width, self.cameras.height)
+        if not 0 <= self.frontal < count or not 0 < min(sides) <= max(sides) <= LARGEST:
+            return False
+        if seen.viewmats.shape != (count, 4, 4) or seen.Ks.shape != (count, 3, 3):
+            return False
+        finite = bool(seen.viewmats.isfinite().all() & seen.Ks.isfinite().all())
+        invertible = bool((torch.linalg.det(seen.viewmats).abs() > 1e-6).all())
+        return finite and invertible and bool((seen.Ks.diagonal(dim1=1, dim2=2)[:, :2] > 0).all())

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.data_tools.heads.types import Capture
 from gs_reg.fit import Step
 from gs_reg.models.avatar import Avatar
 from gs_reg.stages import Training

@@ -27,9 +27,11 @@ from gs_reg.state import Model
 from gs_reg.terms import Context, evaluate
 from gs_reg.types import Views
 
+from ..runs.board import Watching
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
+from .held_out import held_out
 from .job import Job
 from .live import live_subject
 from .shots import FrameShots, neutral_frames
@@ -64,7 +66,8 @@ def optimise(
         if page is not None:
             page.show(live_subject(job, training))
         times = SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes)
-        train(job.run, training, clock, times, page)
+        watching = Watching(job.config.log, job.config.eval_every, partial(held_out, job))
+        train(job.run, training, clock, times, watching, page)
     return cast(Head, training.state.model)
 
 

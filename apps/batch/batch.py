@@ -73,8 +73,8 @@ class Batch:
         return tuple(chosen.values())
 
 
-def reset(batch: Batch, jobs: Sequence[Job], fresh: bool = False) -> None:
-    """Lets jobs begin again as if nothing had failed; `fresh` = without what they have made.
+def reset(batch: Batch, jobs: Sequence[Job], fresh: bool = False, again: bool = False) -> None:
+    """Lets jobs begin again as if nothing had failed; `fresh` = without what they have made; `again` = done ones too.
 
     Those that another process runs are left alone.
     """
@@ -91,7 +91,7 @@ def reset(batch: Batch, jobs: Sequence[Job], fresh: bool = False) -> None:
                 shutil.rmtree(batch.path / job.out, ignore_errors=True)
                 write_status(folder, Status(attempt=before.attempt))
                 note_event(folder, "reset")
-            elif before.state != "done":
+            elif again or before.state != "done":
                 write_status(folder, dataclasses.replace(before, state="pending", failures=()))
         finally:
             lease.release()

@@ -25,7 +25,7 @@ LOOK_SECONDS = 2.0
 """Between two looks at jobs that other engines run."""
 LEAST_FREE = 200e6
 """Bytes on the disk below which no job is begun."""
-DISK_FULL = "no space left on the disk: free some, then `gs-reg batch resume`"
+DISK_FULL = "no space left on the disk: free some, then continue; all that is done is kept"
 
 
 @dataclass
@@ -122,23 +122,23 @@ class Engine:
     def _submit(self, now: float) -> None:
         while self.waiting and self.waiting[0][0] <= now:
             self.ready.append(heapq.heappop(self.waiting)[1])
-        later = []
+        later, looked_at = [], 0
         for job_id in self.ready:
             job = self.jobs[job_id]
             gpus = self.batch.gpus(job, self.executor)
             if len(self.handles) >= self.executor.workers:
                 break
-            if not self.executor.capacity(job.resources, gpus):
-                later.append(job_id)
-                continue
             if shutil.disk_usage(self.batch.path).free < LEAST_FREE:
                 self.stopped = DISK_FULL
                 break
+            looked_at += 1
+            if not self.executor.capacity(job.resources, gpus):
+                later.append(job_id)
+                continue
             task = self.batch.task(job, self.states[job_id], self.executor, self.outs)
             self.handles[job_id] = self.executor.submit(task, job.resources, gpus)
             self.states[job_id] = dataclasses.replace(self.states[job_id], state="running", started=time.time())
-        taken = len(later) + sum(job_id in self.handles for job_id in self.ready)
-        self.ready = later + self.ready[taken:]
+        self.ready = later + self.ready[looked_at:] if looked_at else self.ready
 
     def _collect(self) -> None:
         for job_id in list(self.handles):

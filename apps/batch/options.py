@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from .listing import rows
 from .live import shown
 from .lockfile import Job
 from .page import write_report
+from .states import Status
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,12 @@ def stored_options(path: Path) -> Options:
         return from_plain(Options, {k: values[k] for k in ("executor", "workers", "address")}, str(file))
 
 
-def start(batch: Batch, chosen: Sequence[Job], options: Options, as_json: bool) -> int:
-    """Runs jobs with what they need; returns the exit code."""
+def run_engine(batch: Batch, chosen: Sequence[Job], options: Options) -> tuple[Engine, Sequence[Status]]:
+    """Runs jobs with what they need; returns how they stand.
+
+    Raises:
+        InputError: a job needs what there is not, or the options are wrong.
+    """
     chosen = with_needs(batch, chosen)
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers: expected at least 1, got {options.workers}")
@@ -62,11 +68,22 @@ def start(batch: Batch, chosen: Sequence[Job], options: Options, as_json: bool) 
         executor.close()
     counts = Counter(status.state for status in states)
     say(", ".join(f"{counts[state]} {state}" for state in counts) or "no jobs")
+    return engine, states
+
+
+def raise_if_stopped(engine: Engine, how: str) -> None:
+    """Raises what ended the engine before its jobs were over; `how` to continue."""
+    if engine.signal is not None:
+        raise Interrupted(engine.signal, f"jobs are saved; continue with {how}")
+    if engine.stopped:
+        raise OSError(errno.ENOSPC, engine.stopped, str(engine.batch.path))
+
+
+def start(batch: Batch, chosen: Sequence[Job], options: Options, as_json: bool) -> int:
+    """Runs jobs with what they need, and writes the report; returns the exit code."""
+    engine, states = run_engine(batch, chosen, options)
     say(f"wrote {write_report(batch)}")
     if as_json:
         print(json.dumps(rows(batch)))
-    if engine.signal is not None:
-        raise Interrupted(engine.signal, f"jobs are saved; continue with gs-reg batch resume {batch.path}")
-    if engine.stopped:
-        raise OSError(28, engine.stopped, str(batch.path))
-    return 0 if counts["done"] == len(states) else 1
+    raise_if_stopped(engine, f"gs-reg batch resume {batch.path}")
+    return 0 if all(status.state == "done" for status in states) else 1

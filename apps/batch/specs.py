@@ -15,7 +15,7 @@ class Resources:
     memory_gb: float = 2.0
     """Main memory."""
     threads: int | None = None
-    """Threads of computing; default the machine's cores shared out to the workers."""
+    """Threads of computing; default OMP_NUM_THREADS, else the machine's cores shared out to the workers."""
     minutes: float | None = None
     """After so long it is stopped, saved, and goes on as its next attempt."""
 

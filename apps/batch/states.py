@@ -55,11 +55,11 @@ def read_status(folder: Path) -> Status:
         InputError: the file is broken.
     """
     path = folder / STATUS
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Status()
     with reading(path):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return Status()
         return from_plain(Status, json.loads(text), str(path))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import sys
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,16 +18,19 @@ from gs_reg.io.atomic import remove_leftovers
 from ..runs.config_file import dump_yaml, read_over_preset, read_yaml
 from ..runs.flag_names import nested
 from ..runs.folder import Run
-from ..runs.interrupts import Interrupted, exit_code, run_child
+from ..runs.interrupts import Interrupted, exit_code
 from ..runs.lock import locked
 from ..runs.progress import say
 from ..scenes.config import Config as ReconstructConfig
 from ..scenes.no_effect import check_effect
 from ..scenes.whole_run import with_whole_run
+from .batch import Batch, reset
+from .lockfile import JOBS, Lock, lock_jobs
+from .options import Options, raise_if_stopped, run_engine
+from .paths import Digests
+from .specs import Resources, Retry, Spec
 from .sweep_table import as_markdown, table_rows
 
-INTERRUPTED = {sign for number in (1, 2, 15) for sign in (-number, 128 + number)}
-"""Exit codes of a run that SIGHUP, SIGINT or SIGTERM ended."""
 Settings = dict[str, dict[str, Any]]
 """Of the scenes or of the variants of a plan, by name."""
 
@@ -40,6 +44,8 @@ class Config:
     """Folder of the runs, <scene>/<variant>/seed_<n>, and of the table. Finished runs are not repeated."""
     only: tuple[str, ...] = ()
     """Scenes, variants or both to run; the others wait. Default all."""
+    workers: int = 1
+    """Runs at a time."""
     dry_run: bool = False
     """Check the plan and list its runs."""
     json: bool = False
@@ -58,6 +64,13 @@ class Job:
 
     def folder(self, out: Path) -> Path:
         return out / self.scene / self.variant / f"seed_{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """For the engine of batches, which knows letters, digits, _, - and . alone."""
+        whole = f"{self.scene}/{self.variant}/seed_{self.seed}"
+        word = re.sub(r"[^A-Za-z0-9_.-]+", "_", whole.replace("/", "-")).lstrip(".-")
+        return f"{word[-80:].lstrip('.-')}-{hashlib.sha256(whole.encode(errors='surrogateescape')).hexdigest()[:4]}"
 
 
 def _only(config: Config, jobs: Sequence[Job]) -> list[Job]:
@@ -94,7 +107,15 @@ def main(config: Config) -> int:
 def run_all(config: Config, jobs: Sequence[Job], chosen: Sequence[Job]) -> int:
     """Runs the chosen jobs and writes the table of all that are finished; returns the exit code."""
     remove_leftovers(config.out, deep=False)
-    failed = [job for number, job in enumerate(chosen, 1) if not run(job, config.out, f"{number}/{len(chosen)}")]
+    waiting = []
+    for job in chosen:
+        folder = job.folder(config.out)
+        remove_leftovers(folder.parent, deep=False)
+        if result_of(job, config.out) is not None and Run(folder).read_json("status.json").get("state") == "done":
+            say(f"{folder}: there already")
+        else:
+            waiting.append(job)
+    failed = run(waiting, config) if waiting else []
     rows = table_rows((job.scene, job.variant, result_of(job, config.out)) for job in jobs)
     table = Run(config.out)
     table.write_json("table.json", {"rows": rows, "failed": [str(job.folder(config.out)) for job in failed]})
@@ -103,6 +124,24 @@ def run_all(config: Config, jobs: Sequence[Job], chosen: Sequence[Job]) -> int:
     if config.json:
         print(json.dumps(table.read_json("table.json")))
     return 1 if failed else 0
+
+
+def run(jobs: Sequence[Job], config: Config) -> list[Job]:
+    """Runs or resumes jobs as a batch does; returns those that failed."""
+    for job in jobs:
+        if not (job.folder(config.out) / "config.yaml").is_file():  # a run appears complete or not at all
+            folder = job.folder(config.out)
+            Run(folder.parent).write(f"{folder.name}.yaml", dump_yaml(job.settings))
+    specs = [Spec(job.name, "reconstruct", job.settings, (), Resources(), Retry(), str(config.plan)) for job in jobs]
+    with_folders = [
+        replace(of_batch, out=str(job.folder(config.out).relative_to(config.out)))
+        for job, of_batch in zip(jobs, lock_jobs(specs, Digests()), strict=True)
+    ]
+    batch = Batch(config.out, Lock(tuple(with_folders)))
+    reset(batch, batch.lock.jobs, again=True)
+    engine, states = run_engine(batch, batch.lock.jobs, Options(workers=config.workers))
+    raise_if_stopped(engine, "the same command")
+    return [job for job, status in zip(jobs, states, strict=True) if status.state != "done"]
 
 
 def read_plan(path: Path) -> tuple[Job, ...]:
@@ -122,8 +161,10 @@ def _checked_plan(path: Path, plan: dict[str, Any]) -> tuple[Job, ...]:
         if not isinstance(plan.get(key), dict) or not all(isinstance(v, dict) for v in plan[key].values()):
             raise InputError(f"{path}: {key}: expected a map of names to settings of reconstruct")
         for name in plan[key]:
-            if not isinstance(name, str) or not name or set(name) & {"/", "\\"} or name.startswith("."):
-                raise InputError(f"{path}: {key}: {name!r} cannot name a folder; leave out slashes and a leading dot")
+            if not isinstance(name, str) or not name or set(name) & {"/", "\\"} or name.startswith(".") or name == JOBS:
+                raise InputError(
+                    f"{path}: {key}: {name!r} cannot name a folder; leave out slashes and a leading dot, or `{JOBS}`"
+                )
     seeds = plan.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: seeds: expected a list of whole numbers, got {seeds!r}")
@@ -164,31 +205,6 @@ def _merged(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         if isinstance(a[key], dict) and isinstance(b[key], dict)
     }
     return a | b | shared
-
-
-def run(job: Job, out: Path, count: str) -> bool:
-    """Runs or resumes a job, unless it is finished already; whether it succeeded.
-
-    `count` is shown in front of its name.
-    """
-    folder = job.folder(out)
-    remove_leftovers(folder.parent, deep=False)
-    if result_of(job, out) is not None and Run(folder).read_json("status.json").get("state") == "done":
-        say(f"{count} {folder}: there already")
-        return True
-    if (folder / "config.yaml").is_file():  # a run appears complete or not at all
-        words = ["--resume", "--out", str(folder)]
-    else:
-        Run(folder.parent).write(f"{folder.name}.yaml", dump_yaml(job.settings))
-        words = ["--config", str(folder.with_suffix(".yaml")), "--out", str(folder)]
-    say(f"{count} {folder}")
-    done = run_child([sys.executable, "-m", "gs_reg", "reconstruct", *words])
-    if done.returncode in INTERRUPTED:
-        number = done.returncode % 128 if done.returncode > 0 else -done.returncode
-        raise Interrupted(number, f"continue with the same command; {folder} is saved")
-    if done.returncode:
-        say(f"  failed: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}")
-    return done.returncode == 0
 
 
 def result_of(job: Job, out: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from gs_reg.diffusion.editors import PartEditor, open_editor, parse_editor
 from gs_reg.diffusion.judge import agreement
 from gs_reg.errors import InputError
 from gs_reg.parts.anchors import agreeing, agrees, choose_anchors, composite, nearer, reprojection_error, visibility
-from gs_reg.parts.neutral import VALUES, remove_prior
+from gs_reg.parts.neutral import remove_prior
 from gs_reg.parts.prompts import composed
 from gs_reg.parts.types import Decision
 from gs_reg.parts.views import dilated, part_views
@@ -109,7 +109,6 @@ def make_anchors(job: Job, splats: Splats, chosen: Bool[Tensor, "N"], editor: Pa
     rows = anchor_views(job, splats, chosen, editor.views)
     start = splats if config.neutral == "none" else remove_prior(splats, chosen, config.neutral)
     drawn, before = anchors_seen(job, splats, chosen, rows, start), anchors_seen(job, splats, chosen, rows)
-    drawn = room_shown(drawn, config)
     prompt, negative, entries = anchor_prompt(job, config.edit), negative_words(job), {}
     judge = judge_of(job, prompt)
     made, done = [], []
@@ -146,15 +145,6 @@ def with_room(views: Views, grow: float) -> Views:
         return views
     pixels = [round(grow * math.sqrt(float(mask.sum()) / math.pi)) for mask in views.masks]
     return replace(views, masks=torch.cat([dilated(m[None], p) for m, p in zip(views.masks, pixels, strict=True)]))
-
-
-def room_shown(drawn: Views, config: Config) -> Views:
-    """With room to grow, all of it in the neutral colour: over what lies behind, editors leave a part as large as it
-    was."""
-    if config.grow == 0 or config.neutral == "none" or drawn.masks is None:
-        return drawn
-    neutral = drawn.photos.new_tensor(VALUES[config.neutral])
-    return replace(drawn, images=torch.where(drawn.masks[..., None], neutral, drawn.photos))
 
 
 def edit_one(

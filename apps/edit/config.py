@@ -16,6 +16,7 @@ from gs_reg.parts.anchors import AnchorConfig
 from gs_reg.parts.field import FieldConfig
 from gs_reg.terms.guidance import EditTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
 from ..view.live.flags import LiveConfig
 from . import presets
@@ -183,6 +184,11 @@ class Config(PartsConfig):
     checkpoint_minutes: float = 2.0
     """Minutes after which a checkpoint is written all the same."""
     live: Annotated[LiveConfig, tyro.conf.OmitArgPrefixes] = LiveConfig()
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between pictures of the anchors; default 10 times in a run with --log tensorboard, else
+    none before the end."""
 
     USUAL: ClassVar[tuple[str, ...]] = (
         *PartsConfig.USUAL[:3],

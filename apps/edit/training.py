@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -21,13 +22,14 @@ from gs_reg.models.part_edit import PartEdit
 from gs_reg.parts.carry import carry_colors
 from gs_reg.parts.types import Decision
 from gs_reg.parts.views import dilated
-from gs_reg.render import RenderConfig
+from gs_reg.render import RenderConfig, render
 from gs_reg.shot import Shot
 from gs_reg.stages import Stage, Training
 from gs_reg.state import Model
 from gs_reg.terms.guidance import EditCost, Guidance
 from gs_reg.types import Splats, Views
 
+from ..runs.board import PICTURES, Seen, Watching
 from ..runs.training import Clock, SaveTimes, details, report_threads, train
 from .anchors import edit_prompt, negative_words
 from .config import Config
@@ -72,8 +74,20 @@ def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock, page: L
         training = Training.open(stages, job.run.checkpoints, job.device)
         if page is not None:
             page.show(live_subject(job, anchors))
-        train(job.run, training, clock, SaveTimes(config.checkpoint_every, config.checkpoint_minutes), page)
+        times = SaveTimes(config.checkpoint_every, config.checkpoint_minutes)
+        watching = Watching(config.log, config.eval_every, partial(_anchors_now, job, anchors))
+        train(job.run, training, clock, times, watching, page)
     return cast(PartEdit, training.state.model)
+
+
+def _anchors_now(job: Job, anchors: Views, training: Training) -> Iterator[Seen]:
+    """Some anchors as the edit looks now, beside their edited pictures."""
+    splats, scene = training.state.model.canonical(), job.scene
+    for i in range(0, len(anchors), -(-len(anchors) // PICTURES)):
+        view = anchors[i]
+        behind = scene.background.to(splats.means).expand(1, 3)
+        image = render(splats, view.cameras.to(splats.means.device), scene.render, backgrounds=behind)
+        yield Seen(f"anchor_{i:02d}", image.colors[0], None if view.images is None else view.images[0])
 
 
 def stages_of(job: Job, decision: Decision, anchors: Views) -> list[Stage]:

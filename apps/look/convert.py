@@ -44,6 +44,8 @@ def main(config: Config) -> int:
     if out is None:
         raise InputError("OUT is missing: name the file to write")
     theirs = bridge.is_nerfstudio(source)
+    if config.trust and not theirs:
+        raise InputError(f"--trust is for checkpoints of nerfstudio, got {source}")
     if theirs and out.suffix == CHECKPOINT:
         if out.exists() and not config.writing.overwrite:
             raise InputError(f"{out}: exists; name another file or pass --overwrite")

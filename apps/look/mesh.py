@@ -56,9 +56,10 @@ def write_mesh(to: Path, opened: Opened, config: MeshConfig) -> None:
 def save_mesh(to: Path, mesh: ColoredMesh) -> None:
     """In the coordinates of the splats; in a .glb below a node that turns them to glTF's axes, y up."""
     import trimesh
+    from trimesh.visual import ColorVisuals
 
     shape = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
-    shape.visual = trimesh.visual.ColorVisuals(shape, vertex_colors=mesh.colors.numpy())
+    shape.visual = ColorVisuals(shape, vertex_colors=mesh.colors.numpy())
     content = shape if to.suffix.lower() == ".ply" else trimesh.Scene()
     if isinstance(content, trimesh.Scene):
         content.add_geometry(shape, geom_name="mesh", transform=np.diag([*AXES, 1.0]))

@@ -12,7 +12,9 @@ from .flag_names import flag_of
 
 INF = math.inf
 BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("checkpoint_every", "keep_every", "reset_every", "cap_max", "frames", "finer"), (1, INF)),
+    **dict.fromkeys(
+        ("checkpoint_every", "keep_every", "eval_every", "reset_every", "cap_max", "frames", "finer"), (1, INF)
+    ),
     **dict.fromkeys(("stride", "levels", "layers", "capacity", "shrink", "multisample"), (1, INF)),
     **dict.fromkeys(("max_gaussians", "sources", "max_planes", "sweep_pixels", "threads"), (1, INF)),
     "sh_degree": (0, 3),

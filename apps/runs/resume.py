@@ -47,6 +47,8 @@ IGNORED_ON_RESUME = (
     "checkpoint_every",
     "checkpoint_minutes",
     "keep_every",
+    "log",
+    "eval_every",
     "dry_run",
     "json",
     "live",

@@ -14,6 +14,7 @@ from gs_reg.fit import Step
 from gs_reg.stages import Training
 from gs_reg.types import Splats
 
+from .board import Watching
 from .bounds import check_value
 from .folder import Run
 from .interrupts import Interrupted, signals_handled
@@ -85,8 +86,17 @@ class Onlooker(Protocol):
         ...
 
 
-def train(run: Run, training: Training, clock: Clock, times: SaveTimes, onlooker: Onlooker | None = None) -> None:
+def train(
+    run: Run,
+    training: Training,
+    clock: Clock,
+    times: SaveTimes,
+    watching: Watching = Watching(),
+    onlooker: Onlooker | None = None,
+) -> None:
     """Does the remaining steps of all stages; the state is saved at `times`, after the last step and on a signal.
+
+    `watching` says what is told meanwhile, `onlooker` sees every step; the result depends on neither.
 
     Raises:
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was saved.
@@ -94,13 +104,16 @@ def train(run: Run, training: Training, clock: Clock, times: SaveTimes, onlooker
     steps = training.steps
     run.status("running", step=training.step, steps=steps)
     saved, before, undrawn = time.monotonic(), training.stage, 0
-    with training_bar(steps, training.step) as report, StopSignal() as stop:
+    bar, board_of = training_bar(steps, training.step), watching.opened(run, training.step)
+    with bar as report, StopSignal() as stop, board_of as board:
         for step in training:
             done, psnr = training.step, step_psnr(step)  # `done` counts over all stages, `step.number` in its own
             report(done, step.loss, math.nan if psnr is None else psnr, step.gaussians, 1000 * step.seconds)
             if done % EVENT_EVERY == 0 or done in (1, steps):
                 spent = {"terms": dict(step.values), "ms": 1000 * step.seconds}
-                run.event(step=done, stage=training.stage.name, loss=step.loss, psnr=psnr, **spent)
+                board.told(done, step.gaussians, stage=training.stage.name, loss=step.loss, psnr=psnr, **spent)
+            if watching.due(done, steps):
+                board.evaluate(training)
             if onlooker is not None:
                 paused = onlooker.saw(step, done, steps, training.stage.name, psnr, lambda: stop.requested is not None)
                 clock.add(-paused)

@@ -17,6 +17,7 @@ from gs_reg.models.pixel_aligned import PixelAlignedConfig
 from gs_reg.render import Backend
 from gs_reg.terms.scene import SceneTerms
 
+from ..runs.board import Log
 from ..runs.folder import runs_folder
 from ..view.live.flags import LiveConfig
 from . import presets
@@ -67,6 +68,11 @@ class Config:
     """Minutes after which a checkpoint is written all the same."""
     keep_every: int | None = None
     """Checkpoints whose step is a multiple of this are never deleted."""
+    log: Log = "none"
+    """tensorboard: scalars and pictures in RUN/tb too (`tensorboard --logdir RUN`)."""
+    eval_every: int | None = None
+    """Steps between measurements of the held-out photos; default 10 times in a run with --log tensorboard, else
+    none before the end."""
     dry_run: bool = False
     """Read the data and print the plan, write nothing."""
     json: bool = False

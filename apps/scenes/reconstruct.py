@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from gs_reg.types import Views
 from ..look.pictures import save_depth
 from ..look.scene_file import write_offset, write_scene
 from ..look.viewer_layout import write_viewer_layout
+from ..runs.board import Watching
 from ..runs.devices import pick_device
 from ..runs.folder import Run, check_free, new_run, open_run, write_settings
 from ..runs.interrupts import run_child
@@ -33,6 +35,7 @@ from ..view.live.flags import LiveConfig
 from ..view.live.opening import live_page
 from .config import Config
 from .forecast import announce_plan
+from .held_out import held_out
 from .initial_model import initial_model
 from .live import live_subject
 from .no_effect import check_effect
@@ -81,7 +84,8 @@ def reconstruct(
         if page is not None:
             page.show(live_subject(training, dataset, views))
         times = SaveTimes(config.checkpoint_every, config.checkpoint_minutes, config.keep_every)
-        train(run, training, clock, times, page)
+        watching = Watching(config.log, config.eval_every, partial(held_out, config, dataset))
+        train(run, training, clock, times, watching, page)
         gaussians = export(run, training, dataset, config)
         timing = {"total": clock.total, "gaussians": gaussians, "steps": training.step, "seed": config.seed}
         run.write_json("timing.json", timing)
@@ -204,7 +208,8 @@ def export(run: Run, training: Training, dataset: Dataset, config: Config) -> in
 def finish(run: Run, config: Config) -> None:
     """Evaluation, video and report.
 
-    Evaluation runs in a process of its own: only that one opens held-out photos, so they cannot leak into training.
+    Evaluation runs in a process of its own: only that one opens held-out photos, so they cannot leak into training;
+    where --log or --eval-every ask for them earlier, they are opened beside it and no gradient sees them.
     """
     from ..look.render import camera_path_video
     from ..look.report import write_report

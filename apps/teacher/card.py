@@ -31,12 +31,14 @@ says how maps are read from it. Prompts have at most {tokens} tokens, of a vocab
 {accepted} `figures.json` has them by family and by size of the part.
 """
 
-SUPERVISED = """Beside the flow loss, the maps that are read as part maps were trained on the known part masks,
-and image tokens were trained to look at the words about their part."""
+SUPERVISED = """Beside the flow loss, the maps that are read as part maps were trained on the
+known part masks, and image tokens were trained to look at the words about their part."""
 
 
-BESIDE = """ What that does, after {steps:,} steps each of the same network on pictures of {size} px (a short
-training, for this comparison alone), with maps read as is best for each:
+BESIDE = """
+
+What that does, after {steps:,} steps each of the same network on pictures of {size} px (a short training, for this
+comparison alone), with maps read as is best for each:
 
 | losses on attention | mean part IoU | lowest family | mean where the object is known |
 |---|---|---|---|
@@ -68,7 +70,8 @@ def _supervision(figures: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 
 def _row(check: Mapping[str, Any]) -> str:
-    bound = f">= {check['least']:g}" if check["least"] is not None else f"<= {check['most']:g}" if check["most"] else ""
+    bounds = ((">=", check["least"]), ("<=", check["most"]))
+    bound = " ".join(f"{sign} {value:g}" for sign, value in bounds if value is not None)
     value = f"not measured: {check['reason']}" if check["value"] is None else f"{check['value']:.3f}"
     mark = {None: "", True: "yes", False: "**no**"}[check["passed"]]
     return f"| {check['name']} | {bound} | {value} | {mark} |"

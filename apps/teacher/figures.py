@@ -25,7 +25,7 @@ from .export import Latents, Trained, load, networks_of
 from .part_maps import Encoder, MapSettings, map_figures
 from .recolor import color_figures
 
-NO_SEGMENTER = "needs a segmenter of generated pictures, and none is trained"
+NO_SEGMENTER = "needs a segmenter, not trained yet"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def bench_checks(bench: Mapping[str, Any] | None) -> list[Check]:
         row("full edit", mean_of([e["color_views"] for e in edits]), least=0.85),
         row("full edit, PSNR inside the part to what it should look like (dB)", mean_of(oracle), least=18.0),
         row("full edit, edits that changed a row outside the part", bench.get("changed_outside"), most=0.0),
-        Check("SLaMP", None, reason="not measured apart from full edits"),
+        Check("SLaMP", None, reason="only within full edits"),
         Check("SDS alone", None, reason="only from the old colour, not from grey: `gs-reg edit bench --ablation`"),
     ]
 

@@ -13,7 +13,9 @@ from gs_reg.render import RenderConfig
 
 from ..runs.devices import pick_device
 from ..runs.progress import plural, say
-from .kinds import is_avatar
+from .edit.panel import EditPanel
+from .edit.source import ShownEdit, open_edit
+from .kinds import is_avatar, is_edit
 from .panels.clean import add_clean_panel
 from .panels.path import add_path_panel
 from .panels.photos import add_photo_panel
@@ -26,7 +28,7 @@ from .source import open_shown
 @dataclass(frozen=True)
 class Config:
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")]
-    """Folder of a run, or a splat file."""
+    """Folder of a run (of a scene, an avatar or an edit), or a splat file."""
     address: Annotated[Address, tyro.conf.arg(name="")] = field(default_factory=Address)
     draw: Literal["auto", "browser", "server"] = "auto"
     """Who draws. browser: one colour a splat, whatever the direction; server: exactly, as pictures; auto: the browser,
@@ -38,9 +40,12 @@ class Config:
     render: RenderConfig = field(default_factory=RenderConfig)
 
 
-def add_panels(page: ScenePage) -> None:
+def add_panels(page: ScenePage, edit: ShownEdit | None = None) -> None:
     """The tabs of a scene."""
     tabs = page.server.gui.add_tab_group()
+    if edit is not None:
+        with tabs.add_tab("edit"):
+            EditPanel(page, edit)
     with tabs.add_tab("picture"):
         add_picture_panel(page)
     if page.shown.photos:
@@ -58,11 +63,12 @@ def main(config: Config) -> int:
         from .avatar.command import view_avatar
 
         return view_avatar(config.source, config.address, device, config.out)
-    shown = open_shown(config.source, config.out)
+    edit = open_edit(config.source, config.out) if is_edit(config.source) else None
+    shown = open_shown(config.source, config.out) if edit is None else edit.shown
     drawer = choose_drawer(len(shown.splats), device) if config.draw == "auto" else config.draw
     with served(config.address, f"gs-reg: {shown.title}") as server:
         page = ScenePage(server, shown, drawer, device, config.render)
-        add_panels(page)
+        add_panels(page, edit)
         say(f"{plural(len(shown.splats), 'Gaussian')}, drawn by the {drawer}")
         try:
             threading.Event().wait()

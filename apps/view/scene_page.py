@@ -20,7 +20,7 @@ from gs_reg.types import Cameras, Splats
 
 from ..runs.progress import plural
 from .compat import add_splats
-from .drawing import Canvas
+from .drawing import Canvas, Draw
 from .looks import WORDS, Look, baked_colors, confidence_colors, draw_look, part_colors
 from .navigation import field_of_view, jump, open_camera
 from .source import Shown, confidence, words
@@ -62,6 +62,7 @@ class ScenePage:
         self._some = some_of(shown.splats.means)
         self.confidence = confidence(shown, self.splats)
         self._lock, self._handle, self._overlay = threading.Lock(), None, None
+        self._drawing: Draw | None = None
         self._restrictions: dict[str, Tensor] = {}
         self._drawer: Drawer = drawer
         self._colors: dict[Look, Tensor] = {}
@@ -109,6 +110,11 @@ class ScenePage:
         self._overlay = overlay
         self._worker.ask()
 
+    def set_drawing(self, drawing: Draw | None) -> None:
+        """Something that is drawn instead of the splats, by the server; None = the splats again."""
+        self._drawing = drawing
+        self._worker.ask()
+
     def restrict(self, name: str, rows: Bool[Tensor, "N"] | None) -> None:
         """Shows these rows alone, of those that the restrictions of other names leave; None lifts it."""
         if rows is None:
@@ -136,15 +142,18 @@ class ScenePage:
 
     def draw(self, camera: Cameras, moving: bool = False, look: Look | None = None) -> UInt8[np.ndarray, "H W 3"]:
         """What the page shows from a camera."""
-        kept, overlay = self._kept, self._overlay
+        kept, overlay, drawing = self._kept, self._overlay, self._drawing
         with self._lock:  # one picture at a time: two at once would take twice as long each
             config = replace(self.config, supersample=1) if moving else self.config
+            if drawing is not None and look is None:
+                return drawing(camera, moving)
             picture = draw_look(kept.splats, camera, look or self.look, kept.colors, self.background, config)
         return overlay(camera, picture) if overlay and look is None else picture
 
     @property
     def _by_server(self) -> bool:
-        return self._drawer == "server" or self.look != "colour" or self._overlay is not None
+        drawn_here = self.look != "colour" or self._overlay is not None or self._drawing is not None
+        return self._drawer == "server" or drawn_here
 
     def _update(self) -> None:
         """Brings browsers up to date; called by one thread alone."""

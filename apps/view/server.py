@@ -102,7 +102,7 @@ def _can_listen(host: str, port: int, flag: str) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            raise InputError(f"{flag} {port}: cannot listen there on {host}: {error.strerror}") from error
+            raise InputError(f"--host {host} {flag} {port}: cannot listen there: {error.strerror}") from error
     return True
 
 

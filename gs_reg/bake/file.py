@@ -87,7 +87,10 @@ def _block(data: bytes, start: int, name: str, of: dict[str, Any], path: Path) -
     count = math.prod(shape)
     if start + offset + count * kind.itemsize > len(data):
         raise InputError(f"{path}: truncated: block {name} reaches beyond the end of the file")
-    return np.frombuffer(data, kind, count, start + offset).reshape(shape).copy()
+    values = np.frombuffer(data, kind, count, start + offset).reshape(shape).copy()
+    if kind.kind == "f" and not np.isfinite(values).all():
+        raise InputError(f"{path}: block {name} has NaN or infinity")
+    return values
 
 
 def _of_blocks(header: dict[str, Any], blocks: dict[str, np.ndarray]) -> Basis:

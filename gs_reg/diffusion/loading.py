@@ -128,7 +128,7 @@ def read_pipeline(contents: Contents, opener: Any, dtype: Any, unused: Collectio
     absent = {name: None for name in {*contents.absent(), *(set(unused) & contents.classes.keys())}}
     checker = {"requires_safety_checker": False} if "safety_checker" in contents.classes else {}
     variant = contents.variant()
-    with quiet(), offline(), reading(contents.folder):
+    with quiet() as heard, offline(), reading(contents.folder):
         pipe = opener.from_pretrained(
             contents.folder,
             local_files_only=True,
@@ -137,6 +137,7 @@ def read_pipeline(contents: Contents, opener: Any, dtype: Any, unused: Collectio
             **checker,
             **({"variant": variant} if variant else {}),
         )
+    heard.refuse_missing(contents.folder)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False).eval()

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gs_reg.errors import InputError, reading
+from gs_reg.errors import InputError, reading, refusals_named
 from gs_reg.io.atomic import atomic_path
 
 SCHEMA = 1
@@ -77,7 +77,7 @@ def load_avatar_files(folder: str | Path) -> tuple[dict[str, Tensor], AvatarInfo
     for name in (TENSORS, HEADER):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file; expected the folder of an avatar, with {TENSORS} in it")
-    with reading(folder / HEADER):
+    with reading(folder / HEADER), refusals_named(folder / HEADER):
         content = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             found = content.get("schema") if isinstance(content, dict) else "no map"
@@ -88,8 +88,8 @@ def load_avatar_files(folder: str | Path) -> tuple[dict[str, Tensor], AvatarInfo
     with reading(folder / TENSORS):
         tensors = load_file(folder / TENSORS)
         for name, tensor in tensors.items():
-            if tensor.is_floating_point() and bool(tensor.isnan().any()):
-                raise InputError(f"{folder / TENSORS}: {name} has NaN")
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise InputError(f"{folder / TENSORS}: {name} has NaN or infinity")
         if len(tensors["means"]) != count:
             raise InputError(f"{folder / HEADER}: expected the Gaussians of {TENSORS}, got {count}")
     return tensors, info, model

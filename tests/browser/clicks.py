@@ -8,15 +8,16 @@ from .chromium import Chromium
 
 PATIENCE = 60
 FIND = """(() => {
-  const text = %s, all = [...document.querySelectorAll('button, [role=tab], label')];
-  const found = all.find((element) => element.innerText.trim() === text);
+  const text = %s, all = [...document.querySelectorAll('button, [role=tab]')];
+  const found = all.find((element) => element.textContent.trim() === text && element.checkVisibility());
   if (!found) return null;
   found.scrollIntoView({block: 'center'});
   const box = found.getBoundingClientRect();
   return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null;
 })()"""
 FOCUS = """(() => {
-  const label = [...document.querySelectorAll('label')].find((element) => element.innerText.trim() === %s);
+  const all = [...document.querySelectorAll('label, div, span')].filter((element) => !element.children.length);
+  const label = all.find((element) => element.textContent.trim() === %s && element.checkVisibility());
   let row = label;
   while (row && !row.querySelector('[role=slider]')) row = row.parentElement;
   if (!row) return null;
@@ -29,7 +30,7 @@ def click(browser: Chromium, text: str) -> None:
     """On the button or tab of this text, once it is there."""
     x, y = _found(browser, FIND % json.dumps(text), text)
     for kind in ("mousePressed", "mouseReleased"):
-        browser.mouse(kind, x, y, button="left", clickCount=1)
+        browser.mouse(kind, x, y, button="left", buttons=int(kind == "mousePressed"), clickCount=1)
 
 
 def press(browser: Chromium, slider: str, key: str) -> None:

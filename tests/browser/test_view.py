@@ -36,7 +36,7 @@ HARMLESS = (
     "THREE.Clock: This module has been deprecated",
     "GPU stall due to ReadPixels",  # where Chromium is asked for a screenshot
 )
-PATIENCE = 60
+PATIENCE = 120
 
 
 @dataclass
@@ -126,7 +126,7 @@ def test_a_file_in_the_command(browser, tmp_path):
                 connect(browser, url[1])
                 until(lambda: "1,800 Gaussians" in browser.run("document.body.innerText"), "the page says what it is")
                 # the sheets meet in the middle column; red is nearer on the left, blue on the right
-                at = {WIDTH // 2 + side * away: side for side in (-1, 1) for away in (10, 25, 40)}
+                at = {WIDTH // 2 + side * away: side for side in (-1, 1) for away in (25, 40, 60)}
                 colors = {-1: [1, 0, 0], 1: [0, 0, 1]}
                 until(
                     lambda at=at, colors=colors: all(

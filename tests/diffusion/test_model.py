@@ -1,12 +1,15 @@
 """Every family of pipelines behind one interface, against the pipelines' own calls; the mistakes of users."""
 
 import json
+import logging
 import math
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
@@ -233,6 +236,34 @@ def test_other_families_and_broken_weights_are_refused_in_one_line(tiny, tmp_pat
     refused(broken, InputError, "broken")
     (broken / "model_index.json").write_text("{")
     refused(broken, InputError, "model_index.json")
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "transformer", "vae"])
+def test_a_folder_that_lacks_tensors_is_refused(tiny, tmp_path, part):
+    """The libraries fill them with random numbers and only say so."""
+    folder = shutil.copytree(tiny("sd3"), tmp_path / "sd3")
+    file = next((folder / part).glob("*.safetensors"))
+    tensors = load_file(file)
+    name = next(name for name in sorted(tensors) if name.endswith("weight"))
+    save_file({key: value for key, value in tensors.items() if key != name}, file, metadata={"format": "pt"})
+    refused(folder, InputError, f"1 tensors are missing, such as {name}")
+
+
+def test_libraries_speak_again_after_a_quiet_block():
+    utils, log = diffusers().utils.logging, logging.getLogger("diffusers.some_file")
+    before = (logging.getLogger("diffusers").handlers, utils.get_verbosity(), utils.is_progress_bar_enabled())
+    with quiet() as heard:
+        log.warning("Some weights of A are newly initialized: ['x.weight', 'y']")
+        assert not utils.is_progress_bar_enabled()
+    assert (logging.getLogger("diffusers").handlers, utils.get_verbosity(), utils.is_progress_bar_enabled()) == before
+    with pytest.raises(InputError, match=r"folder: 2 tensors are missing, such as x\.weight"):
+        heard.refuse_missing(Path("folder"))
+    utils.disable_progress_bar()
+    with quiet() as heard:
+        log.warning("something else")
+    assert not utils.is_progress_bar_enabled()
+    utils.enable_progress_bar()
+    heard.refuse_missing(Path("folder"))
 
 
 def test_weights_of_another_size_are_refused_in_one_line(tiny, tmp_path):

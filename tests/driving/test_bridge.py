@@ -68,3 +68,17 @@ def test_too_few_pairs_are_refused():
     arkit, codes = pairs(bent=False, n=9)
     with pytest.raises(ValueError, match="at least ten"):
         fit_bridge(arkit, codes)
+
+
+def test_a_bridge_whose_tensors_do_not_fit_is_refused():
+    tensors = fit_bridge(torch.rand(20, 52), torch.rand(20, 3)).tensors()
+    for name, value in (
+        ("mean", torch.zeros(51)),
+        ("scale", torch.zeros(52)),
+        ("w.0", torch.zeros(3, 51)),
+        ("b.0", torch.zeros(2)),
+        ("w.0", torch.full((3, 52), torch.nan)),
+        ("w.0", torch.zeros(3, 52, dtype=torch.int64)),
+    ):
+        with pytest.raises(ValueError, match="regressor: "):
+            Bridge.of_tensors({**tensors, name: value})

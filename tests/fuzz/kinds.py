@@ -13,6 +13,11 @@ import torch
 from PIL import Image
 
 from gs_reg.apps import cli
+from gs_reg.apps.batch.jobfile import read_jobs
+from gs_reg.apps.batch.lockfile import Lock, lock_jobs, read_lock, write_lock
+from gs_reg.apps.batch.paths import Digests
+from gs_reg.apps.batch.shared import with_shared_parts
+from gs_reg.apps.batch.states import Status, read_status, write_status
 from gs_reg.apps.batch.sweep import read_plan
 from gs_reg.apps.look.report import write_report
 from gs_reg.apps.look.scene_file import read_scene, stored_splats
@@ -187,6 +192,42 @@ def plan(root: Path) -> None:
     )
 
 
+def job_file(root: Path) -> None:
+    edits = {"object": "a mug", "parts": [{"name": "rim", "tau": 0.1}, {"name": "handle"}], "preset": "fast"}
+    edits |= {"teacher": "clicks", "clicks": ["rim=a:1,2"], "editor": {"kind": "folder:pictures"}}
+    (root / "pictures").mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(root / "pictures" / "a.png")
+    (root / "mug.ply").write_text("ply")
+    fern = {"id": "fern", "kind": "reconstruct", "data": "motorcycle", "seeds": [0, 1], "train.steps": 3}
+    gold = {"id": "gold", "kind": "edit", "scene": "mug.ply", "edit": {"part": "rim", "prompt": "{seed} golds"}}
+    gold |= {"matrix": {"seed": [0, 1], "model_edit.lr_color": [0.1, 0.2]}, "retry": {"memory": 2}}
+    page = {"id": "page", "kind": "export", "source": "{jobs.fern-seed0.out}", "to": "page.html", "needs": ["gold"]}
+    text = {"schema": 1, "defaults": {"reconstruct": {"preset": "ci"}, "edit": edits}, "jobs": [fern, gold, page]}
+    (root / "jobs.yaml").write_text(json.dumps(text | {"resources": {"memory_gb": 2, "minutes": 10}}, indent=1))
+
+
+def batch_jobs(root: Path) -> tuple:
+    try:
+        return lock_jobs(with_shared_parts(read_jobs(root / "jobs.yaml")), Digests())
+    except MissingPart:  # a teacher without its model: said as well as bad input is
+        return ()
+
+
+def batch_folder(root: Path) -> None:
+    job_file(root)
+    jobs = batch_jobs(root)
+    write_lock(root, Lock(jobs), Digests())
+    for job in jobs:
+        write_status(job.folder(root), Status("failed", 1, failures=("killed",), reason="x"))
+
+
+def read_batch(root: Path) -> None:
+    """As status, resume and report do."""
+    for job in read_lock(root).jobs:
+        assert job.folder(root).resolve().is_relative_to(root) and (root / job.out).resolve().is_relative_to(root)
+        read_status(job.folder(root))
+
+
 def read_config(root: Path) -> None:
     """As --config does."""
     default_from(Config, ["--config", str(root / "config.yaml")])
@@ -257,6 +298,8 @@ KINDS: dict[str, Kind] = {
     "heads_flame": Kind(make_flame_head, ("388/sequences/*/tracking/*.npz", "388/sequences/*/*/*.mp4"), head),
     "heads_avatars": Kind(make_avatars, ("UNION/*.json", "EMO-1/flame_param/*.npz"), head),
     "heads_gha": Kind(make_gha, ("cameras/*/*.npz", "params/*/*.npz"), head),
+    "batch": Kind(job_file, ("jobs.yaml",), batch_jobs),
+    "batch_folder": Kind(batch_folder, ("jobs.lock.json", "jobs/*/status.json"), read_batch),
     "avatar": Kind(avatars.make_avatar, ("avatar/*",), avatars.use_avatar),
     "avatar_bridge": Kind(avatars.make_bridge, ("avatar/bridge.safetensors",), avatars.use_bridge),
     "avatar_bake": Kind(avatars.make_bake, ("avatar.gsbasis",), avatars.use_bake),

@@ -190,7 +190,7 @@ def damaged_array(g: Rng, values: np.ndarray) -> np.ndarray:
             changed = values.astype(np.float64) if values.dtype.kind in "biu" and g.random() < 0.5 else values.copy()
             with np.errstate(all="ignore"):
                 for _ in range(int(g.integers(1, 4))):
-                    place = tuple(int(g.integers(size)) for size in changed.shape)
+                    place = tuple(int(g.integers(max(size, 1))) for size in changed.shape)
                     if changed.size and changed.dtype.kind in "fiu":
                         changed[pick(g, (place, ...)) if g.random() < 0.3 else place] = np.float64(
                             min(pick(g, NUMBERS), 10**300)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gs_reg.densify import DensifyConfig, density_control
 from gs_reg.densify.clusters import ClusterConfig, ClusterControl, cluster_codes
@@ -125,7 +126,7 @@ def test_files_that_are_no_avatar(tmp_path):
         ('"width": 32', '"width": 33', "avatar.safetensors: broken"),
         ('"toy"', "toy", "not valid JSON"),
         ('"prior"', '"pryor"', r"avatar\.json"),
-        ('"bump7"', '"bump6", "bump7"', "lo: expected a finite number for each of 9 channels"),
+        ('"bump7"', '"bump6", "bump7"', r"avatar\.json: lo: expected a finite number for each of 9"),
     ):
         assert before in header
         (tmp_path / "avatar.json").write_text(header.replace(before, after))
@@ -136,6 +137,18 @@ def test_files_that_are_no_avatar(tmp_path):
     save_avatar(tmp_path, avatar, INFO)
     with pytest.raises(InputError, match="latent has NaN"):
         load_avatar(tmp_path)
+    whole = toy_avatar(CONFIG).state_dict()
+    for spoiled, what in (
+        ({name: tensor for name, tensor in whole.items() if name != "quats"}, "quats' is missing"),
+        (whole | {"dc": whole["dc"][:, :, :2]}, r"dc: expected \[600, 1, 3\], got \[600, 1, 2\]"),
+        (whole | {"tracked": whole["tracked"][:-1]}, "code_corrections: expected"),
+        (whole | {"part": whole["part"].float()}, "part: expected torch.int64"),
+        (whole | {"neighbors": whole["neighbors"] + 600}, "neighbors: expected rows of 600 Gaussians"),
+        (whole | {"poses": 0 * whole["poses"]}, "poses: expected rotations and a scale above 0"),
+    ):
+        save_file({name: tensor.contiguous() for name, tensor in spoiled.items()}, tmp_path / "avatar.safetensors")
+        with pytest.raises(InputError, match=rf"avatar\.safetensors: .*{what}"):
+            load_avatar(tmp_path)
 
 
 def test_the_screen_network_starts_as_nothing_and_cleans_pictures():

@@ -21,7 +21,7 @@ def run(*words: object, **options) -> str:
     program = Path(sys.executable).with_name(str(words[0]))
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **options.pop("env", {})}
     command = [str(program), *map(str, words[1:])]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=550, **options)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
 

@@ -56,7 +56,7 @@ def address(trained, tmp_path):
 def test_controls_are_there_and_a_click_writes_the_splats(trained, address, tmp_path):
     browser = Chromium()
     try:
-        browser.open(address, 1200, 900)
+        browser.open(address, 1200, 1250)
         text = wait_for("controls", lambda: (t := browser.run("document.body.innerText")) and "Save PLY" in t and t)
         assert [name for name in CONTROLS if name not in text] == []
         wait_for("picture", lambda: np.std(browser.picture()[100:800, 50:700]) > 0.03)

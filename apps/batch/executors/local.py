@@ -29,7 +29,8 @@ class LocalExecutor:
         self._free_gpus = gpus_here()
         self.gpus = len(self._free_gpus)
         self.workers = workers or self.gpus or max(1, cores // 4)
-        self.threads = max(1, cores // self.workers)
+        said = os.environ.get("OMP_NUM_THREADS", "")
+        self.threads = int(said) if said.isdecimal() and int(said) else max(1, cores // self.workers)
         self.memory_gb = memory("MemTotal")
         self._handles: list[Handle] = []
 

@@ -15,32 +15,47 @@ from ..states import STOP
 from ..worker import Task, work
 
 LOOPBACK = "127.0.0.1"
+STARTS = 4
+"""Times that a cluster of our own may be begun: Ray gives itself 30 s, and a busy machine takes longer."""
 
 
 class RayExecutor:
     def __init__(self, workers: int | None, address: str | None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to others
+        if address is None:
+            # the one switch that makes all of Ray's processes listen on 127.0.0.1 alone; it is read at the import
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         try:
             import ray
         except ImportError:
             raise MissingPart("--executor ray: Ray is not installed: pip install 'gs-reg[ray]'") from None
         self._ray: Any = ray
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        try:
-            if address is None:
-                own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": LOOPBACK}
-                ray.init("local", num_cpus=max(cores, workers or 1), **own, **quiet)
-            else:
-                ray.init(address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"--address {address}: {(str(error).splitlines() or [''])[0]:.200}") from None
+        for attempt in range(STARTS if address is None else 1):
+            try:
+                self._start(ray, workers, address)
+                break
+            except Exception as error:  # of many types, for a cluster that is not there or does not start
+                ray.shutdown()
+                if attempt + 1 < STARTS and address is None:
+                    continue
+                first = (str(error).splitlines() or [""])[0]
+                raise InputError(f"--executor ray: Ray did not start, or was not found: {first:.200}") from None
         there = ray.cluster_resources()
         self.gpus = int(there.get("GPU", 0))
         self.workers = workers or self.gpus or max(1, int(there.get("CPU", 1)))
         self.threads = 1
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._held: list[Any] = []
+
+    def _start(self, ray: Any, workers: int | None, address: str | None) -> None:
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address is not None:
+            ray.init(address, **quiet)
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        ray.init("local", num_cpus=max(cores, workers or 1), include_dashboard=False, **quiet)
+        if {node["NodeManagerAddress"] for node in ray.nodes()} != {LOOPBACK}:
+            raise RuntimeError("Ray was imported before, and would listen beyond this machine")
 
     def capacity(self, resources: Resources, gpus: int) -> bool:
         """Ray keeps what finds no room in a queue of its own."""

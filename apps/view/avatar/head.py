@@ -54,7 +54,7 @@ class Head:
 
     def __init__(self, avatar: TrainedAvatar) -> None:
         self.avatar, model = avatar, avatar.model
-        self.rest = Pose(torch.tensor(avatar.details["neutral"]), neutral_pose(avatar).matrices()[0])
+        self.rest = Pose(avatar.details.neutral, neutral_pose(avatar).matrices()[0])
         self.screen = model.screen is not None
         self.pose = self.rest
         self._lock, self._made = threading.Lock(), (self.rest, None)

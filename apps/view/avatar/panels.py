@@ -65,8 +65,8 @@ class Controls:
 
     def _add_timeline(self) -> None:
         gui, page, player = self.gui, self.page, self.player
-        sources = (RESTS, *page.avatar.details["sequences"])
-        held_out = page.avatar.details["held_out_sequences"]
+        sources = (RESTS, *page.avatar.details.sequences)
+        held_out = page.avatar.details.held_out_sequences
         words = {name: f"{name} (held out)" if name in held_out else name for name in sources}
         by_words = {text: name for name, text in words.items()}
         source = gui.add_dropdown("driven by", tuple(by_words))

@@ -67,16 +67,15 @@ class LivePage:
             self._note(step, done, steps, psnr)
             self.allowance.share = self.controls.share
             self._update(step, stage)
+            if done == steps:
+                self.charts.draw()
+                self._say(f"**{self.title}**: all {steps:,} steps are done; figures and files are being made")
         if not self.controls.paused or self.controls.take_step() or done == steps:
             return 0.0
         begun = time.perf_counter()
         with self.allowance.free(), self.allowance.earned():
             self._pause(step, stage, ended)
         return time.perf_counter() - begun
-
-    def over(self) -> None:
-        """After the last step."""
-        self._say("training is done; figures and files are being made")
 
     def _note(self, step: Step, done: int, steps: int, psnr: float | None) -> None:
         self._done, self._steps = done, steps

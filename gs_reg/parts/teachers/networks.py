@@ -37,9 +37,10 @@ class Network:
             )
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise MissingPart(f"teacher {teacher}: {folder}: no weights beside its {CONFIG} (model.safetensors)")
-        with reading(folder), quiet():
+        with quiet() as heard, reading(folder):
             self.processor: Any = classes.AutoProcessor.from_pretrained(folder, local_files_only=True)
             self.model: Any = wanted.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        heard.refuse_missing(folder)
         self.model.to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
 

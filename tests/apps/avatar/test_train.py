@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gs_reg.apps import cli
 from gs_reg.apps.avatar.config import Config
@@ -80,6 +81,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert mine["self_reenactment"] == whole["self_reenactment"]
     steps = [json.loads(line).get("step") for line in (out / "events.jsonl").read_text().splitlines()]
     assert len([s for s in steps if s]) == len({s for s in steps if s})  # no step twice
+
+
+def test_the_log_has_scalars_and_held_out_frames(finished):
+    read = EventAccumulator(str(finished / "tb")).Reload()
+    tags = read.Tags()
+    assert [s.step for s in read.Scalars("held_out/psnr")] == [8, 16, 21]
+    assert {"train/loss", "train/psnr", "train/gaussians"} <= set(tags["scalars"])
+    assert 1 <= len(tags["images"]) <= 4 and all(name.startswith("views/") for name in tags["images"])
+    lines = [json.loads(line) for line in (finished / "events.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "held_out" in line] == [8, 16, 21]
 
 
 def test_resume_keeps_settings_and_capture(finished, capsys):

@@ -1,5 +1,6 @@
 """The same batch on Ray and through submitit, with a worker that is killed."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -17,6 +18,25 @@ PLACES = [
 ]
 
 
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [pid, *(one for words in children for child in words for one in family(int(child)))]
+
+
+def listening() -> list[str]:
+    """Addresses, in hexadecimal, on which this process and those that it started take connections; at least one."""
+    sockets = set()
+    for pid in family(os.getpid()):
+        for handle in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(handle).removeprefix("socket:[").removesuffix("]"))
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    found = [words[1].partition(":")[0][-8:] for words in lines if words[3] == "0A" and words[9] in sockets]
+    assert found
+    return found
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_killed_worker_is_made_good(bench, place):
     pytest.importorskip("ray" if "ray" in place else "submitit", reason="the extra is not installed")
@@ -31,6 +51,7 @@ def test_a_killed_worker_is_made_good(bench, place):
     thread = threading.Thread(target=lambda: codes.append(bench.run(*place)))
     thread.start()
     until(lambda: list(bench.out.glob("jobs/long-*/begun")), 120)
+    assert "ray" not in place or {host for host in listening() if host != "0100007F"} == set()
     worker = read_status(bench.folder("long")).pid
     assert worker != os.getpid()
     (child,) = map(int, (bench.folder("long") / "begun").read_text().split())

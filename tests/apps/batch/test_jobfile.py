@@ -89,7 +89,11 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
             "kind: export\njobs:\n- {id: a, source: x, needs: [b]}\n- {id: b, source: x, needs: [a]}",
             "cannot wait in a circle",
         ),
-        ("kind: export\njobs:\n- &x {id: a, source: x}\n- *x", r":4: expected no alias"),
+        ("jobs: &x [*x]", "nested too deeply"),
+        (
+            "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]" for i in range(9)),
+            "at most 300,000",
+        ),
         ("kind: export\njobs:\n- id: a\n  id: b", r":4: 'id': given twice"),
         ("kind: !!python/object/apply:os.system [x]", r":1: expected plain values, got .*os.system"),
         ("kind: reconstruct\njobs:\n- id: a\n  data: x\n  train:\n    step: 3", r":6: a: train: unknown key 'step'"),

@@ -71,6 +71,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(plan, tmp_path, capsys):
         ({"scenes": {"a": {}}}, "scenes.a: expected `data`"),
         ({"variants": {"a/b": {}}}, "'a/b' cannot name a folder"),
         ({"variants": [1]}, "variants: expected a map"),
+        ({"scenes": {"jobs": {"data": "x"}}}, "'jobs' cannot name a folder"),
         ({"seeds": "3"}, "seeds: expected a list"),
         ({"sede": [1]}, "unknown key 'sede'"),
         ({"variants": {"x": {"preset": "bets"}}}, "preset: expected one of"),
@@ -141,10 +142,10 @@ def test_wrong_settings_under_flag_names(plan, variant, complaint):
 
 
 def test_a_signal_to_the_sweep_alone_says_how_to_go_on(plan, tmp_path, capsys, monkeypatch):
-    def interrupted(words):
+    def interrupted(*_):
         raise Interrupted(15)
 
-    monkeypatch.setattr(sweep, "run_child", interrupted)
+    monkeypatch.setattr(sweep, "run_engine", interrupted)
     assert cli.main(["sweep", str(plan), "--out", str(tmp_path / "s")]) == 143
     assert capsys.readouterr().err.splitlines()[-1] == (
         "gs-reg: interrupted; continue with the same command; finished runs are kept"

@@ -1,4 +1,4 @@
-"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on every executor, give an undisturbed batch's outputs."""
+"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on each executor, equal an undisturbed batch."""
 
 import os
 import signal
@@ -123,7 +123,8 @@ def test_twelve_edits_with_kills(jobs, undisturbed, tmp_path, place, kills):
     out = tmp_path / "batch"
     run = Run(out, "run", jobs, "--out", out, "--workers", "2", *place)
     for kill in kills:
-        until(lambda: training(out), 1000)
+        until(lambda: training(out) or not run.process.is_alive(), 1000)
+        assert run.process.is_alive(), run.log.read_text()
         folder = training(out)[0]
         pid = {"child": child_of(folder), "worker": read_status(folder).pid, "engine": run.process.pid}[kill]
         os.kill(pid, signal.SIGKILL)

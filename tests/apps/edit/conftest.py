@@ -73,9 +73,9 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def finished(mug: Mug, tmp_path_factory) -> Path:
-    """The folder of an unbroken `edit run`."""
+    """The folder of an unbroken `edit run`, with a log: an interrupted one is compared with it, which has none."""
     out = tmp_path_factory.mktemp("edit") / "run"
-    assert cli.main(["edit", "run", *mug.edit, "--out", str(out)]) == 0
+    assert cli.main(["edit", "run", *mug.edit, "--log", "tensorboard", "--out", str(out)]) == 0
     return out
 
 

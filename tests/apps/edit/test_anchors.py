@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
-from gs_reg.apps.edit.anchors import SEEDS, anchor_prompt, edit_one, negative_words, room_shown, with_room
+from gs_reg.apps.edit.anchors import SEEDS, anchor_prompt, edit_one, negative_words
 from gs_reg.apps.edit.config import Config
 from gs_reg.apps.edit.job import Job
 from gs_reg.apps.edit.presets import NEGATIVE
@@ -72,16 +72,6 @@ def test_what_an_earlier_edit_shows_stays_as_it_is(views):
     edit_one(replace(config, anchors=replace(config.anchors, keep=False)), editor, second, [done], "a mug", "")
     mask, _, start, *_ = editor.asked[0]
     assert start == config.go_on and torch.equal(mask, second.masks[0])
-
-
-def test_room_to_grow_is_shown_in_the_neutral_colour(views):
-    config, view = Config.of_preset("fast"), views[0]
-    wide = with_room(view, 0.4)
-    shown = room_shown(wide, replace(config, grow=0.4))
-    assert wide.masks.sum() > view.masks.sum() and bool((shown.photos[wide.masks] == 0.5).all())
-    assert torch.equal(shown.photos[~wide.masks], view.photos[~wide.masks])
-    assert room_shown(wide, config) is wide
-    assert room_shown(wide, replace(config, grow=0.4, neutral="none")) is wide
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gs_reg.apps import cli
 
@@ -37,6 +38,14 @@ def test_an_interrupted_edit_goes_on_to_the_same_bytes(mug: Mug, finished, tmp_p
     assert cli.main(["edit", "run", "--resume", "--out", str(out)]) == 0
     assert (out / "edited.ply").read_bytes() == (finished / "edited.ply").read_bytes()
     assert json.loads((out / "result.json").read_text())["stages"].keys() >= {"maps", "labels", "anchors", "training"}
+
+
+def test_the_log_has_scalars_and_pictures_of_anchors(finished):
+    read = EventAccumulator(str(finished / "tb")).Reload()
+    tags = read.Tags()
+    assert len(read.Scalars("train/loss")) == 7 and "train/gaussians" in tags["scalars"]
+    assert 1 <= len(tags["images"]) <= 4 and all(name.startswith("views/anchor_") for name in tags["images"])
+    assert [image.step for image in read.Images(tags["images"][0])][-1] == 60
 
 
 def test_resume_keeps_the_settings(mug: Mug, finished, capsys):

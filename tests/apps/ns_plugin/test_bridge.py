@@ -143,6 +143,8 @@ def test_convert_rewrites_checkpoints(tmp_path, capsys):
     assert torch.load(tmp_path / "new.ckpt", weights_only=True)["rate"] == 0.5
     assert gs_reg("convert", file, tmp_path / "new.ckpt") == 2
     assert "new.ckpt: exists" in capsys.readouterr().err
+    assert gs_reg("convert", tmp_path / "a.ply", tmp_path / "b.ply", "--trust") == 2
+    assert "--trust is for checkpoints of nerfstudio" in capsys.readouterr().err
 
 
 def test_convert_to_nerfstudio_needs_it(tmp_path, capsys, monkeypatch):

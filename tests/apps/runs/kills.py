@@ -126,6 +126,38 @@ def test_every_kill_of_a_sweep_is_made_good(photos, tmp_path):
 
 
 @pytest.mark.slow
+def test_every_kill_of_a_batch_is_made_good(photos, tmp_path):
+    killer, file = Killer(tmp_path, SEED), tmp_path / "jobs.yaml"
+    settings = {"preset": "ci", "start": "random", "checkpoint_every": 4, "stop_after": "train"}
+    settings |= {"train": {"steps": 0}, "free": {"train": {"steps": 12}}}
+    tiny = {"id": "tiny", "kind": "reconstruct", "data": str(photos), "seeds": [0, 1]}
+    copy = {"id": "copy", "kind": "export", "source": "{jobs.tiny-seed0.out}", "to": "copy.splat"}
+    jobs = {"defaults": {"reconstruct": settings}, "resources": {"threads": 1}, "jobs": [tiny, copy]}
+    file.write_text(yaml.safe_dump(jobs, sort_keys=False))
+    words = ("batch", "run", file, "--workers", "2", "--out")
+    code, said, life = killer.whole("whole", (*words, tmp_path / "whole"))
+    assert code == 0, said
+    made = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").glob("jobs/*/out/[sc]*.[ps]*l*"))
+    made = [name for name in made if name.name in ("splats.ply", "copy.splat")]
+    assert len(made) == 3
+    wanted = [(tmp_path / "whole" / name).read_bytes() for name in made]
+    number = done = 0
+    while done < max(1, KILLS // 10):
+        number += 1
+        out = tmp_path / f"batch_{number}"
+        case, ended = killer.killed(out.name, (*words, out), life)
+        begun = (out / "jobs.lock.json").is_file()
+        code, said, _ = killer.whole(f"{out.name}_again", ("batch", "resume", out) if begun else (*words, out))
+        assert code == 0 and "Traceback" not in said, f"{case}\n{said}"
+        assert [(out / name).read_bytes() for name in made] == wanted, case
+        left = [path for path in out.rglob(".*")]
+        assert not left and (out / "report.html").is_file(), f"{case}: {left}"
+        done, life = done + (ended is None), ended or life
+        print(f"{done}: {case}", flush=True)
+        shutil.rmtree(out)
+
+
+@pytest.mark.slow
 def test_every_kill_of_an_avatar_is_made_good(tmp_path):
     """In each of its phases, the distilling among them, on a ball that stands in for a head."""
     ball = tmp_path / "ball"

@@ -1,11 +1,13 @@
 """Every teacher through one contract, with random tiny networks of the real classes; and the flag that names them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("diffusers", reason="the extra edit is not installed")
 
@@ -121,6 +123,16 @@ def test_folders_of_another_family_are_named(networks, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "sam3"}')
     with pytest.raises(MissingPart, match="no weights beside"):
         make_teacher("sam3", TeacherSetting(folders=(tmp_path,)))
+
+
+def test_weights_that_lack_a_tensor_are_refused(networks, tmp_path):
+    folder = shutil.copytree(networks("clipseg"), tmp_path / "clipseg")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if name.endswith("weight"))
+    lacking = {key: value for key, value in tensors.items() if key != name}
+    save_file(lacking, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"1 tensors are missing, such as {name}"):
+        make_teacher("clipseg", TeacherSetting(folders=(folder,)))
 
 
 def test_a_class_that_transformers_lacks_is_named(networks, monkeypatch):

@@ -1,0 +1,1 @@
+"""The page of an edit: parts in colours, masks, before and after."""
