@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gs_reg.apps.look.report.images import read_rgb
 from gs_reg.apps.view.camera_path import CameraPath, load_path, save_path
 from gs_reg.apps.view.cleaning import Box, strayness
 from gs_reg.apps.view.drawing import camera_of
@@ -51,12 +52,14 @@ def test_what_is_alone_is_astray():
 def test_a_photo_is_laid_where_its_pixels_are(tmp_path):
     shown = open_shown(write_run(tmp_path / "run"))
     photo = shown.photos[1]
+    assert photo.picture is not None
+    pixels = read_rgb(photo.picture)
     pose = photo.camera.world_from_camera[0]
     for width, height, fov in ((400, 300, 0.9), (48, 40, 0.9), (301, 500, 1.4)):
         window = Cameras.look_at(pose[:3, 3], pose[:3, 3] + pose[:3, 2], -pose[:3, 1], fov, width, height)
         assert same_pose(photo.camera, window)
         empty = np.full((height, width, 3), 7, np.uint8)
-        over = laid_over(photo, window, empty, 1.0)
+        over = laid_over(pixels, photo.camera, window, empty, 1.0)
         # a red splat near the left edge of its sheet, which the negative shows in cyan
         splats = shown.splats
         row = int(((splats.means - torch.tensor([-0.7, 0.0, 3.44])).norm(dim=1)).argmin())
