@@ -37,6 +37,7 @@ from gs_reg.data_tools.heads import ReadOptions, read_capture
 from gs_reg.data_tools.photos.images import list_photos, read_header, read_mask, read_pixels
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.data_tools.synthetic import Rig, box_and_sphere, write_transforms_json
+from gs_reg.errors import MissingPart
 from gs_reg.io import load_splats, read_tags, save_splats
 from gs_reg.types import Views
 from tests.data_tools import photosets, test_neus
