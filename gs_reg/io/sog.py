@@ -8,12 +8,11 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from gs_reg.errors import InputError, reading
@@ -24,6 +23,9 @@ from gs_reg.io.quantised import check_and_clean, unit_quats, warn_of_rounding
 from gs_reg.io.tags import RenderMode, Tags, three_numbers
 from gs_reg.neighbors import morton_order
 from gs_reg.types import Splats
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MODELS: dict[str, RenderMode] = {"antialiased": "mip", "2dgs": "2dgs"}
 """Names in SOG of our render modes."""
@@ -61,9 +63,15 @@ def read_sog_tags(path: Path) -> Tags:
         return Tags(None if offset is None else three_numbers(offset), MODELS.get(str(meta.get("model")), "default"))
 
 
+def _webp(archive: zipfile.ZipFile, name: str) -> Image.Image:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(archive.read(name)), formats=["WEBP"])
+
+
 def _pixels(archive: zipfile.ZipFile, name: str, least: int, most: int) -> np.ndarray:
     """The first `least` pixels of a picture as rows of RGBA; refuses one of more than `most` before it unpacks it."""
-    with Image.open(io.BytesIO(archive.read(name)), formats=["WEBP"]) as image:
+    with _webp(archive, name) as image:
         width, height = image.size
         if not least <= width * height <= most:
             raise ValueError(f"{name}: expected {least} to {most} pixels, got {width} x {height}")
@@ -97,7 +105,7 @@ def _harmonics(archive: zipfile.ZipFile, meta: Mapping[str, Any], count: int, mo
     if "shN" not in meta or meta["shN"].get("bands", 1) == 0:
         return np.zeros((count, 0, 3))
     entry = meta["shN"]
-    with Image.open(io.BytesIO(archive.read(entry["files"][0])), formats=["WEBP"]) as image:
+    with _webp(archive, entry["files"][0]) as image:
         width, height = image.size
     coeffs = _COEFFS[entry["bands"]] if "bands" in entry else width // 64
     if coeffs not in _COEFFS.values() or width != 64 * coeffs or not 0 < height <= MAX_PALETTE // 64:
@@ -151,6 +159,8 @@ def load_sog(path: str | Path) -> Splats:
 
 def _picture(rows: np.ndarray, width: int, height: int) -> bytes:
     """Lossless WebP of rows of RGB or RGBA."""
+    from PIL import Image
+
     pixels = np.zeros((height * width, 4), np.uint8)
     pixels[:, 3] = 255
     pixels[: len(rows), : rows.shape[1]] = rows
