@@ -41,7 +41,7 @@ def test_every_number_of_reconstruct(way):
     for bad in (-1, -0.25, float("nan"), float("-inf"), *([] if infinite else [float("inf")])):
         with pytest.raises(InputError) as caught:
             check_numbers(with_value(Config(data="x"), way, bad))
-        flag = ".".join(way).removeprefix("read.").replace("_", "-")  # as it is typed
+        flag = ".".join(way).removeprefix("read.").removeprefix("live.").replace("_", "-")  # as typed
         assert str(caught.value).startswith(f"--{flag}: expected a ")
 
 
