@@ -69,17 +69,17 @@ def test_flags_that_cannot_be(photos, tmp_path, capsys, flags, said):
 
 
 def test_a_pause_ends_with_a_signal_and_is_no_time_of_the_run(photos, tmp_path, monkeypatch):
-    """Paused at the first step for two seconds, then Ctrl-C."""
+    """Paused at the first step for two seconds, then ended."""
     looked_at(monkeypatch)
     show, begun = LivePage.show, time.perf_counter()
 
     def paused(page, subject):
         show(page, subject)
         page.controls._paused = True
-        threading.Timer(2.0, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Timer(2.0, signal.raise_signal, [signal.SIGTERM]).start()
 
     monkeypatch.setattr(LivePage, "show", paused)
-    assert reconstruct(photos, tmp_path / "run", "--view") == 130
+    assert reconstruct(photos, tmp_path / "run", "--view") == 143
     status, newest = (
         json.loads((tmp_path / "run/status.json").read_text()),
         checkpoint.latest(tmp_path / "run/checkpoints"),
