@@ -102,13 +102,27 @@ def fuse(
     mesh = _without_crumbs(grid.extract_triangle_mesh(weight_threshold=0.0).to_legacy(), config.min_faces)
     if not len(mesh.triangles):
         raise InputError("the cameras see no connected surface of these splats: try a larger --mesh.voxel")
-    colors = torch.tensor(np.asarray(mesh.vertex_colors), dtype=torch.float64)
+    vertices, faces, order = _in_order(np.asarray(mesh.vertices), np.asarray(mesh.triangles))
+    colors = torch.tensor(np.asarray(mesh.vertex_colors)[order], dtype=torch.float64)
     return ColoredMesh(
-        torch.tensor(np.asarray(mesh.vertices), dtype=torch.float64),
-        torch.tensor(np.asarray(mesh.triangles), dtype=torch.int64),
+        torch.tensor(vertices, dtype=torch.float64),
+        torch.tensor(faces, dtype=torch.int64),
         (colors * 255).round().clamp(0, 255).byte(),
         voxel,
     )
+
+
+def _in_order(
+    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
+) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Int[np.ndarray, "V"]]:
+    """Vertices and faces by their places, and where each vertex was: open3d's threads leave them in any order."""
+    order = np.lexsort(vertices.T)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    faces = rank[faces]
+    first = faces.argmin(1)[:, None]
+    faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, 1)  # the same side stays outwards
+    return vertices[order], faces[np.lexsort(faces.T[::-1])], order
 
 
 def _grid(open3d: Any, voxel: float) -> Any:
