@@ -14,6 +14,9 @@ from torch import Tensor
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.tensor_dataclass import TensorDataclass
 
+OPENGL = (1.0, -1.0, -1.0, 1.0)
+"""Signs of our camera axes in those of OpenGL."""
+
 
 @dataclass(frozen=True)
 class Cameras(TensorDataclass):
@@ -95,8 +98,13 @@ class Cameras(TensorDataclass):
         world_from_camera: Float[Tensor, "C 4 4"], Ks: Float[Tensor, "C 3 3"], width: int, height: int
     ) -> Cameras:
         """From camera-to-world matrices with +x right, +y up, -z forward, as nerfstudio, Blender and OpenGL have."""
-        flip = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=world_from_camera.dtype, device=world_from_camera.device)
+        flip = world_from_camera.new_tensor(OPENGL)
         return Cameras(torch.linalg.inv(world_from_camera * flip), Ks, width, height)
+
+    @property
+    def opengl_poses(self) -> Float[Tensor, "C 4 4"]:
+        """Camera-to-world matrices as `from_opengl` takes them."""
+        return self.world_from_camera * self.viewmats.new_tensor(OPENGL)
 
     @staticmethod
     def look_at(

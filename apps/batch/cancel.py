@@ -13,7 +13,7 @@ from ..runs.progress import plural, say
 from .batch import Batch
 from .lease import acquire
 from .lockfile import Job, read_lock
-from .states import STOP, note_event, read_status, write_status
+from .states import ask_to_end, note_event, read_status, write_status
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _cancel(batch: Batch, job: Job) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     lease = acquire(folder)
     if lease is None:
-        (folder / STOP).write_text("cancel", encoding="utf-8")
+        ask_to_end(folder, "cancel")
         return True
     try:
         status = read_status(folder)

@@ -18,7 +18,7 @@ from .executors import Executor
 from .lease import Watch, acquire
 from .lockfile import Job
 from .reactions import attempts_left, wait_before
-from .states import STOP, Status, note_event, write_status
+from .states import Status, ask_to_end, note_event, write_status
 
 TICK_SECONDS = 0.02
 LOOK_SECONDS = 2.0
@@ -227,7 +227,7 @@ class Engine:
         for job_id, handle in self.handles.items():
             job = self.jobs[job_id]
             if self.batch.status(job).state == "running":
-                (self.batch.folder(job) / STOP).write_text("stop", encoding="utf-8")
+                ask_to_end(self.batch.folder(job), "stop")
             else:
                 self.executor.cancel(handle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import tyro
 
 from gs_reg.io.atomic import remove_leftovers
 
+from ..runs.folder import Run
 from ..runs.progress import plural, say
 from .batch import Batch, mark_stale, reset
 from .executors import Name
@@ -67,7 +67,7 @@ def main(config: Config) -> int:
         shutil.copyfile(config.jobs, path / JOBS_FILE)
     mark_stale(batch)
     options = Options(config.executor, config.workers, config.address)
-    (path / "batch.json").write_text(json.dumps({"file": str(config.jobs.resolve()), **options.plain}, indent=2) + "\n")
+    Run(path).write_json("batch.json", {"file": str(config.jobs.resolve()), **options.plain})
     chosen = list(batch.named(config.only) if config.only else batch.lock.jobs)
     if config.only_failed:
         chosen = [job for job in chosen if batch.status(job).state == "failed"]

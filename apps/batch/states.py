@@ -18,6 +18,11 @@ State = Literal["pending", "running", "done", "failed", "cancelled", "stale"]
 STATUS, EVENTS, STOP, LOG = "status.json", "events.jsonl", "stop", "log.txt"
 
 
+def ask_to_end(folder: Path, how: Literal["stop", "cancel", "kill"]) -> None:
+    """Tells the process that runs a job: stop or cancel = save and end, kill = end at once."""
+    (folder / STOP).write_text(how, encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Status:
     state: State = "pending"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,6 +12,7 @@ import torch
 
 from gs_reg import _ops
 from gs_reg._ops.baselines import Rates, bare_loops, pair_counts
+from gs_reg.cores import available_cores
 
 from ..runs.progress import plural
 from .memory import PeakMemory, peak_memory
@@ -85,7 +85,7 @@ class SceneResult(TypedDict):
 
 def main(config: Config) -> int:
     names = expanded(config.scenes)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     threads = config.threads or tuple(sorted({1, min(2, cores), cores}))
     threads_before = torch.get_num_threads()
     results: list[SceneResult] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,8 +37,13 @@ def colorize(depth: Float[Tensor, "*B H W"], near: float, far: float) -> Float[T
     valid = torch.isfinite(depth) & (depth > 0)
     inverse = torch.where(valid, depth, torch.ones_like(depth)).clamp_min(1e-12).reciprocal()
     span = max(1 / max(near, 1e-12) - 1 / max(far, 1e-12), 1e-12)
-    position = ((inverse - 1 / max(far, 1e-12)) / span).clamp(0, 1) * (len(RAMP) - 1)
-    low = position.floor().clamp_max(len(RAMP) - 2).long()
-    ramp = torch.tensor(RAMP, dtype=depth.dtype, device=depth.device)
-    colors = torch.lerp(ramp[low], ramp[low + 1], (position - low)[..., None])
-    return torch.where(valid[..., None], colors, ramp.new_tensor(NO_VALUE))
+    colors = along(RAMP, (inverse - 1 / max(far, 1e-12)) / span)
+    return torch.where(valid[..., None], colors, colors.new_tensor(NO_VALUE))
+
+
+def along(ramp: Sequence[Sequence[float]], share: Float[Tensor, "*S"]) -> Float[Tensor, "*S 3"]:
+    """Colours of a ramp, from its first at a share of 0 to its last at 1."""
+    colors = torch.tensor(ramp, dtype=share.dtype, device=share.device)
+    position = share.clamp(0, 1) * (len(ramp) - 1)
+    low = position.floor().clamp_max(len(ramp) - 2).long()
+    return torch.lerp(colors[low], colors[low + 1], (position - low)[..., None])

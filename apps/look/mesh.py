@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from gs_reg.clean import scene_radius
 from gs_reg.errors import InputError
@@ -23,6 +22,8 @@ from .opened import Opened
 
 SUFFIXES = (".ply", ".glb")
 ORBIT_CAMERAS, ORBIT_SIDE = 48, 384
+FOCAL = 1.1
+"""Of these cameras, in units of their side."""
 
 
 def check_mesh_target(to: Path, overwrite: bool) -> None:
@@ -76,10 +77,6 @@ def cameras_around(splats: Splats) -> Sequence[Cameras]:
     height, turn = 1 - 2 * i / ORBIT_CAMERAS, math.pi * (1 + math.sqrt(5)) * i
     flat = (1 - height.square()).sqrt()
     back = torch.stack([flat * turn.cos(), height, flat * turn.sin()], 1)
-    right = F.normalize(torch.linalg.cross(torch.tensor([0.0, 1, 0]).double().expand_as(back), -back), dim=1)
-    rotation = torch.stack([right, torch.linalg.cross(-back, right), -back], 1)
-    viewmats = torch.eye(4).double().repeat(ORBIT_CAMERAS, 1, 1)
-    viewmats[:, :3, :3] = rotation
-    viewmats[:, :3, 3] = -(rotation @ (center.double() + distance * back)[..., None])[..., 0]
-    K = torch.tensor([[1.1 * ORBIT_SIDE, 0, ORBIT_SIDE / 2], [0, 1.1 * ORBIT_SIDE, ORBIT_SIDE / 2], [0, 0, 1]])
-    return [Cameras(viewmat[None], K[None].double(), ORBIT_SIDE, ORBIT_SIDE) for viewmat in viewmats]
+    eyes, up = center.double() + distance * back, torch.tensor([0.0, -1, 0]).double()
+    fov = 2 * math.atan(0.5 / FOCAL)
+    return [Cameras.look_at(eye, center.double(), up, fov, ORBIT_SIDE, ORBIT_SIDE) for eye in eyes]

@@ -23,9 +23,6 @@ from torch import Tensor
 
 from gs_reg.errors import InputError
 
-FLIP = (1.0, -1.0, -1.0, 1.0)
-"""From OpenCV's camera axes to those of nerfstudio."""
-
 
 @dataclass
 class GsRegDataParserConfig(DataParserConfig):
@@ -137,8 +134,8 @@ def upright(dataset: Any) -> Float[Tensor, "4 4"]:
 
 
 def _cameras(cameras: list[Any], turn: Float[Tensor, "4 4"]) -> Cameras:
-    poses = torch.cat([camera.world_from_camera for camera in cameras]).double()
-    poses = (turn @ poses * torch.tensor(FLIP, dtype=torch.float64))[:, :3].float()
+    poses = torch.cat([camera.opengl_poses for camera in cameras]).double()
+    poses = (turn @ poses)[:, :3].float()
     Ks = torch.cat([camera.Ks for camera in cameras]).float()
     return Cameras(
         camera_to_worlds=poses,

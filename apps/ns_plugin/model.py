@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gs_reg import metrics
 from gs_reg.densify import DensifyConfig, Observation
+from gs_reg.densify.mcmc import TorchMcmc
 from gs_reg.dropout import Dropout
 from gs_reg.edit import Edit
 from gs_reg.models.free import FreeConfig
@@ -37,7 +38,6 @@ from gs_reg.types import Cameras, Render, Splats, Views
 
 from .cameras import our_camera, photo_of, training_views
 from .controls import Controls
-from .density import TorchMcmc
 from .optimizer import UNITS, apply_edit, set_rows
 from .start import Start, start_splats
 

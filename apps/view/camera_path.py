@@ -20,8 +20,6 @@ from gs_reg.types import Cameras
 from ..look.paths import interpolate
 
 MOST_KEYFRAMES, MOST_FRAMES, MOST_SIDE = 1000, 100_000, 8192
-OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
-"""From cameras that look along -z with +y up to ours, and back."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +107,21 @@ def load_path(file: Path, file_from_page: Float[Tensor, "4 4"]) -> CameraPath:
 def _poses(cameras: Cameras, file_from_page: Float[Tensor, "4 4"]) -> list[tuple[list[float], float]]:
     """Of each camera its pose in the file's coordinates, by rows with OpenGL axes, and its field of view in degrees."""
     moved = transform_cameras(file_from_page, cameras.to(dtype=torch.float64))
-    poses = moved.world_from_camera @ OPENGL
     fovs = 2 * torch.atan(moved.height / 2 / moved.Ks[:, 1, 1])
-    return [(pose.flatten().tolist(), math.degrees(fov)) for pose, fov in zip(poses, fovs.tolist(), strict=True)]
+    return [
+        (pose.flatten().tolist(), math.degrees(fov))
+        for pose, fov in zip(moved.opengl_poses, fovs.tolist(), strict=True)
+    ]
 
 
 def _camera(matrix: Any, fov: Any, width: int, height: int, page_from_file: Float[Tensor, "4 4"]) -> Cameras:
-    pose = torch.tensor(matrix, dtype=torch.float64).reshape(4, 4) @ OPENGL
+    pose = torch.tensor(matrix, dtype=torch.float64).reshape(4, 4)
     if not pose.isfinite().all() or not 0 < float(fov) < 180:
         raise ValueError("a keyframe that is no camera")
     K = torch.eye(3, dtype=torch.float64)
     K[0, 0] = K[1, 1] = height / 2 / math.tan(math.radians(float(fov)) / 2)
     K[0, 2], K[1, 2] = width / 2, height / 2
-    camera = transform_cameras(page_from_file, Cameras(torch.linalg.inv(pose)[None], K[None], width, height))
+    camera = transform_cameras(page_from_file, Cameras.from_opengl(pose[None], K[None], width, height))
     return camera.to(dtype=torch.float32)
 
 

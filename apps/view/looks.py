@@ -16,7 +16,7 @@ from gs_reg.sh import sh_colors, sh_to_rgb
 from gs_reg.types import Cameras, Splats
 
 from ..edit.preview import COLORS
-from ..look.colormap import RAMP, colorize, depth_range
+from ..look.colormap import RAMP, along, colorize, depth_range
 from .drawing import as_picture
 
 Look = Literal["colour", "depth", "alpha", "confidence", "parts"]
@@ -50,10 +50,7 @@ def draw_look(
 
 def confidence_colors(counts: Float[Tensor, "N"], photos: int) -> Float[Tensor, "N 3"]:
     """From dark, which no training photo confirms, over warm to cool, which all do."""
-    ramp = torch.tensor(RAMP[::-1], dtype=counts.dtype, device=counts.device)
-    position = (counts / photos).clamp(0, 1) * (len(ramp) - 1)
-    low = position.floor().clamp_max(len(ramp) - 2).long()
-    return torch.lerp(ramp[low], ramp[low + 1], (position - low)[:, None])
+    return along(RAMP[::-1], counts / photos)
 
 
 def part_colors(ids: Int[Tensor, "N"]) -> Float[Tensor, "N 3"]:

@@ -22,6 +22,7 @@ from gs_reg.types import Cameras, Splats
 
 from ..edit.labels import known_decision
 from ..look.offset import offset_words
+from ..look.opened import title_of
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
 from ..runs.progress import plural
@@ -90,7 +91,7 @@ def open_shown(source: Path, out: Path | None = None) -> Shown:
     if not source.is_dir():
         return _file(source, source.name, out or Path(f"{source.name.split('.')[0]}-view"))
     run = open_run(source)
-    title = run.path.resolve().parent.name if run.path.resolve().name[:8].isdigit() else run.path.resolve().name
+    title = title_of(run.path)
     out = out or run.path / "view"
     if run.splats.is_file() and (run.path / "scene.json").is_file():
         return _run(run, title, out)

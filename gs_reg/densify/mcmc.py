@@ -13,23 +13,38 @@ from gs_reg.edit import Edit
 from gs_reg.render.gsplat import strategies
 
 
-class McmcControl(ScaledControl):
+class TorchMcmc(ScaledControl):
+    """In plain torch on every device."""
+
     def step_post_backward(self, observation: Observation) -> Edit | None:
         if "scale" not in self._tensors:
             return None
-        c, o = self.config, observation
-        scaler = c.noise * float(self._tensors["scale"]) * o.decay
-        first, last = round(c.start * o.steps), round(c.stop * o.steps)
-        with seeded_rng(o, self.seed):
-            if o.splats.means.device.type != "cuda":
-                refine = first < o.step < last and o.step % c.every == 0
-                return mcmc_edit_torch(o.splats, c.cap_max if refine else None, c.prune_opacity, scaler)
-            strategy = strategies()[1](
-                cap_max=c.cap_max,
-                noise_lr=1.0,  # gsplat multiplies it with the lr it is given, which is `scaler` here
-                refine_start_iter=first,
-                refine_stop_iter=last,
-                refine_every=c.every,
-                min_opacity=c.prune_opacity,
-            )
-            return mcmc_edit(strategy, o.splats, o.step, scaler)
+        with seeded_rng(observation, self.seed):
+            return self._edit(observation, self.config.noise * float(self._tensors["scale"]) * observation.decay)
+
+    def _edit(self, o: Observation, scaler: float) -> Edit:
+        first, last = self._steps(o)
+        cap = self.config.cap_max if first < o.step < last and o.step % self.config.every == 0 else None
+        return mcmc_edit_torch(o.splats, cap, self.config.prune_opacity, scaler)
+
+    def _steps(self, o: Observation) -> tuple[int, int]:
+        """Between which it relocates and adds."""
+        return round(self.config.start * o.steps), round(self.config.stop * o.steps)
+
+
+class McmcControl(TorchMcmc):
+    """By gsplat on CUDA."""
+
+    def _edit(self, o: Observation, scaler: float) -> Edit:
+        if o.splats.means.device.type != "cuda":
+            return super()._edit(o, scaler)
+        c, (first, last) = self.config, self._steps(o)
+        strategy = strategies()[1](
+            cap_max=c.cap_max,
+            noise_lr=1.0,  # gsplat multiplies it with the lr it is given, which is `scaler` here
+            refine_start_iter=first,
+            refine_stop_iter=last,
+            refine_every=c.every,
+            min_opacity=c.prune_opacity,
+        )
+        return mcmc_edit(strategy, o.splats, o.step, scaler)

@@ -9,8 +9,10 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gs_reg.cores import available_cores
+
 from ..specs import Resources
-from ..states import STOP
+from ..states import ask_to_end
 from ..worker import Task, work
 
 
@@ -25,7 +27,7 @@ class Handle:
 
 class LocalExecutor:
     def __init__(self, workers: int | None):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = available_cores()
         self._free_gpus = gpus_here()
         self.gpus = len(self._free_gpus)
         self.workers = workers or self.gpus or max(1, cores // 4)
@@ -77,7 +79,7 @@ class LocalExecutor:
 
     def cancel(self, handle: Handle) -> None:
         with contextlib.suppress(OSError):
-            (Path(handle.task.folder) / STOP).write_text("kill", encoding="utf-8")
+            ask_to_end(Path(handle.task.folder), "kill")
 
     def close(self) -> None:
         pass

@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gs_reg.cores import available_cores
 from gs_reg.errors import InputError, MissingPart
 
 from ..specs import Resources
-from ..states import STOP
+from ..states import ask_to_end
 from ..worker import Task, work
 
 LOOPBACK = "127.0.0.1"
@@ -52,7 +53,7 @@ class RayExecutor:
         if address is not None:
             ray.init(address, **quiet)
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = available_cores()
         ray.init("local", num_cpus=max(cores, workers or 1), include_dashboard=False, **quiet)
         if {node["NodeManagerAddress"] for node in ray.nodes()} != {LOOPBACK}:
             raise RuntimeError("Ray was imported before, and would listen beyond this machine")
@@ -93,7 +94,7 @@ class RayExecutor:
         for other, task in self._held:
             if other == handle:
                 with contextlib.suppress(OSError):
-                    (Path(task.folder) / STOP).write_text("kill", encoding="utf-8")
+                    ask_to_end(Path(task.folder), "kill")
         self._ray.cancel(handle, force=True)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from gs_reg.errors import InputError, MissingPart
 
 from ..specs import Resources
-from ..states import STOP
+from ..states import ask_to_end
 from ..worker import Task, interrupt_here, work
 
 POLL_SECONDS = 1.0
@@ -93,7 +93,7 @@ class SlurmExecutor:
 
     def cancel(self, handle: Handle) -> None:
         with contextlib.suppress(OSError):
-            (Path(handle.task.folder) / STOP).write_text("kill", encoding="utf-8")
+            ask_to_end(Path(handle.task.folder), "kill")
         handle.job.cancel()
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from ...edit.export import EDITED, UNDO
 from ...edit.labels import known_decision
 from ...edit.start import DECODED, VIEWS
 from ...look.report import read_json
+from ...runs.config_file import read_yaml
 from ...runs.folder import Run, open_run
 from ..frame import frame_around
 from ..source import Shown
@@ -78,7 +79,8 @@ def open_edit(source: Path, out: Path | None) -> ShownEdit:
         notes=(),
     )
     part = result.get("part") or decision.names[1]
-    threshold = float(_setting(run, "threshold", 0.5))
+    with reading(run.path / "config.yaml"):
+        threshold = float(read_yaml(run.path / "config.yaml").get("threshold", 0.5))
     return ShownEdit(shown, before, after, decision, part, threshold, _words(result))
 
 
@@ -102,13 +104,6 @@ def _cameras(run: Run) -> Cameras:
         viewmats = torch.tensor([view["viewmat"] for view in views], dtype=torch.float64)
         Ks = torch.tensor([view["K"] for view in views], dtype=torch.float64)
         return Cameras(viewmats, Ks, *content["size"])
-
-
-def _setting(run: Run, name: str, usual: Any) -> Any:
-    import yaml
-
-    with reading(run.path / "config.yaml"):
-        return (yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8")) or {}).get(name, usual)
 
 
 def _words(result: dict[str, Any]) -> str:

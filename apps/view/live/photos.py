@@ -11,10 +11,14 @@ from torch import Tensor
 
 from gs_reg.fit import Step
 from gs_reg.io.opening import up_direction
+from gs_reg.metrics import psnr
 from gs_reg.types import Cameras, Views
 
 from ..drawing import as_picture
 from .subject import LivePhoto, Subject
+
+MOST_PSNR = 120.0
+"""dB that stand for a picture equal to its photo, as a curve has no place for infinity."""
 
 
 class Photos:
@@ -57,9 +61,7 @@ class Photos:
         views = self._views(label)
         with torch.no_grad():
             picture = subject.draw(step, views, subject.background, False).clamp(0, 1)
-        errors = (picture - views.photos[0]).square().mean(-1)
-        mse = errors.mean() if views.masks is None else errors[views.masks[0]].mean()
-        return label, float(-10 * torch.log10(mse.clamp_min(1e-12)))
+        return label, float(psnr(picture[None], views.photos, views.masks).clamp_max(MOST_PSNR))
 
     def _loaded(self, label: str) -> Views:
         return self._by_label[label].load().to(self._subject.means.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
+from gs_reg.cores import available_cores
 from gs_reg.errors import InputError
 from gs_reg.priors import load_prior
 from gs_reg.priors.arkit import ARKIT
@@ -59,7 +59,7 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
     head = SynthHead.build(config, prior, ident)
     _write_calibration(folder / "calibration", cameras, config.serials)
     done, total = 0, len(config.sequences) * config.frames * len(cameras)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     pool = ThreadPoolExecutor(min(8, cores))
     try:
         for sequence in config.sequences:
