@@ -89,9 +89,7 @@ class Chromium:
 
     def open(self, url: str, width: int, height: int, ratio: float = 1, before: str = "") -> None:
         """A fresh page, in which the script `before` runs ahead of its own; returns when all of it is there."""
-        if self._session:
-            self.call("Page.close")
-            self._session = ""
+        self.close_page()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.events.clear()
@@ -102,6 +100,11 @@ class Chromium:
         self.call("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive(PATIENCE))
+
+    def close_page(self) -> None:
+        if self._session:
+            self.call("Page.close")
+            self._session = ""
 
     def resize(self, width: int, height: int, ratio: float = 1) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}

@@ -11,13 +11,20 @@ import pytest
 from . import chromium
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Chromium]:
+@pytest.fixture(scope="package")
+def program() -> Iterator[chromium.Chromium]:
     if chromium.PROGRAM is None:
         pytest.skip("chromium not found: apt-get install chromium")
     opened = chromium.Chromium()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser(program: chromium.Chromium) -> Iterator[chromium.Chromium]:
+    """Its page does not outlive the file: a scene that is drawn on and on would take a core from all tests after it."""
+    yield program
+    program.close_page()
 
 
 class Quiet(SimpleHTTPRequestHandler):
