@@ -114,7 +114,10 @@ def _is_leftover(path: Path) -> bool:
     if matched is None:
         return False
     writer = int(matched[1])
-    return writer == os.getpid() or not _runs(writer) or time.time() - path.lstat().st_mtime > ORPHAN_SECONDS
+    try:
+        return writer == os.getpid() or not _runs(writer) or time.time() - path.lstat().st_mtime > ORPHAN_SECONDS
+    except FileNotFoundError:  # its writer has just finished
+        return False
 
 
 def _runs(pid: int) -> bool:

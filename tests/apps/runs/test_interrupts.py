@@ -19,6 +19,7 @@ from gs_reg.apps.runs.interrupts import run_child
 from gs_reg.apps.runs.lock import locked
 from gs_reg.apps.runs.training import StopSignal
 from gs_reg.errors import InputError
+from gs_reg.io import atomic
 from gs_reg.io.atomic import remove_leftovers
 
 from ..conftest import STEPS, command, run_command, usual_signals
@@ -120,6 +121,19 @@ def test_leftovers_go_and_other_hidden_files_stay(tmp_path):
         (tmp_path / name).write_text("half")
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob(".*")) == [".b.1-0123abcd.png", ".mine"]  # 1 lives
+
+
+def test_a_file_that_its_writer_finishes_meanwhile_is_no_leftover(tmp_path, monkeypatch):
+    half = tmp_path / ".a.1-0123abcd.png"
+    half.write_text("half")
+
+    def finished_meanwhile(_):
+        half.rename(tmp_path / "a.png")
+        return True
+
+    monkeypatch.setattr(atomic, "_runs", finished_meanwhile)
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_half_a_picture_is_not_read(finished, tmp_path):
