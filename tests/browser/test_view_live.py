@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from gs_reg.apps.runs.training import step_psnr
@@ -64,10 +65,27 @@ class Fit(threading.Thread):
                 return
 
 
-def test_a_fit_is_seen_paused_and_stepped(browser):
+@pytest.fixture
+def fit():
+    """A fit for a page; over with the test, also with one that fails: native code runs in its thread."""
+    begun: list[Fit] = []
+
+    def begin(page: LivePage) -> Fit:
+        begun.append(Fit(page))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.over = True
+        if one.is_alive():
+            one.join(60)
+            assert not one.is_alive()
+
+
+def test_a_fit_is_seen_paused_and_stepped(browser, fit):
     with served(Address(), "test") as server:
         page = LivePage(server, "two sheets")
-        fit = Fit(page)
+        fit = fit(page)
         photos = [LivePhoto(name, CAMERAS[name], name == "c.png", lambda name=name: views_of(name)) for name in CAMERAS]
         page.show(Subject(photos, torch.tensor(BACKGROUND), crossing().means))
         connect(browser, f"http://127.0.0.1:{server.get_port()}")
@@ -109,6 +127,4 @@ def test_a_fit_is_seen_paused_and_stepped(browser):
         until(photo, "the photo from its camera")
         click(browser, "continue")
         until(lambda: fit.training.step > done + 3, "it goes on")
-        fit.over = True
-        fit.join()
         assert complaints(browser) == []

@@ -55,7 +55,9 @@ class Controls:
 
     def _add_pace(self) -> None:
         gui = self._server.gui
-        pace = gui.add_button_group("the fit", ("pause", "step", "continue"), hint="Pauses and steps change no result")
+        # above the lines that are written anew: their wraps would move the buttons under the hand
+        words, hint = ("pause", "step", "continue"), "Pauses and steps change no result"
+        pace = gui.add_button_group("the fit", words, hint=hint, order=-1)
         self._share = gui.add_slider(
             "% of the time",
             min=1,
