@@ -12,6 +12,8 @@ FIND = """(() => {
   const found = all.find((element) => element.textContent.trim() === text && element.checkVisibility());
   if (!found) return null;
   found.scrollIntoView({block: 'center'});
+  window.hit = false;
+  found.addEventListener('click', () => window.hit = true, {once: true});
   const box = found.getBoundingClientRect();
   return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null;
 })()"""
@@ -27,10 +29,14 @@ FOCUS = """(() => {
 
 
 def click(browser: Chromium, text: str) -> None:
-    """On the button or tab of this text, once it is there."""
-    x, y = _found(browser, FIND % json.dumps(text), text)
-    for kind in ("mousePressed", "mouseReleased"):
-        browser.mouse(kind, x, y, button="left", buttons=int(kind == "mousePressed"), clickCount=1)
+    """On the button or tab of this text, once it is there; again if it moved meanwhile, as a line above it wrapped."""
+    for _ in range(10):
+        x, y = _found(browser, FIND % json.dumps(text), text)
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.mouse(kind, x, y, button="left", buttons=int(kind == "mousePressed"), clickCount=1)
+        if browser.run("window.hit"):
+            return
+    raise AssertionError(f"{text!r} does not stand still")
 
 
 def press(browser: Chromium, slider: str, key: str) -> None:
