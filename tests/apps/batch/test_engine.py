@@ -139,11 +139,31 @@ def test_two_engines_on_one_folder_never_run_a_job_twice(bench):
     run = ("run", bench.file, "--out", bench.out, "--workers", 2)
     both = [start(bench, *run) for _ in range(2)]
     for process in both:
-        process.join(120)
+        process.join(240)
         assert process.exitcode == 0, (bench.root / "engine.log").read_text()
     for i in range(12):
         assert bench.count(f"j{i}", "started") == bench.count(f"j{i}", "done") == 1
         assert (bench.folder(f"j{i}") / "out" / "done").read_text() == "x"
+
+
+@pytest.mark.parametrize("left", ["running", "failed"])
+def test_a_job_that_another_engine_ends_in_the_last_moment_is_not_done_again(bench, monkeypatch, left):
+    """Between the look at a job that is left and its lease; a moment that a busy machine makes long."""
+    bench.write({"id": "a", "code": 1, "times": 0 if left == "running" else 1})
+
+    def late(folder, *watch):
+        monkeypatch.setattr(engine, "acquire", lease.acquire)
+        assert read_status(folder).state == left
+        write_status(folder, Status("done", 1, progress=1.0))
+        return lease.acquire(folder, *watch)
+
+    if left == "running":
+        assert bench.run() == 0
+        write_status(bench.folder("a"), Status("running", 1))
+    monkeypatch.setattr(engine, "acquire", late)
+    assert bench.run() == 0
+    assert engine.acquire is lease.acquire and bench.count("a", "started") == 1
+    assert bench.status("a")["state"] == "done"
 
 
 def test_cancel_ends_what_runs_and_what_waits(bench):
