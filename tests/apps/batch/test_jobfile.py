@@ -74,7 +74,7 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
     [
         ("jbos: []", r"jobs.yaml:1: jbos: unknown key; did you mean 'jobs'"),
         ("jobs:\n- {id: a}", r":2: .*kind: expected one of reconstruct, .* got None"),
-        ("kind: edti", r":1: kind: kind: expected one of .* did you mean edit"),
+        ("kind: edti", r":1: kind: kind: expected one of .* did you mean 'edit'"),
         ("kind: export\njobs:\n- id: a\n  to: x.ply", r":3: a: .*source: expected the path"),
         ("kind: export\njobs:\n- id: ../a\n  source: x", r":3: jobs\[0\].id: id: expected letters"),
         ("kind: export\njobs:\n- id: a\n  source: x\n  to: ../../x.ply", r":5: a: to: expected the name of a file"),
