@@ -5,8 +5,10 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,15 @@ def test_cancel_ends_what_runs_and_what_waits(bench):
     assert [bench.status(name)["state"] for name in "abc"] == ["cancelled", "cancelled", "done"]
 
 
+def seconds_of_a_bare_process(folder: Path, count: int) -> float:
+    """Of the same programs, 2 at a time, without an engine; each."""
+    lines = [fakes.words({}, folder, folder / str(i) / "out").fresh for i in range(count)]
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda line: subprocess.run(line, check=True), lines))
+    return (time.perf_counter() - began) / count
+
+
 @pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
 def test_many_jobs_take_no_more_memory_and_little_time_each(bench, monkeypatch, count):
     bench.write(*({"id": f"j{i}"} for i in range(count)))
@@ -189,9 +200,13 @@ def test_many_jobs_take_no_more_memory_and_little_time_each(bench, monkeypatch, 
     monkeypatch.setattr("gs_reg.apps.batch.options.shown", lambda _: contextlib.nullcontext(measure))
     began, spent = time.perf_counter(), time.process_time()
     assert bench.run("-q") == 0
-    each, wall = ((now - then) / count for now, then in ((time.process_time(), spent), (time.perf_counter(), began)))
-    print(f"{count} jobs, 2 at a time: {1000 * wall:.1f} ms each, {1000 * each:.1f} ms of the engine's processor")
-    assert each < 0.05
+    each, wall = (time.process_time() - spent) / count, (time.perf_counter() - began) / count
+    bare = seconds_of_a_bare_process(bench.root / "bare", count)
+    print(
+        f"{count} jobs, 2 at a time: {1000 * wall:.1f} ms each, {1000 * (wall - bare):.1f} beyond a bare process; "
+        f"{1000 * each:.1f} ms of the engine's processor"
+    )
+    assert each < (0.05 if count == 500 else 0.1)  # begin and report are shared by fewer
     assert len(sizes) >= 4 and sizes[-1] - sizes[0] < 10e6, sizes
 
 
