@@ -6,7 +6,6 @@ torch takes seconds to import, so everything that imports it is imported only on
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import io
 import logging
@@ -276,8 +275,9 @@ def _fail(text: str, code: int) -> int:
 
 
 def _unknown(name: str) -> int:
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "; `gs-reg --help` lists the commands"
+    from gs_reg.errors import did_you_mean
+
+    hint = did_you_mean(name, COMMANDS, "; `gs-reg --help` lists the commands")
     return _fail(f"no command {name!r}{hint}", EXIT_BAD_INPUT)
 
 
@@ -285,8 +285,9 @@ def _family(word: str, argv: list[str]) -> int:
     """Lists the commands that begin with the word, on stdout where it stands alone, else behind an error."""
     names = [name for name in COMMANDS if name.split()[0] == word]
     if argv and argv[0] not in HELP:
-        close = difflib.get_close_matches(f"{word} {argv[0]}", names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(names)}"
+        from gs_reg.errors import did_you_mean
+
+        hint = did_you_mean(f"{word} {argv[0]}", names, f"; there is {', '.join(names)}")
         return _fail(f"no command {f'{word} {argv[0]}'!r}{hint}", EXIT_BAD_INPUT)
     print(f"usage: gs-reg {word} COMMAND [flags]   (gs-reg {word} COMMAND --help for its flags)\n")
     _print_commands({name: COMMANDS[name] for name in names})

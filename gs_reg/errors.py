@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def in_words(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     known = isinstance(error, InputError | MissingPart | FloatingPointError | OSError)
     return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a refusal of a name: "; did you mean 'x'?" with the known name most like it, else `otherwise`."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else otherwise
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, did_you_mean
 from gs_reg.fields.detail import HEADS
 
 from .config import Config
@@ -16,9 +14,7 @@ def check_flags(config: Config) -> None:
         raise InputError("no capture named: expected its folder; `gs-reg avatar synth FOLDER` makes one")
     for name in config.heads:
         if name not in HEADS:
-            near = difflib.get_close_matches(name, HEADS, n=1)
-            offer = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"--heads {name}: {offer}expected some of {', '.join(HEADS)}")
+            raise InputError(f"--heads {name}: expected some of {', '.join(HEADS)}{did_you_mean(name, HEADS)}")
     if config.method == "fields" and not config.coarse and not config.heads:
         raise InputError("--no-coarse without --heads: nothing would move the Gaussians; drop one of the two")
     if config.method == "rig-bound" and config.screen:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, reading, refusals_named
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.distill import Distillation, code_statistics
 from gs_reg.fields.distill import coarse_field as fresh_field
@@ -93,7 +93,8 @@ def _steps(job: Job, run: Distillation) -> None:
     newest = checkpoint.latest(folder)
     if newest is not None:
         saved = checkpoint.load(newest)
-        run.load({"model": saved.model, "optimizer": saved.optim}, saved.step)
+        with reading(newest), refusals_named(newest):
+            run.load({"model": saved.model, "optimizer": saved.optim}, saved.step)
         _drop_later_events(job, saved)
     total, saved_at, shown = run.total, time.monotonic(), time.monotonic()
     with StopSignal() as stop, job.times.stage("distil") as progress:

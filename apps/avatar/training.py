@@ -28,7 +28,7 @@ from gs_reg.terms import Context, evaluate
 from gs_reg.types import Views
 
 from ..runs.board import Watching
-from ..runs.training import Clock, SaveTimes, details, report_threads, train
+from ..runs.training import Clock, SaveTimes, details, open_training, train
 from .distilling import Distilled, coarse_field, empty_field
 from .drawing import SCREEN, Head
 from .held_out import held_out
@@ -50,19 +50,13 @@ def optimise(
 ) -> Head:
     """All stages, from the newest checkpoint where there is one; `begun` gets the avatar before the first step."""
     stages = stages_of(job, distilled)
-    newest = checkpoint.latest(job.run.checkpoints)
+    again = checkpoint.latest(job.run.checkpoints) is not None
     with job.times.timed("training"):
-        if newest is None:
+        if not again:
             first = Training.begin(stages, job.device)
             begun(cast(Head, first.state.model))
             first.save(job.run.checkpoints, keep_every=None, **details(clock))
-        else:
-            saved = checkpoint.load(newest)
-            clock.add(float(saved.state["seconds"]))
-            report_threads(saved.state.get("threads"))
-            job.run.drop_events_after(saved.step)
-        # new runs go this way too, so that a resumed run takes the same path as an unbroken one
-        training = Training.open(stages, job.run.checkpoints, job.device)
+        training = open_training(job.run, stages, job.device, clock if again else None)
         if page is not None:
             page.show(live_subject(job, training))
         times = SaveTimes(job.config.checkpoint_every, job.config.checkpoint_minutes)

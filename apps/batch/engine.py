@@ -112,9 +112,11 @@ class Engine:
         if lease is None:
             return status
         try:
-            finished = status.state == "stale" and status.progress == 1.0
-            status = dataclasses.replace(status, state="done" if finished else "pending")
-            write_status(self.batch.folder(job), status)
+            status = self.batch.status(job)  # what held it until now has perhaps ended it
+            if status.state in ("running", "stale"):
+                finished = status.state == "stale" and status.progress == 1.0
+                status = dataclasses.replace(status, state="done" if finished else "pending")
+                write_status(self.batch.folder(job), status)
         finally:
             lease.release()
         return status
@@ -193,7 +195,8 @@ class Engine:
         again = dataclasses.replace(status, state="pending")
         lease = acquire(self.batch.folder(job))
         if lease is not None:
-            write_status(self.batch.folder(job), again)
+            if self.batch.status(job) == status:  # else another engine has done it again already
+                write_status(self.batch.folder(job), again)
             lease.release()
         return again
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gs_reg.errors import InputError, MissingPart, reading
+from gs_reg.errors import InputError, MissingPart, did_you_mean, reading
 
 from ..runs.config_file import SCHEMA, from_plain, read_over_preset
 from ..runs.flag_names import nested
@@ -124,8 +123,7 @@ class _File:
     def _kind(self, way: Way, name: Any) -> Kind:
         if isinstance(name, str) and name in KINDS:
             return KINDS[name]
-        near = difflib.get_close_matches(str(name), KINDS, n=1)
-        offer = f"; did you mean {near[0]}?" if near else ""
+        offer = did_you_mean(name, KINDS)
         raise self.lines.refusal(way, f"kind: expected one of {', '.join(KINDS)}, got {name!r:.80}{offer}")
 
     def _defaults(self, kind: str) -> tuple[dict[str, Any], Way]:
@@ -208,8 +206,7 @@ class _File:
     def _known(self, way: Way, values: dict[str, Any], known: Sequence[str]) -> None:
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                offer = f"; did you mean {near[0]!r}?" if near else f"; expected {', '.join(known)}"
+                offer = did_you_mean(key, known, f"; expected {', '.join(known)}")
                 raise self.lines.refusal((*way, key), f"unknown key{offer}")
 
     def _once(self, made: Sequence[tuple[str, Spec]]) -> None:
@@ -244,8 +241,7 @@ class _File:
 
 
 def _near(name: str, known: dict[str, list[str]]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(list(known)[:8])}"
+    return did_you_mean(name, known, f"; there is {', '.join(list(known)[:8])}")
 
 
 def _promised(settings: Any) -> bool:

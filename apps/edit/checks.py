@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gs_reg.diffusion.editors import open_editor, parse_editor
-from gs_reg.errors import InputError, MissingPart
+from gs_reg.errors import InputError, MissingPart, did_you_mean
 from gs_reg.parts.teachers import parse
 
 from ..view.live.flags import LiveConfig
@@ -47,8 +46,7 @@ def check_teacher(config: PartsConfig) -> None:
     kinds = [word.partition(":")[0].strip() for word in _members(config.teacher)]
     for kind in kinds:
         if kind not in {*parse.PLAIN, *parse.FOLDERS}:
-            near = difflib.get_close_matches(kind, [*parse.PLAIN, *parse.FOLDERS], n=1)
-            offer = f"; did you mean {near[0]}?" if near else ""
+            offer = did_you_mean(kind, [*parse.PLAIN, *parse.FOLDERS])
             raise InputError(f"--teacher {config.teacher}: expected one of {parse.FORMS}{offer}")
     if config.labels is not None or config.resume:
         return
@@ -104,9 +102,7 @@ def check_view_export(config: Config) -> None:
     if not config.part.strip():
         raise InputError(f"--part: expected one of {', '.join(names)}")
     if config.part.strip() not in names:
-        near = difflib.get_close_matches(config.part, names, n=1)
-        offer = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"--part {config.part!r}: {offer}--parts has {', '.join(names)}")
+        raise InputError(f"--part {config.part!r}: --parts has {', '.join(names)}{did_you_mean(config.part, names)}")
 
 
 def with_absolute_paths(config: PartsConfig) -> PartsConfig:

@@ -30,7 +30,7 @@ from gs_reg.terms.guidance import EditCost, Guidance
 from gs_reg.types import Splats, Views
 
 from ..runs.board import PICTURES, Seen, Watching
-from ..runs.training import Clock, SaveTimes, details, report_threads, train
+from ..runs.training import Clock, SaveTimes, details, open_training, train
 from .anchors import edit_prompt, negative_words
 from .config import Config
 from .job import Job
@@ -62,16 +62,10 @@ def optimise(job: Job, decision: Decision, anchors: Views, clock: Clock, page: L
     config = cast(Config, job.config)
     with job.stage("training"):
         stages = stages_of(job, decision, anchors)
-        newest = checkpoint.latest(job.run.checkpoints)
-        if newest is not None:
-            saved = checkpoint.load(newest)
-            clock.add(float(saved.state["seconds"]))
-            report_threads(saved.state.get("threads"))
-            job.run.drop_events_after(saved.step)
-        else:
+        again = checkpoint.latest(job.run.checkpoints) is not None
+        if not again:
             Training.begin(stages, job.device).save(job.run.checkpoints, keep_every=None, **details(clock))
-        # new runs go this way too, so that a resumed run takes the same path as an unbroken one
-        training = Training.open(stages, job.run.checkpoints, job.device)
+        training = open_training(job.run, stages, job.device, clock if again else None)
         if page is not None:
             page.show(live_subject(job, anchors))
         times = SaveTimes(config.checkpoint_every, config.checkpoint_minutes)

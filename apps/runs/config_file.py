@@ -6,7 +6,6 @@ What comes later wins: defaults, preset, file of --config, command line.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import reprlib
 import types
 import typing
@@ -15,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gs_reg.errors import InputError, reading
+from gs_reg.errors import InputError, did_you_mean, reading
 
 from .bounds import check_value
 from .flag_names import nested
@@ -68,8 +67,7 @@ def _from_map(kind: Any, value: object, where: str, base: Any) -> Any:
     hints = typing.get_type_hints(kind)
     known = _field_names(kind)
     for key in value.keys() - known:
-        close = difflib.get_close_matches(str(key), known, n=1)
-        raise InputError(f"{where}: unknown key {key!r:.80}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        raise InputError(f"{where}: unknown key {key!r:.80}{did_you_mean(key, known)}")
     given = {k: from_plain(hints[k], v, f"{where}.{k}", getattr(base, k, None)) for k, v in value.items()}
     for key, inner in given.items():
         check_value(key, inner, f"{where}.{key}", _default(kind, key))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 
+from gs_reg.errors import InputError, reading, refusals_named
 from gs_reg.fit import Step
-from gs_reg.stages import Training
+from gs_reg.io import checkpoint
+from gs_reg.stages import Stage, Training
 from gs_reg.types import Splats
 
 from .board import Watching
@@ -73,6 +75,29 @@ class SaveTimes:
         check_value("checkpoint_every", self.every, "every")
         check_value("checkpoint_minutes", self.minutes, "minutes")
         check_value("keep_every", self.keep_every, "keep_every")
+
+
+def open_training(run: Run, stages: Sequence[Stage], device: torch.device, clock: Clock | None) -> Training:
+    """From the newest checkpoint of the run; with `clock` the run goes on: its seconds count, and what it noted after
+    the checkpoint is dropped.
+
+    New runs go this way too, from the checkpoint of step 0: so a resumed run takes the same path as an unbroken one.
+
+    Raises:
+        InputError: the checkpoint is broken, or of other stages; names it.
+    """
+    newest = checkpoint.latest(run.checkpoints)
+    if newest is None:
+        raise InputError(f"{run.checkpoints}: no checkpoint to continue from; delete {run.path} and start again")
+    saved = checkpoint.load(newest)
+    with reading(newest), refusals_named(newest):
+        seconds, threads = float(saved.state["seconds"]), saved.state.get("threads")
+        training = Training.resume(stages, saved, device)
+    if clock is not None:
+        clock.add(seconds)
+        report_threads(threads)
+        run.drop_events_after(saved.step)
+    return training
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gs_reg.diffusion.word_maps import exclusive
-from gs_reg.errors import InputError, reading
+from gs_reg.errors import InputError, did_you_mean, reading
 from gs_reg.io.atomic import atomic_path
 
 BACKGROUND = "background"
@@ -104,7 +103,6 @@ class Decision:
         """
         known = self.names[1:]
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            offer = f"did you mean {near[0]!r}? There are " if near else "there are "
-            raise InputError(f"part {name!r}: {offer}{', '.join(known) or 'none'}")
+            offer = did_you_mean(name, known)
+            raise InputError(f"part {name!r}: expected one of {', '.join(known) or 'none'}{offer}")
         return self.ids == self.names.index(name)

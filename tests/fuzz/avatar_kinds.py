@@ -1,22 +1,34 @@
 """Files of avatars and of what drives them: whole ones, and how they are read and used."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from gs_reg.apps.avatar import bridges
+from gs_reg.apps import cli
+from gs_reg.apps.avatar import bridges, sources
+from gs_reg.apps.avatar.config import Config
+from gs_reg.apps.avatar.distilling import distilled_field
 from gs_reg.apps.avatar.drive import cameras_of
 from gs_reg.apps.avatar.files import open_avatar
+from gs_reg.apps.avatar.job import start
 from gs_reg.apps.avatar.motions import HELD_OUT, Reading, motion_of, read_drive
 from gs_reg.apps.avatar.player import from_rest, head_cameras
+from gs_reg.apps.avatar.training import stages_of
+from gs_reg.apps.runs.folder import Run
+from gs_reg.apps.runs.training import Clock, open_training
 from gs_reg.bake import BakeConfig, Baked, bake, load_basis, sampled_codes, save_basis
 from gs_reg.bake.file import basis_notes
 from gs_reg.driving import Calibration, fit_bridge
 from gs_reg.io.avatar import AvatarInfo
 from gs_reg.models.avatar.saving import save_avatar
 from gs_reg.priors import ARKIT
+from tests.apps.avatar.ball import stand_in
 from tests.models.avatars import PRIOR, stirred, toy_avatar, track
 
 FRAMES = 12
@@ -138,3 +150,32 @@ def make_calibration(root: Path) -> None:
 
 def use_calibration(root: Path) -> None:
     assert Calibration.load(root / "person.json")(torch.full((2, 52), 0.3)).isfinite().all()
+
+
+@contextmanager
+def ball_for_a_head(root: Path) -> Iterator[None]:
+    """The folder is a capture of a ball meanwhile."""
+    whole = dict(vars(sources))
+    stand_in(root)
+    try:
+        yield
+    finally:
+        vars(sources).update(whole)
+
+
+def make_checkpoint(root: Path) -> None:
+    """Of a run in the middle of its joint stage, and of its distilling."""
+    flags = ["--preset", "ci", "--device", "cpu", "--distil.steps", "4", "--warm-up", "2", "--joint", "4"]
+    flags += ["--screen", "0", "--checkpoint-every", "4", "--density.every", "6", "--out", str(root / "run"), "-q"]
+    with ball_for_a_head(root):
+        assert cli.main(["avatar", "train", str(root), *flags]) == 0
+    shutil.rmtree(root / "run" / "checkpoints" / "step_000000006")
+
+
+def use_checkpoint(root: Path) -> None:
+    """As a resumed run does until its first step."""
+    with ball_for_a_head(root):
+        config = replace(Run(root / "run").config(Config), data=str(root), resume=True, out=root / "run")
+        job = start(config, sources.open_source(str(root)), torch.device("cpu"))
+        for _ in open_training(job.run, stages_of(job, distilled_field(job)), job.device, Clock()):
+            break

@@ -304,6 +304,9 @@ KINDS: dict[str, Kind] = {
     "avatar": Kind(avatars.make_avatar, ("avatar/*",), avatars.use_avatar),
     "avatar_bridge": Kind(avatars.make_bridge, ("avatar/bridge.safetensors",), avatars.use_bridge),
     "avatar_bake": Kind(avatars.make_bake, ("avatar.gsbasis",), avatars.use_bake),
+    "avatar_checkpoint": Kind(
+        avatars.make_checkpoint, ("run/checkpoints/*4/*", "run/distil/*4/*"), avatars.use_checkpoint
+    ),
     "drive_csv": Kind(avatars.make_table, ("*.csv",), avatars.use_table),
     "drive_bvh": Kind(avatars.make_skeleton, ("walk.bvh",), avatars.use_skeleton),
     "calibration": Kind(avatars.make_calibration, ("person.json",), avatars.use_calibration),

@@ -43,7 +43,7 @@ def test_other_files_are_refused(tmp_path):
 def test_a_part_is_found_by_its_name():
     decision = Decision(("background", "handle", "body"), torch.tensor([0, 2, 1, 2]), torch.rand(4, 3), torch.zeros(4))
     assert decision.part("body").tolist() == [False, True, False, True]
-    with pytest.raises(InputError, match=r"part 'handel': did you mean 'handle'\? There are handle, body"):
+    with pytest.raises(InputError, match=r"part 'handel': expected one of handle, body; did you mean 'handle'\?"):
         decision.part("handel")
     with pytest.raises(InputError, match="background"):
         decision.part("background")

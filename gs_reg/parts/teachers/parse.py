@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gs_reg.errors import InputError, MissingPart
+from gs_reg.errors import InputError, MissingPart, did_you_mean
 
 from .attention import WordAttention
 from .base import PartTeacher, TeacherSetting
@@ -40,8 +39,7 @@ def make_teacher(flag: str, setting: TeacherSetting) -> PartTeacher:
     if name == "ensemble" and rest:
         return Ensemble({member.strip(): make_teacher(member, setting) for member in rest.split("+")})
     known = [*PLAIN, *FOLDERS, "ensemble"]
-    near = difflib.get_close_matches(name, known, n=1)
-    offer = f"; did you mean {near[0]}?" if near and near[0] != name else ""
+    offer = did_you_mean(name, known) if name not in known else ""
     raise InputError(f"--teacher {flag}: expected one of {FORMS}{offer}")
 
 

@@ -5,8 +5,10 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +141,31 @@ def test_two_engines_on_one_folder_never_run_a_job_twice(bench):
     run = ("run", bench.file, "--out", bench.out, "--workers", 2)
     both = [start(bench, *run) for _ in range(2)]
     for process in both:
-        process.join(120)
+        process.join(240)
         assert process.exitcode == 0, (bench.root / "engine.log").read_text()
     for i in range(12):
         assert bench.count(f"j{i}", "started") == bench.count(f"j{i}", "done") == 1
         assert (bench.folder(f"j{i}") / "out" / "done").read_text() == "x"
+
+
+@pytest.mark.parametrize("left", ["running", "failed"])
+def test_a_job_that_another_engine_ends_in_the_last_moment_is_not_done_again(bench, monkeypatch, left):
+    """Between the look at a job that is left and its lease; a moment that a busy machine makes long."""
+    bench.write({"id": "a", "code": 1, "times": 0 if left == "running" else 1})
+
+    def late(folder, *watch):
+        monkeypatch.setattr(engine, "acquire", lease.acquire)
+        assert read_status(folder).state == left
+        write_status(folder, Status("done", 1, progress=1.0))
+        return lease.acquire(folder, *watch)
+
+    if left == "running":
+        assert bench.run() == 0
+        write_status(bench.folder("a"), Status("running", 1))
+    monkeypatch.setattr(engine, "acquire", late)
+    assert bench.run() == 0
+    assert engine.acquire is lease.acquire and bench.count("a", "started") == 1
+    assert bench.status("a")["state"] == "done"
 
 
 def test_cancel_ends_what_runs_and_what_waits(bench):
@@ -154,6 +176,15 @@ def test_cancel_ends_what_runs_and_what_waits(bench):
     assert bench.call("cancel", "--only", "a", "b") == 0
     thread.join(30)
     assert [bench.status(name)["state"] for name in "abc"] == ["cancelled", "cancelled", "done"]
+
+
+def seconds_of_a_bare_process(folder: Path, count: int) -> float:
+    """Of the same programs, 2 at a time, without an engine; each."""
+    lines = [fakes.words({}, folder, folder / str(i) / "out").fresh for i in range(count)]
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda line: subprocess.run(line, check=True), lines))
+    return (time.perf_counter() - began) / count
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
@@ -169,9 +200,13 @@ def test_many_jobs_take_no_more_memory_and_little_time_each(bench, monkeypatch, 
     monkeypatch.setattr("gs_reg.apps.batch.options.shown", lambda _: contextlib.nullcontext(measure))
     began, spent = time.perf_counter(), time.process_time()
     assert bench.run("-q") == 0
-    each, wall = ((now - then) / count for now, then in ((time.process_time(), spent), (time.perf_counter(), began)))
-    print(f"{count} jobs, 2 at a time: {1000 * wall:.1f} ms each, {1000 * each:.1f} ms of the engine's processor")
-    assert each < 0.05
+    each, wall = (time.process_time() - spent) / count, (time.perf_counter() - began) / count
+    bare = seconds_of_a_bare_process(bench.root / "bare", count)
+    print(
+        f"{count} jobs, 2 at a time: {1000 * wall:.1f} ms each, {1000 * (wall - bare):.1f} beyond a bare process; "
+        f"{1000 * each:.1f} ms of the engine's processor"
+    )
+    assert each < (0.05 if count == 500 else 0.1)  # begin and report are shared by fewer
     assert len(sizes) >= 4 and sizes[-1] - sizes[0] < 10e6, sizes
 
 

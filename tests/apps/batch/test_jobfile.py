@@ -1,5 +1,9 @@
 """Job files: expanded, checked before anything starts; complaints say file, line and key."""
 
+import runpy
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from gs_reg.apps.batch.jobfile import read_jobs
@@ -74,7 +78,7 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
     [
         ("jbos: []", r"jobs.yaml:1: jbos: unknown key; did you mean 'jobs'"),
         ("jobs:\n- {id: a}", r":2: .*kind: expected one of reconstruct, .* got None"),
-        ("kind: edti", r":1: kind: kind: expected one of .* did you mean edit"),
+        ("kind: edti", r":1: kind: kind: expected one of .* did you mean 'edit'"),
         ("kind: export\njobs:\n- id: a\n  to: x.ply", r":3: a: .*source: expected the path"),
         ("kind: export\njobs:\n- id: ../a\n  source: x", r":3: jobs\[0\].id: id: expected letters"),
         ("kind: export\njobs:\n- id: a\n  source: x\n  to: ../../x.ply", r":5: a: to: expected the name of a file"),
@@ -124,3 +128,15 @@ def test_seeds_matrices_and_needs(tmp_path):
     assert list(jobs) == ["fern-views2-seed3", "fern-views2-seed4", "fern-views3-seed3", "fern-views3-seed4", "page"]
     assert jobs["fern-views3-seed4"].settings == {"preset": "ci", "data": "photos", "read": {"views": 3}, "seed": 4}
     assert set(jobs["page"].needs) == set(jobs) - {"page"}
+
+
+def test_the_script_s_edits_are_a_batch(tmp_path):
+    pytest.importorskip("diffusers", reason="the extra edit is not installed")
+    script = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "batch_edits.py"))
+    assert script["write"](tmp_path, ["mug"], []) == 4
+    parts, *edits = with_shared_parts(read_jobs(tmp_path / "jobs.yaml"))
+    assert parts.kind == "parts" and {edit.needs for edit in edits} == {(parts.name,)}
+    assert [edit.name for edit in edits] == [f"mug-{p}-{c}" for p in ("handle", "body") for c in ("green", "purple")]
+    picture, mask = np.full((2, 2, 3), 100, np.uint8), np.array([[True, False], [False, False]])
+    made = script["tinted"](picture, mask, "green")
+    assert made[0, 0].tolist() == [45, 150, 50] and (made[~mask] == 100).all()

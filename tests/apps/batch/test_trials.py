@@ -1,5 +1,9 @@
-"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on each executor, equal an undisturbed batch."""
+"""`make batch-trials`: 12 edits on 3 scenes, killed in mid-run on each executor, equal an undisturbed batch.
 
+TRIALS in the environment is a folder in which the scenes and the undisturbed batch are kept for the next call.
+"""
+
+import json
 import os
 import signal
 from importlib.util import find_spec
@@ -35,7 +39,7 @@ def make_scene(folder: Path, number: int) -> None:
     """A procedural mug with true masks of its parts, and pictures of it with a green handle."""
     item = make_object("mug", number)
     before, after = (splats_of(item, look, COUNT) for look in (BEFORE, AFTER))
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     save_splats(folder / "mug.ply", before)
     scene = open_scene(folder / "mug.ply", SceneConfig(None, "y", VIEWS, SIZE), folder / "x.ply", torch.device("cpu"))
     for row, part in enumerate(item.parts):
@@ -48,9 +52,14 @@ def make_scene(folder: Path, number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory) -> Path:
+def root(tmp_path_factory) -> Path:
+    kept = os.environ.get("TRIALS")
+    return Path(kept) if kept else tmp_path_factory.mktemp("edits")
+
+
+@pytest.fixture(scope="module")
+def jobs(root) -> Path:
     """A file of 12 edits on 3 scenes; with the parts that they share, 15 jobs."""
-    root = tmp_path_factory.mktemp("edits")
     entries = []
     for number, name in enumerate(SCENES):
         make_scene(root / name, number + 1)
@@ -88,8 +97,8 @@ def edited(out: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(jobs, tmp_path_factory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("whole") / "batch"
+def undisturbed(jobs, root) -> dict[str, str]:
+    out = root / "whole"
     run = Run(out, "run", jobs, "--out", out, "--workers", "2")
     assert run.code() == 0, run.log.read_text()
     found = edited(out)
@@ -105,8 +114,6 @@ def training(out: Path) -> list[Path]:
 
 def child_of(folder: Path) -> int:
     """The process that does a job."""
-    import json
-
     newest = max((folder / "lease").iterdir(), key=lambda path: int(path.name) if path.name.isdecimal() else -1)
     return json.loads(newest.read_text())["child"]
 

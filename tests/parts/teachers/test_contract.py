@@ -94,9 +94,9 @@ def test_a_view_in_which_nothing_is_found_says_nothing(name, scene: TwoParts, se
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("sd4", "expected one of sd3.*did you mean sd3"),
+        ("sd4", "expected one of sd3.*did you mean 'sd3'"),
         ("masks", "expected one of .*masks:DIR"),
-        ("clips", "did you mean clip"),
+        ("clips", "did you mean 'clip"),
         ("ensemble:clicks", "at least 2"),
         ("sam2:nothing", "--teacher nothing"),
         ("", "expected one of"),
