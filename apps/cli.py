@@ -106,7 +106,9 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
-        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
+        "bench view": Command(
+            "bench.view", "Time the viewer: a million splats opened, pictures while moving, a fit looked at."
+        ),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
