@@ -105,7 +105,9 @@ GROUPS = {
         "bench edit": Command(
             "bench.edit", "Time the fits of part labels and the steps of an edit, beside what they may take."
         ),
-        "bench view": Command("bench.view", "Time the viewer: a million splats to the browser, pictures while moving."),
+        "bench view": Command(
+            "bench.view", "Time the viewer: a million splats opened, pictures while moving, a fit looked at."
+        ),
         "version": Command("service.version", "Version of gs-reg and of what it runs on."),
     },
 }
@@ -119,7 +121,20 @@ FAMILIES = {name.split()[0] for name in COMMANDS if " " in name} - COMMANDS.keys
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code, one of those that print_help() lists."""
     open_standard_streams()
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _answer(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
+        return code
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return EXIT_FAILED
+    except OSError as error:
+        from gs_reg.errors import in_words
+
+        return _fail(in_words(error), EXIT_BAD_INPUT)
+
+
+def _answer(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print_help()
         return 0
@@ -151,8 +166,7 @@ def run(name: str, argv: list[str]) -> int:
                 configure_process()
                 return _run(name, arguments)
         except BrokenPipeError:
-            discard(sys.stdout)
-            return EXIT_FAILED
+            raise  # main() ends quietly
         except (InputError, OSError) as error:
             return _fail(_without_folder(error) or in_words(error), EXIT_BAD_INPUT)
         except MissingPart as error:
@@ -172,9 +186,7 @@ def _run(name: str, argv: list[str]) -> int:
     if any(word in HELP for word in argv):
         return _print_help_of(name, argv)
     module = _module(name)
-    code = module.main(_parse(name, module.Config, argv))
-    sys.stdout.flush()  # so that a closed pipe is an error here and not when Python exits
-    return code
+    return module.main(_parse(name, module.Config, argv))
 
 
 def _without_folder(error: BaseException) -> str | None:
@@ -291,7 +303,6 @@ def _family(word: str, argv: list[str]) -> int:
         return _fail(f"no command {f'{word} {argv[0]}'!r}{hint}", EXIT_BAD_INPUT)
     print(f"usage: gs-reg {word} COMMAND [flags]   (gs-reg {word} COMMAND --help for its flags)\n")
     _print_commands({name: COMMANDS[name] for name in names})
-    sys.stdout.flush()
     return 0
 
 

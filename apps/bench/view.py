@@ -1,15 +1,10 @@
-"""`gs-reg bench view`: how soon the viewer shows a million splats, how often it draws while a camera moves."""
+"""`gs-reg bench view`: how soon a million splats are shown, how often they are drawn, what a live page costs a fit."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import resource
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,11 +18,14 @@ from gs_reg.io import save_splats
 from gs_reg.types import Splats
 
 from ..runs.progress import say
-from .visitor import Visitor
+from .looked_at import PICTURE, LookedAt, look_at_a_fit
+from .server_process import ServerProcess
+from .visitor import Visitor, turn
 
-PICTURE, SPLATS = "BackgroundImageMessage", "GaussianSplatsMessage"
-MOST_SECONDS, LEAST_RATE = 10.0, 5.0
-"""To open a million splats; pictures of 640x480 a second while the camera moves. On two free cores."""
+SPLATS = "GaussianSplatsMessage"
+MOST_SECONDS, LEAST_RATE, MOST_SLOWER = 10.0, 5.0, 0.1
+"""To open a million splats; pictures of 640x480 a second while the camera moves; what a live page may cost a fit, as a
+share of its time. On two free cores."""
 PATIENCE = 300.0
 """Seconds for what should take ten: the machine may be full of other work."""
 
@@ -46,6 +44,10 @@ class Config:
     seconds: float = 5.0
     """For which the camera moves."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    fit: str = "motorcycle"
+    """Photos of the fit that a live page is opened on, as `gs-reg reconstruct` takes them."""
+    fit_steps: int = 200
+    """Of the preset best, four times: twice alone and twice looked at; 0 = not measured."""
     json: Path | None = None
     """File for the figures."""
 
@@ -76,6 +78,9 @@ def main(config: Config) -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = config.source or random_file(Path(folder) / "random.ply", config.gaussians, config.degree)
         opening, moving = open_in_browser(config, source), move(config, source)
+    seen = None
+    if config.fit_steps:
+        seen = look_at_a_fit(config.fit, config.fit_steps, config.width, config.height, config.device)
     say(
         f"open: address after {opening.listening:.1f} s, splats in the browser after {opening.sent:.1f} s "
         f"(wanted: {MOST_SECONDS:g} s for a million), {opening.processor:.1f} s of processor time"
@@ -84,10 +89,21 @@ def main(config: Config) -> int:
         f"moving: {moving.rate:.1f} pictures/s of {config.width}x{config.height} (wanted: {LEAST_RATE:g}), "
         f"{moving.processor:.3f} s of processor time each; fine {moving.rest:.1f} s after the last movement"
     )
+    if seen:
+        say(_words(seen, config))
     if config.json:
         figures = {"load_average": os.getloadavg()[0], "opening": vars(opening), "moving": vars(moving)}
+        figures["fit"] = vars(seen) | {"slower": seen.slower} if seen else None
         config.json.write_text(json.dumps(figures | {"source": str(config.source or "random")}, indent=2) + "\n")
     return 0
+
+
+def _words(seen: LookedAt, config: Config) -> str:
+    return (
+        f"live page: {config.fit_steps} steps in {seen.alone:.1f} s alone, in {seen.seen:.1f} s with a camera that "
+        f"always moves: {100 * seen.slower:.1f} % slower (wanted: at most {100 * MOST_SLOWER:g} %), "
+        f"{seen.pictures:.0f} pictures"
+    )
 
 
 def random_file(path: Path, count: int, degree: int) -> Path:
@@ -106,7 +122,7 @@ def random_file(path: Path, count: int, degree: int) -> Path:
 
 def open_in_browser(config: Config, source: Path) -> Opening:
     before = _children_seconds()
-    with Viewer(config, source, "browser") as viewer, Visitor(viewer.url, config.width, config.height) as visitor:
+    with _viewer(config, source, "browser") as viewer, Visitor(viewer.url, config.width, config.height) as visitor:
         visitor.look((0, 0, -2.5), (0, 0, 0))
         visitor.await_kind(SPLATS, PATIENCE)
         sent = time.perf_counter() - viewer.begun
@@ -114,14 +130,14 @@ def open_in_browser(config: Config, source: Path) -> Opening:
 
 
 def move(config: Config, source: Path) -> Moving:
-    with Viewer(config, source, "server") as viewer, Visitor(viewer.url, config.width, config.height) as visitor:
-        _turn(visitor, 0.0)
+    with _viewer(config, source, "server") as viewer, Visitor(viewer.url, config.width, config.height) as visitor:
+        turn(visitor, 0.0)
         visitor.await_kind(PICTURE, PATIENCE)
         while visitor.receive(2.0):  # the fine one, which warms up all that the moving ones need
             pass
         begun, before, count = time.perf_counter(), viewer.processor_seconds(), len(visitor.kinds)
         while (at := time.perf_counter() - begun) < config.seconds:
-            _turn(visitor, at)
+            turn(visitor, at)
             visitor.receive(1 / 60)
         pictures = visitor.kinds[count:].count(PICTURE)
         each = (viewer.processor_seconds() - before) / max(pictures, 1)
@@ -132,43 +148,8 @@ def move(config: Config, source: Path) -> Moving:
     return Moving(pictures / config.seconds, each, last - ended)
 
 
-def _turn(visitor: Visitor, seconds: float) -> None:
-    """A camera on a circle round the middle, at half a turn in 6 seconds."""
-    angle = math.pi * seconds / 6
-    eye = (2.5 * math.sin(angle), 0.0, -2.5 * math.cos(angle))
-    visitor.look(eye, (0, 0, 0), (math.cos(angle / 2), 0, -math.sin(angle / 2), 0))
-
-
-class Viewer:
-    """`gs-reg view` in a process of its own, from its address until the end of the block."""
-
-    def __init__(self, config: Config, source: Path, draw: str) -> None:
-        words = ["view", str(source), "--draw", draw, "--device", config.device]
-        self.begun = time.perf_counter()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gs_reg", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        assert self._process.stderr is not None
-        found, said = None, ""
-        for said in self._process.stderr:
-            if found := re.match(r"open (http://\S+) ", said):
-                break
-        if found is None:
-            self._process.wait()
-            raise InputError(f"gs-reg view ended: {said.strip() or 'it said nothing'}")
-        self.url, self.listening = found[1], time.perf_counter() - self.begun
-
-    def processor_seconds(self) -> float:
-        """So far, on Linux."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def __enter__(self) -> Viewer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.communicate()
+def _viewer(config: Config, source: Path, draw: str) -> ServerProcess:
+    return ServerProcess(["view", str(source), "--draw", draw, "--device", config.device])
 
 
 def _children_seconds() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -89,3 +90,10 @@ class Visitor:
             if kind in self.receive(left):
                 return time.perf_counter() - begun
         raise TimeoutError(f"no {kind} within {seconds:g} s")
+
+
+def turn(visitor: Visitor, seconds: float) -> None:
+    """A camera on a circle round the middle, at half a turn in 6 seconds."""
+    angle = math.pi * seconds / 6
+    eye = (2.5 * math.sin(angle), 0.0, -2.5 * math.cos(angle))
+    visitor.look(eye, (0, 0, 0), (math.cos(angle / 2), 0, -math.sin(angle / 2), 0))

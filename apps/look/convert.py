@@ -54,7 +54,7 @@ def main(config: Config) -> int:
         return 0
     check_target(out, source, config.writing)
     opened = _of_nerfstudio(config) if theirs else open_source(source, config.frame, config.writing.spz_frame)
-    write_splats(out, opened, config.writing, title_of(source))
+    write_splats(out, opened, config.writing, title_of(source), noted=theirs)
     return 0
 
 
@@ -62,6 +62,10 @@ def _of_nerfstudio(config: Config) -> Opened:
     found = bridge.read_nerfstudio(config.source, config.trust)
     mode = "mip" if found.antialiased else "default"
     if config.frame == "normalised":
-        return Opened(found.file, found.splats, render_mode=mode)
-    splats = transform_splats(found.source_from_world, found.splats)
-    return Opened(found.file, splats, notes=("in the coordinates of the given cameras",), render_mode=mode)
+        matrix = found.source_from_world
+        return Opened(found.file, found.splats, render_mode=mode, frame="normalised", input_from_splats=matrix)
+    splats, notes = (
+        transform_splats(found.source_from_world, found.splats),
+        ("in the coordinates of the given cameras",),
+    )
+    return Opened(found.file, splats, notes=notes, render_mode=mode, frame="input")

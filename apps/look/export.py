@@ -41,7 +41,7 @@ def main(config: Config) -> int:
         raise InputError("--mesh.*: no effect without --format mesh")
     check_target(config.to, config.source, config.writing)
     opened = open_source(config.source, config.frame, config.writing.spz_frame)
-    write_splats(config.to, opened, config.writing, title_of(config.source))
+    write_splats(config.to, opened, config.writing, title_of(config.source), noted=True)
     return 0
 
 

@@ -18,6 +18,7 @@ from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
 
 from ..runs.progress import plural, say, stage_bar
+from .frame_note import note_frame
 from .opened import Opened
 
 SUFFIXES = (".ply", ".glb")
@@ -50,7 +51,8 @@ def write_mesh(to: Path, opened: Opened, config: MeshConfig) -> None:
         f"wrote {to}: {plural(len(mesh.faces), 'triangle')}, {len(mesh.vertices):,} vertices, "
         f"voxels of {mesh.voxel:.3g} units, from {plural(len(cameras), 'camera')}, {to.stat().st_size / 1e6:.1f} MB"
     )
-    for line in opened.notes:
+    axes = AXES if to.suffix.lower() == ".glb" else (1, 1, 1)
+    for line in (*opened.notes, note_frame(to, opened, axes)):
         say(f"  {line}")
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from gs_reg.errors import InputError
 from gs_reg.geometry import shifted, similarity_scale, transform_cameras
 from gs_reg.io import load_splats, read_tags
 from gs_reg.io.frames import transform_splats
+from gs_reg.io.opening import up_direction
 from gs_reg.io.tags import RenderMode
 from gs_reg.render import RenderConfig
 from gs_reg.types import Cameras, Splats
@@ -42,6 +45,16 @@ class Opened:
     """Depth from which splats are drawn, in the frame of the cameras."""
     render_mode: RenderMode = "default"
     """What the file says of how it is to be drawn."""
+    frame: Frame = "local"
+    input_from_splats: Float[Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
+    """From the coordinates of the splats to those of the given cameras."""
+    units: str = "unknown"
+    """Of the given cameras."""
+
+    @property
+    def up(self) -> Float[Tensor, "3"] | None:
+        """Which way is up for the cameras, on average, in the frame of the splats; None without cameras."""
+        return torch.tensor(up_direction(list(self.cameras.values()))) if self.cameras else None
 
 
 def open_source(source: Path, frame: Frame, spz_frame: Literal["rub", "raw"] = "rub") -> Opened:
@@ -61,11 +74,21 @@ def open_source(source: Path, frame: Frame, spz_frame: Literal["rub", "raw"] = "
     names = [*scene.train, *(name for name in scene.cameras if name not in scene.train)]
     cameras, near = {name: scene.cameras[name] for name in names}, RenderConfig().near
     if frame == "normalised":
-        return Opened(run.splats, stored_splats(run, scene), cameras=cameras, train=tuple(scene.train), near=near)
+        return Opened(
+            run.splats,
+            stored_splats(run, scene),
+            cameras=cameras,
+            train=tuple(scene.train),
+            near=near,
+            frame=frame,
+            input_from_splats=scene.source_from_world,
+            units=scene.units,
+        )
     opened = _of_file(run.splats, frame, scene)
     matrix = scene.source_from_world if frame == "input" else scene.file_from_world
     cameras = {name: transform_cameras(matrix, camera.to(dtype=matrix.dtype)) for name, camera in cameras.items()}
-    return replace(opened, cameras=cameras, train=tuple(scene.train), near=near * similarity_scale(matrix))
+    near *= similarity_scale(matrix)
+    return replace(opened, cameras=cameras, train=tuple(scene.train), near=near, units=scene.units)
 
 
 def _of_file(
@@ -78,12 +101,13 @@ def _of_file(
         opened = replace(opened, offset=scene.offset.tolist())
     offset = opened.offset
     if offset is None or not any(offset):
-        return opened
+        return replace(opened, frame="input")  # local is the same
+    added = shifted(torch.eye(4), -torch.tensor(offset, dtype=torch.float64))
     if frame == "local":
-        return replace(opened, notes=(offset_words(offset),))
-    moved = transform_splats(shifted(torch.eye(4), -torch.tensor(offset, dtype=torch.float64)), splats)
+        return replace(opened, notes=(offset_words(offset),), input_from_splats=added)
+    opened = replace(opened, splats=transform_splats(added, splats), frame="input")
     # zeros, so that a run or a file that is made of it knows that nothing is left out
-    return replace(opened, splats=moved, offset=(0.0, 0.0, 0.0), notes=(rounding(splats, offset, scene).words,))
+    return replace(opened, offset=(0.0, 0.0, 0.0), notes=(rounding(splats, offset, scene).words,))
 
 
 def title_of(source: Path) -> str:

@@ -33,6 +33,8 @@ class StoredScene:
     """From the normalised frame to that of the given cameras."""
     offset: Float[Tensor, "3"]
     """What the run's files leave out of the coordinates of the given cameras; 0 unless they are far from the origin."""
+    units: str = "unknown"
+    """Of the given cameras: metres, or unknown."""
 
     @property
     def file_from_world(self) -> Float[Tensor, "4 4"]:
@@ -83,6 +85,7 @@ def read_scene(run: Run) -> StoredScene:
             background=_numbers(data["background"], (3,), torch.float32),
             source_from_world=_numbers(data["source_from_world"], (4, 4), torch.float64),
             offset=_numbers(data.get("offset", [0, 0, 0]), (3,), torch.float64),
+            units=str(data.get("units", "unknown")),
         )
         similarity_scale(scene.source_from_world)
         if unknown := [name for name in (*scene.train, *scene.test) if name not in scene.cameras]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gs_reg.clean import with_degree
 from gs_reg.errors import InputError
-from gs_reg.io import WRITABLE, format_of, save_splats
+from gs_reg.io import WRITABLE, format_of, gltf, save_splats, spz, usd
 from gs_reg.io.html import save_html
 
 from ..runs.progress import plural, say, stage_bar
+from .frame_note import note_frame
 from .opened import Opened
 
 HTML = ".html"
+TARGETS = (*WRITABLE, HTML)
+"""Endings of what splats can be written as."""
+AXES = {".spz": spz.AXES, ".glb": gltf.AXES, **dict.fromkeys(usd.SUFFIXES, usd.AXES)}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Writing:
 def check_target(to: Path, source: Path, writing: Writing) -> None:
     """Refuses what cannot be written before anything is read; raises InputError."""
     name = to.name.lower()
-    if not name.endswith((*WRITABLE, HTML)):
-        raise InputError(f"{to}: expected a name ending with one of {', '.join((*WRITABLE, HTML))}")
+    if not name.endswith(TARGETS):
+        raise InputError(f"{to}: expected a name ending with one of {', '.join(TARGETS)}")
     if writing.spz_version != 4 and not name.endswith(".spz"):
         raise InputError(f"--spz-version is for .spz only, got {to}")
     if writing.spz_frame != "rub" and not name.endswith(".spz") and source.suffix.lower() != ".spz":
@@ -46,30 +49,45 @@ def check_target(to: Path, source: Path, writing: Writing) -> None:
         raise InputError(f"{to}: exists; name another file or pass --overwrite")
 
 
-def write_splats(to: Path, opened: Opened, writing: Writing, title: str) -> None:
-    """Writes the file and says its size, how exact it is, and what its format cannot hold."""
-    splats = with_degree(opened.splats, writing.sh_degree)
-    as_page = to.name.lower().endswith(HTML)
+def write_splats(to: Path, opened: Opened, writing: Writing, title: str, noted: bool = False) -> None:
+    """Writes the file and says its size, how exact it is, and what its format cannot hold; `noted`: as in save()."""
     with stage_bar("export") as progress:
         progress(f"writing {to.name}", 0.0)
-        if as_page:
-            save_html(to, splats, opened.cameras, title=title, near=opened.near)
-        else:
-            save_splats(
-                to,
-                splats,
-                render_mode=opened.render_mode,
-                spz_version=writing.spz_version,
-                spz_frame=writing.spz_frame,
-                offset=opened.offset,
-            )
+        lines = save(to, opened, writing, title, noted)
     before, after = opened.file.stat().st_size, to.stat().st_size
-    say(f"wrote {to}: {plural(len(splats), 'Gaussian')}, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
-    for line in (*opened.notes, *([] if as_page else _about(to, opened.offset))):
+    say(f"wrote {to}: {plural(len(opened.splats), 'Gaussian')}, {after / 1e6:.1f} MB (from {before / 1e6:.1f} MB)")
+    for line in (*opened.notes, *lines):
         say(f"  {line}")
 
 
-def _about(to: Path, offset: Sequence[float] | None) -> tuple[str, ...]:
-    """How exact the format is, and whether it leaves the offset out; save_splats itself says what else is lost."""
-    kind = format_of(to, WRITABLE)
-    return (f"{kind.suffix}: {kind.precision}", *kind.lost(0, "default", offset))
+def save(to: Path, opened: Opened, writing: Writing, title: str, noted: bool = False) -> tuple[str, ...]:
+    """Writes the file; returns in words how exact its format is, and whether it leaves the offset out.
+
+    What else is lost is logged by save_splats. `noted`: scene.json beside it is written in any case, else where more is
+    known of the frame than the file's own numbers.
+    """
+    splats = with_degree(opened.splats, writing.sh_degree)
+    if to.name.lower().endswith(HTML):
+        save_html(to, splats, opened.cameras, title=title, near=opened.near)
+        lines: tuple[str, ...] = ()
+    else:
+        save_splats(
+            to,
+            splats,
+            render_mode=opened.render_mode,
+            spz_version=writing.spz_version,
+            spz_frame=writing.spz_frame,
+            offset=opened.offset,
+        )
+        kind = format_of(to, WRITABLE)
+        lines = (f"{kind.suffix}: {kind.precision}", *kind.lost(0, "default", opened.offset))
+    if noted or opened.cameras or any(opened.offset or ()):
+        lines = (*lines, note_frame(to, opened, axes_of(to, writing)))
+    return lines
+
+
+def axes_of(to: Path, writing: Writing = Writing()) -> tuple[int, int, int]:
+    """The signs that turn our axes, right, down, forward, to those of the numbers in such a file."""
+    if to.name.lower().endswith(HTML) or (to.suffix.lower() == ".spz" and writing.spz_frame == "raw"):
+        return (1, 1, 1)
+    return AXES.get(format_of(to, WRITABLE).suffix, (1, 1, 1))

@@ -1,4 +1,4 @@
-"""Rows of splats that a user keeps: inside a box, opaque enough, small enough, not astray."""
+"""Rows of splats that a user keeps: inside a box, and by the rules of `gs-reg clean`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gs_reg.neighbors import nearest
+from gs_reg.clean import CleanRules, removals
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Splats
-
-NEIGHBORS = 8
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,10 @@ class Box:
         return (local.abs() <= means.new_tensor(self.sides) / 2).all(1)
 
 
-def strayness(splats: Splats) -> Float[Tensor, "N"]:
-    """How far each splat's surroundings are, in units of what is usual: the mean distance of its 8 nearest neighbours
-    over the median of all. Floaters, which are alone, have much; infinity for what is not finite."""
-    good = splats.means.isfinite().all(1)
-    out = splats.means.new_full((len(splats),), torch.inf)
-    k = min(NEIGHBORS, int(good.sum()) - 1)
-    if k < 1:
-        return torch.where(good, 0.0, out)
-    distances = nearest(splats.means[good], k)[1].sqrt().mean(1)
-    out[good] = distances / distances.median().clamp_min(1e-12)
-    return out
+def kept_rows(splats: Splats, inside: Bool[Tensor, "N"] | None, rules: CleanRules) -> Bool[Tensor, "N"]:
+    """Rows that the rules of `gs-reg clean` leave of those inside of the box; None = no box."""
+    kept = torch.ones(len(splats), dtype=torch.bool, device=splats.means.device) if inside is None else inside.clone()
+    rows = kept.nonzero()[:, 0]
+    removed = removals(splats.rows(rows), rules)
+    kept[rows[torch.stack(list(removed.values())).any(0)]] = False
+    return kept

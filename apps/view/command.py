@@ -16,7 +16,7 @@ from ..runs.progress import plural, say
 from .edit.panel import EditPanel
 from .edit.source import ShownEdit, open_edit
 from .kinds import is_avatar, is_edit
-from .panels.clean import add_clean_panel
+from .panels.clean import CleanPanel
 from .panels.path import add_path_panel
 from .panels.photos import add_photo_panel
 from .panels.picture import add_picture_panel
@@ -52,7 +52,7 @@ def add_panels(page: ScenePage, edit: ShownEdit | None = None) -> None:
         with tabs.add_tab("photos"):
             add_photo_panel(page)
     with tabs.add_tab("clean"):
-        add_clean_panel(page)
+        CleanPanel(page)
     with tabs.add_tab("path"):
         add_path_panel(page)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gs_reg.data_tools.photos.names import file_stems
 from gs_reg.errors import InputError, reading
-from gs_reg.io import load_splats, read_offset
 from gs_reg.io.frames import transform_splats
 from gs_reg.io.opening import some_of, up_direction, viewing_distance, whole_scene
 from gs_reg.parts.store import LABELS_FILE
@@ -21,8 +20,7 @@ from gs_reg.render import RenderConfig, lift, project
 from gs_reg.types import Cameras, Splats
 
 from ..edit.labels import known_decision
-from ..look.offset import offset_words
-from ..look.opened import title_of
+from ..look.opened import Opened, open_source, title_of
 from ..look.scene_file import StoredScene, splats_frame
 from ..runs.folder import Run, open_run
 from ..runs.progress import plural
@@ -49,19 +47,16 @@ class Photo:
 
 @dataclass(frozen=True)
 class Shown:
-    """Everything here is in the frame of the page, in which scenes are about 1 in size, but `stored`."""
+    """Everything here is in the frame of the page, in which scenes are about 1 in size, but what was `opened`."""
 
     title: str
-    file: Path
+    opened: Opened
+    """As in the file."""
     out: Path
     """Folder for what people export, save and film."""
     splats: Splats
-    stored: Splats
-    """As in the file."""
     file_from_page: Float[Tensor, "4 4"]
     """Similarity in double precision."""
-    offset: tuple[float, float, float] | None
-    """What the file's positions leave out of the source's coordinates; None = nothing to tell."""
     up: Float[Tensor, "3"]
     background: Float[Tensor, "3"]
     photos: tuple[Photo, ...]
@@ -72,12 +67,10 @@ class Shown:
     """From there to what it looks at."""
     labels: Decision | None
     """Of each splat, where labels.npz lies in the run."""
-    notes: tuple[str, ...]
-    """What the user should know of it."""
 
     def __post_init__(self) -> None:
         if len(self.splats) == 0:
-            raise InputError(f"{self.file}: there are no splats to show")
+            raise InputError(f"{self.opened.file}: there are no splats to show")
 
 
 def open_shown(source: Path, out: Path | None = None) -> Shown:
@@ -99,36 +92,28 @@ def open_shown(source: Path, out: Path | None = None) -> Shown:
     if file is None:
         raise InputError(f"{run.path}: expected one of {', '.join(FILES)}, found none: has this run ended?")
     shown = _file(file, title, out)
-    return replace(shown, labels=_labels(file, len(shown.stored)))
+    return replace(shown, labels=_labels(file, len(shown.splats)))
 
 
 def _run(run: Run, title: str, out: Path) -> Shown:
     """In the run's normalised frame, as `gs-reg render` draws it."""
-    scene, stored = splats_frame(run), load_splats(run.splats)
-    splats = transform_splats(torch.linalg.inv(scene.file_from_world), stored)
+    scene, opened = splats_frame(run), open_source(run.path, "local")
+    splats = transform_splats(torch.linalg.inv(scene.file_from_world), opened.splats)
     photos = _photos(run, scene)
     first = photos[0].camera
     return Shown(
         title=title,
-        file=run.splats,
+        opened=opened,
         out=out,
         splats=splats,
-        stored=stored,
         file_from_page=scene.file_from_world,
-        offset=_offset(scene.offset.tolist()),
         up=torch.tensor(up_direction([photo.camera for photo in photos])),
         background=scene.background,
         photos=photos,
         first=first,
         distance=viewing_distance(some_of(splats.means), first) if len(splats) else 1.0,
-        labels=_labels(run.splats, len(stored)),
-        notes=(offset_words(scene.offset.tolist()),) if scene.offset.any() else (),
+        labels=_labels(run.splats, len(splats)),
     )
-
-
-def _offset(offset: list[float]) -> tuple[float, float, float] | None:
-    x, y, z = offset
-    return (x, y, z) if any(offset) else None
 
 
 def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
@@ -146,27 +131,25 @@ def _photos(run: Run, scene: StoredScene) -> tuple[Photo, ...]:
 
 def _file(file: Path, title: str, out: Path) -> Shown:
     """In a frame whose origin is the middle of the splats, and whose unit the reach of most of them."""
-    stored = load_splats(file)
-    file_from_page = frame_around(stored.means) if len(stored) else torch.eye(4, dtype=torch.float64)
-    splats = transform_splats(torch.linalg.inv(file_from_page), stored)
+    opened = open_source(file, "local")
+    means = opened.splats.means
+    file_from_page = frame_around(means) if len(means) else torch.eye(4, dtype=torch.float64)
+    splats = transform_splats(torch.linalg.inv(file_from_page), opened.splats)
     some = some_of(splats.means)
     first = whole_scene(some) if len(some) else Cameras(torch.eye(4)[None], torch.eye(3)[None], 1, 1)
     first = first.to(dtype=torch.float32)
     return Shown(
         title=title,
-        file=file,
+        opened=opened,
         out=out,
         splats=splats,
-        stored=stored,
         file_from_page=file_from_page,
-        offset=read_offset(file),
         up=torch.tensor([0.0, -1, 0]),
         background=torch.full((3,), 17 / 255),
         photos=(),
         first=first,
         distance=float(first.centers[0].norm()),
         labels=None,
-        notes=(),
     )
 
 

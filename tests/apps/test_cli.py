@@ -201,12 +201,24 @@ def test_quiet_and_verbose(photos, capsys):
     assert "train_00.png" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["data", "inspect", "PHOTOS", "--json"], ["reconstruct", "--help"]])
+WRITERS = [["data", "inspect", "PHOTOS", "--json"], ["reconstruct", "--help"], [], ["--help"], ["avatar"], ["version"]]
+
+
+@pytest.mark.parametrize("words", WRITERS)
 def test_a_closed_pipe_is_no_traceback(words, photos):
     line = " ".join(command(*(photos if word == "PHOTOS" else word for word in words)))
     buffered = os.environ | {"PYTHONUNBUFFERED": ""}
     done = subprocess.run(["bash", "-c", f"{line} | true"], capture_output=True, text=True, timeout=100, env=buffered)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", WRITERS)
+def test_a_full_disk_behind_stdout_is_one_line(words, photos):
+    with open("/dev/full", "w") as full:
+        words = command(*(photos if word == "PHOTOS" else word for word in words))
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("gs-reg: No space left on device")
+    assert "Traceback" not in done.stderr
 
 
 def test_doctor_as_a_process():

@@ -22,6 +22,7 @@ from gs_reg.types import Cameras, Splats
 from ...edit.export import EDITED, UNDO
 from ...edit.labels import known_decision
 from ...edit.start import DECODED, VIEWS
+from ...look.opened import Opened
 from ...look.report import read_json
 from ...runs.config_file import read_yaml
 from ...runs.folder import Run, open_run
@@ -64,19 +65,16 @@ def open_edit(source: Path, out: Path | None) -> ShownEdit:
     first = cameras[0].to(dtype=torch.float32)
     shown = Shown(
         title=run.path.resolve().name,
-        file=edited if after is not None else run.path / LABELS_FILE,
+        opened=Opened(run.path / LABELS_FILE, stored) if after_stored is None else Opened(edited, after_stored),
         out=out or run.path / "view",
         splats=before if after is None else after,
-        stored=stored if after_stored is None else after_stored,
         file_from_page=torch.linalg.inv(page_from_file),
-        offset=None,
         up=torch.tensor(up_direction([cameras[i] for i in range(len(cameras))])),
         background=torch.ones(3),
         photos=(),
         first=first,
         distance=viewing_distance(some_of(before.means), first),
         labels=decision if after is None else None,
-        notes=(),
     )
     part = result.get("part") or decision.names[1]
     with reading(run.path / "config.yaml"):

@@ -1,92 +1,119 @@
-"""Crop and clean-up: what is taken away disappears at once, and what is left can be saved as a file."""
+"""Crop and clean-up by the rules of `gs-reg clean`: what they remove disappears, and what is left can be saved."""
 
 from __future__ import annotations
 
-import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gs_reg.io import SUFFIXES, save_splats
+from gs_reg.clean import CleanRules
+from gs_reg.errors import InputError
+from gs_reg.io import WRITABLE, format_of
 from gs_reg.io.opening import some_of
 
+from ...look.target import HTML, TARGETS, Writing, save
 from ...runs.progress import plural
-from ..cleaning import Box, strayness
+from ..cleaning import Box, kept_rows
 from ..files import target
 from ..scene_page import ScenePage
+from ..wakeup import Worker
 
 if TYPE_CHECKING:
     from viser import GuiEvent, TransformControlsEvent
 
-SMALLEST_SIDE, ANY = 0.01, 1.0
-"""Of the box, in the unit of the page; a size of splats that stands for all."""
+SMALLEST_SIDE = 0.01
+"""Of the box, in the unit of the page."""
 COLOR = (250, 170, 60)
 
 
-def add_clean_panel(page: ScenePage) -> None:
-    gui, guarded, splats = page.server.gui, page.status.guarded, page.splats
-    _add_crop(page)
-    opacity = gui.add_slider("opacity from", min=0.0, max=0.5, step=0.005, initial_value=0.0)
-    size = gui.add_slider(
-        "size up to", min=0.005, max=ANY, step=0.005, initial_value=ANY, hint="Of the longest axis; 1 = about the scene"
-    )
-    astray = gui.add_slider(
-        "astray up to", min=1.0, max=20.0, step=0.5, initial_value=20.0, hint="Times the usual distance of neighbours"
-    )
-    name = gui.add_text("file", "cleaned.ply", hint=f"Ends with {', '.join(SUFFIXES)}")
-    save = gui.add_button("save what is shown", hint=f"Into {page.shown.out}")
-    measured: list = []
-    measuring = threading.Lock()
+class CleanPanel:
+    def __init__(self, page: ScenePage) -> None:
+        gui, guarded = page.server.gui, page.status.guarded
+        self._page = page
+        self._worker = Worker("clean", guarded(self._apply))
+        self._add_crop()
+        self._opacity = gui.add_slider(
+            "opacity from", min=0.0, max=0.5, step=0.005, initial_value=0.0, hint="Fainter splats are taken away"
+        )
+        self._size = gui.add_slider(
+            "veils from",
+            min=0.0,
+            max=2.0,
+            step=0.01,
+            initial_value=0.0,
+            hint="Splats below an opacity of 0.5 are taken away whose longest axis is above this share of the scene's "
+            "radius; 0: none",
+        )
+        self._isolated = gui.add_slider(
+            "isolated from",
+            min=0.0,
+            max=50.0,
+            step=0.5,
+            initial_value=0.0,
+            hint="Splats are taken away whose 8 nearest are over so many of their own longest axes and of the usual "
+            "distances away; 0: none",
+        )
+        usual = gui.add_button("usual limits", hint="Those of gs-reg clean")
+        for slider in (self._opacity, self._size, self._isolated):
+            slider.on_update(lambda _: self._worker.ask())
+        self._name = gui.add_text("file", "cleaned")
+        self._ending = gui.add_dropdown("format", TARGETS, initial_value=".ply")
+        save = gui.add_button("save what is shown", hint=f"Into {page.shown.out}")
+        usual.on_click(guarded(self._set_usual))
+        save.on_click(guarded(self._save))
+        self._worker.start()
 
-    @opacity.on_update
-    @guarded
-    def _(_: GuiEvent) -> None:
-        page.restrict("opacity", splats.opacities >= opacity.value if opacity.value > 0 else None)
+    @property
+    def rules(self) -> CleanRules:
+        return CleanRules(self._opacity.value, self._size.value, self._isolated.value)
 
-    @size.on_update
-    @guarded
-    def _(_: GuiEvent) -> None:
-        page.restrict("size", splats.scales.amax(1) <= size.value if size.value < ANY else None)
+    def _set_usual(self, _: GuiEvent) -> None:
+        rules = CleanRules()
+        self._opacity.value, self._size.value, self._isolated.value = rules.min_opacity, rules.max_size, rules.isolated
 
-    @astray.on_update
-    @guarded
-    def _(_: GuiEvent) -> None:
-        with measuring:
-            if not measured:
-                page.status.say("measuring how far neighbours are ...")
-                measured.append(strayness(splats))
-        page.restrict("astray", measured[0] <= astray.value if astray.value < astray.max else None)
+    def _apply(self) -> None:
+        """Called by one thread alone: neighbours of a million splats take seconds."""
+        page = self._page
+        inside = self._box.holds(page.splats.means) if self._box else None
+        page.restrict("clean", kept_rows(page.splats, inside, self.rules))
 
-    @save.on_click
-    @guarded
-    def _(_: GuiEvent) -> None:
+    def _save(self, _: GuiEvent) -> None:
+        """In the coordinates of the file, as `gs-reg convert` would write it."""
+        page, ending = self._page, self._ending.value
         shown, rows = page.shown, page.rows().cpu()
-        path = target(shown.out, name.value, SUFFIXES)
-        save_splats(path, shown.stored.rows(rows), offset=shown.offset)
-        page.status.say(f"wrote {path}: {plural(int(rows.sum()), 'Gaussian')} of {len(rows):,}")
+        path = target(shown.out, f"{self._name.value.removesuffix(ending)}{ending}", (ending,))
+        kept = replace(shown.opened, splats=shown.opened.splats.rows(rows))
+        if not len(kept.splats):
+            raise InputError("nothing is left to save")
+        lines = [*save(path, kept, Writing(), shown.title)]
+        if ending != HTML:  # which the terminal is told by save() itself
+            lines += format_of(path, WRITABLE).lost(kept.splats.sh_degree, kept.render_mode, None)
+        page.status.say("; ".join([f"wrote {path}: {plural(len(kept.splats), 'Gaussian')} of {len(rows):,}", *lines]))
 
+    def _add_crop(self) -> None:
+        page = self._page
+        gui, guarded, scene = page.server.gui, page.status.guarded, page.server.scene
+        box = Box.around(some_of(page.splats.means))
+        on = gui.add_checkbox("crop box", False, hint="Drag its arrows and arcs in the scene")
+        least = np.full(3, SMALLEST_SIDE)
+        sides = gui.add_vector3("box size", np.maximum(box.sides, least), min=least, step=0.01)
+        reach = max(box.sides)
+        gizmo = scene.add_transform_controls("/crop", scale=0.25 * reach, position=np.array(box.middle), visible=False)
+        frame = scene.add_box("/crop/box", COLOR, dimensions=sides.value, wireframe=True)
+        self._box: Box | None = None
 
-def _add_crop(page: ScenePage) -> None:
-    gui, guarded, scene = page.server.gui, page.status.guarded, page.server.scene
-    box = Box.around(some_of(page.splats.means))
-    on = gui.add_checkbox("crop box", False, hint="Drag its arrows and arcs in the scene")
-    least = np.full(3, SMALLEST_SIDE)
-    sides = gui.add_vector3("box size", np.maximum(box.sides, least), min=least, step=0.01)
-    reach = max(box.sides)
-    gizmo = scene.add_transform_controls("/crop", scale=0.25 * reach, position=np.array(box.middle), visible=False)
-    frame = scene.add_box("/crop/box", COLOR, dimensions=sides.value, wireframe=True)
+        def apply() -> None:
+            gizmo.visible = on.value
+            frame.dimensions = sides.value
+            self._box = Box(gizmo.wxyz.tolist(), gizmo.position.tolist(), sides.value) if on.value else None
+            self._worker.ask()
 
-    def apply() -> None:
-        gizmo.visible = on.value
-        frame.dimensions = sides.value
-        box = Box(gizmo.wxyz.tolist(), gizmo.position.tolist(), sides.value)
-        page.restrict("crop", box.holds(page.splats.means) if on.value else None)
+        on.on_update(guarded(lambda _: apply()))
+        sides.on_update(guarded(lambda _: apply()))
 
-    on.on_update(guarded(lambda _: apply()))
-    sides.on_update(guarded(lambda _: apply()))
-
-    @gizmo.on_update
-    @guarded
-    def _(event: TransformControlsEvent) -> None:
-        if event.phase == "end":  # not for each step: what is left is sent to the browser whole
-            apply()
+        @gizmo.on_update
+        @guarded
+        def _(event: TransformControlsEvent) -> None:
+            if event.phase == "end":  # not for each step: what is left is sent to the browser whole
+                apply()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,20 +11,27 @@ import torch
 
 from gs_reg.apps.look.report.images import read_rgb
 from gs_reg.apps.view.camera_path import CameraPath, load_path, save_path
-from gs_reg.apps.view.cleaning import Box, strayness
+from gs_reg.apps.view.cleaning import Box, kept_rows
 from gs_reg.apps.view.drawing import camera_of
 from gs_reg.apps.view.files import target
 from gs_reg.apps.view.looks import confidence_colors, part_colors
+from gs_reg.apps.view.panels.clean import CleanPanel
 from gs_reg.apps.view.panels.path import _fitted
 from gs_reg.apps.view.panels.photos import laid_over, same_pose, wipe
-from gs_reg.apps.view.scene_page import choose_drawer
+from gs_reg.apps.view.scene_page import ScenePage, choose_drawer
+from gs_reg.apps.view.server import Address, served
 from gs_reg.apps.view.source import open_shown
+from gs_reg.clean import CleanRules, removals
 from gs_reg.errors import InputError
 from gs_reg.geometry import project
+from gs_reg.io import SUFFIXES, WRITABLE, load_splats, save_splats
+from gs_reg.render import RenderConfig
 from gs_reg.rotations import quat_multiply, rotvec_to_quat
 from gs_reg.types import Cameras
 
 from .scenes import CAMERAS, crossing, write_run
+
+OFF = CleanRules(0.0, 0.0, 0.0)
 
 
 def test_a_box_holds_what_is_in_it():
@@ -38,15 +46,77 @@ def test_a_box_holds_what_is_in_it():
     assert 0.93 < float(Box.around(means).holds(means).float().mean()) < 1
 
 
-def test_what_is_alone_is_astray():
+@pytest.mark.parametrize("rules", [CleanRules(), CleanRules(0.6, 0.0, 0.0), CleanRules(0.0, 0.3, 0.0), OFF])
+def test_the_page_removes_what_gs_reg_clean_removes(rules, tmp_path):
+    """In the page's own frame, and inside of a box."""
+    splats = spoiled()
+    save_splats(tmp_path / "a.ply", splats)
+    shown = open_shown(tmp_path / "a.ply")
+    found = removals(shown.opened.splats, rules)
+    assert not kept_rows(shown.splats, None, rules).logical_xor(~torch.stack([*found.values()]).any(0)).any()
+    assert {name: int(rows.sum()) > 0 for name, rows in found.items()} == {
+        "crop": False,
+        "opacity": rules.min_opacity > 0,
+        "size": rules.max_size > 0,
+        "isolated": rules.isolated > 0,
+    }
+    inside = splats.means[:, 0] > 0
+    expected = torch.zeros(len(splats), dtype=torch.bool)
+    expected[inside] = ~torch.stack([*removals(splats.rows(inside), rules).values()]).any(0)
+    assert kept_rows(shown.splats, inside, rules).equal(expected)
+    assert not kept_rows(shown.splats, torch.zeros_like(inside), rules).any()
+
+
+@pytest.fixture
+def panel(tmp_path):
+    """The clean-up panel of a run, on a server that nobody visits."""
+    with served(Address(), "test") as server:
+        shown = open_shown(write_run(tmp_path / "run", spoiled(), offset=(4e6, -1e6, 500.0)))
+        page = ScenePage(server, shown, "browser", torch.device("cpu"), RenderConfig())
+        try:
+            yield CleanPanel(page)
+        finally:
+            page.close()
+
+
+def test_the_panel_saves_in_every_format_that_convert_writes(panel, tmp_path):
+    page, opened = panel._page, panel._page.shown.opened
+    panel._set_usual(None)
+    assert panel.rules == CleanRules()
+    rows = kept_rows(page.splats, None, CleanRules())
+    wait_for(lambda: page.rows().equal(rows))
+    assert 0 < int((~rows).sum()) < 30
+    for ending in panel._ending.options:
+        panel._ending.value = ending
+        panel._save(None)
+        path = page.shown.out / f"cleaned{ending}"
+        assert path.is_file(), page.status.text
+        assert f"wrote {path}: {int(rows.sum()):,} Gaussians of 1,800" in page.status.text
+        if ending in SUFFIXES:
+            assert len(load_splats(path)) == int(rows.sum())
+        notes = json.loads((page.shown.out / "scene.json").read_text())["files"][path.name]
+        assert notes["frame"] == "local" and [row[3] for row in notes["input_from_file"][:3]] == [4e6, -1e6, 500.0]
+    assert set(panel._ending.options) == {*WRITABLE, ".html"}
+    assert load_splats(page.shown.out / "cleaned.ply").means.equal(opened.splats.means[rows])
+    page.restrict("clean", torch.zeros_like(rows))
+    page.status.guarded(panel._save)(None)
+    assert page.status.text == "nothing is left to save"
+
+
+def spoiled():
+    """Two sheets with a floater, faint splats and a veil."""
     splats = crossing()
-    means = splats.means.clone()
-    means[7] += 5
-    astray = strayness(replace(splats, means=means))
-    assert int(astray.argmax()) == 7 and float(astray[7]) > 10 and float(astray.median()) == pytest.approx(1, abs=0.3)
-    means[9] = torch.nan
-    assert strayness(replace(splats, means=means))[9] == torch.inf
-    assert strayness(splats.rows(slice(1))).tolist() == [0]
+    means, logits, log_scales = (x.clone() for x in (splats.means, splats.opacity_logits, splats.log_scales))
+    means[7], logits[30:34] = means[7] + torch.tensor([5.0, 0, 0]), -9.0
+    logits[90], log_scales[90, 0] = -0.5, math.log(2.0)
+    return replace(splats, means=means, opacity_logits=logits, log_scales=log_scales)
+
+
+def wait_for(condition) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < 60
+        time.sleep(0.01)
 
 
 def test_a_photo_is_laid_where_its_pixels_are(tmp_path):
@@ -112,7 +182,7 @@ def test_the_file_is_that_of_nerfstudio(tmp_path):
     assert last["fov"] == pytest.approx(math.degrees(1.0), abs=0.01) and last["aspect"] == pytest.approx(320 / 180)
     pose = torch.tensor(last["camera_to_world"]).reshape(4, 4)
     at = Cameras.from_opengl(pose[None], keyframes()[-1].Ks, 320, 180)
-    stored, splats = shown.stored.means, shown.splats.means
+    stored, splats = shown.opened.splats.means, shown.splats.means
     torch.testing.assert_close(project(at, stored)[0], project(keyframes()[-1], splats)[0], rtol=0, atol=0.02)
 
 
