@@ -11,7 +11,7 @@ import pytest
 from . import chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # a page with WebGL keeps a core busy for as long as it is open
 def browser() -> Iterator[chromium.Chromium]:
     if chromium.PROGRAM is None:
         pytest.skip("chromium not found: apt-get install chromium")

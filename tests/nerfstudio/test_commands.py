@@ -12,6 +12,7 @@ import torch
 from gs_reg import load_splats, metrics, render
 from gs_reg.apps.ns_plugin.bridge import read_nerfstudio, source_from_world, write_nerfstudio
 from gs_reg.data_tools.dataset import load_views, read_dataset
+from gs_reg.errors import InputError
 from gs_reg.io.frames import transform_splats
 from gs_reg.parts.store import LABELS_FILE, save_labels
 from gs_reg.parts.types import Decision, LabelField
@@ -116,6 +117,9 @@ def test_a_run_of_ours_has_the_same_psnr_under_ns_eval_and_its_parts(small, tmp_
     run("ns-eval", "--load-config", config, "--output-path", tmp_path / "eval.json", env=cache)
     theirs = json.loads((tmp_path / "eval.json").read_text())["results"]["psnr"]
     assert theirs == pytest.approx(ours, abs=0.02)
+    (tmp_path / "parts" / "views.json").write_text('{"source": "alone.ply"}')
+    with pytest.raises(InputError, match=r"of a run with photos, got those of alone\.ply"):
+        write_nerfstudio(tmp_path / "parts", tmp_path / "other")
 
 
 def label(splats: Path, folder: Path) -> torch.Tensor:

@@ -30,6 +30,8 @@ CONTROLS = ("Splat scale", "Opacity floor", "SH degree", "Colour", "Confidence c
 PATIENCE = 240
 FIELD_OF_VIEW = math.radians(75)
 """Vertical, of viser's page."""
+BEHIND = 38 / 255, 42 / 255, 55 / 255
+"""The colour behind splats in nerfstudio's viewer."""
 ROWS = 60
 """Pictures are compared at this height: nerfstudio's are JPEGs of at most 512 pixels, and coarser while it is busy."""
 
@@ -83,8 +85,9 @@ def first_picture(trained, aspect: float) -> np.ndarray:
     height, width = 4 * ROWS, round(4 * ROWS * aspect)
     focal = height / 2 / math.tan(FIELD_OF_VIEW / 2)
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    camera, background = Cameras(viewmats, K[None], width, height), torch.tensor([BEHIND])
     with torch.no_grad():
-        return render(found.splats, Cameras(viewmats, K[None], width, height)).colors[0].clamp(0, 1).numpy()
+        return render(found.splats, camera, backgrounds=background).colors[0].clamp(0, 1).numpy()
 
 
 def shrunk(picture: np.ndarray) -> np.ndarray:
