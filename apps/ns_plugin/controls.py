@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from nerfstudio.viewer.viewer_elements import (  # pyright: ignore[reportMissingImports]
     ViewerButton,
     ViewerCheckbox,
+    ViewerControl,
     ViewerDropdown,
     ViewerSlider,
     ViewerText,
@@ -21,15 +23,40 @@ from torch import Tensor, nn
 
 from gs_reg.io import save_splats
 from gs_reg.render import RenderConfig, composite, lift, project
+from gs_reg.rotations import rotmat_to_quat
 from gs_reg.types import Cameras, Splats
 
 from ..look.colormap import colorize, depth_range
 
 COLORS = "rgb", "depth", "confidence"
+ALL = "(all)"
+AHEAD = 0.05
+"""Of the first view before its photo's camera, in units of the cameras' spread: the thumbnail there hides nothing."""
 SHOWN = 0.05
 """Largest weight in a photo's pixels from which on the photo shows a splat."""
 ENOUGH = 3
 """Photos that show a splat of full confidence: two leave one chance match."""
+
+
+class FirstView(ViewerControl):
+    """Browsers begin at the first training photo, as nerfstudio's own first view is blind to where the photos look."""
+
+    def __init__(self, photos: Callable[[], Sequence[Cameras]]) -> None:
+        self._photos = photos
+
+    def _setup(self, viewer: Any) -> None:
+        super()._setup(viewer)
+        self.server.on_client_connect(self._begin)
+
+    def _begin(self, client: Any) -> None:
+        from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO  # pyright: ignore[reportMissingImports]
+
+        photo = self._photos()[0].to("cpu")
+        rotation = photo.viewmats[0, :3, :3].T
+        position = (photo.centers[0] + AHEAD * rotation[:, 2]) * VISER_NERFSTUDIO_SCALE_RATIO
+        with client.atomic():
+            client.camera.position = position.numpy()
+            client.camera.wxyz = rotmat_to_quat(rotation).numpy()
 
 
 class Controls(nn.Module):
@@ -42,11 +69,15 @@ class Controls(nn.Module):
         self.scale = ViewerSlider("Splat scale", 1.0, 0.05, 2.0, 0.05, hint="Factor on every splat's size")
         self.floor = ViewerSlider("Opacity floor", 0.0, 0.0, 1.0, 0.01, hint="Hides splats of a lower opacity")
         self.degree = ViewerSlider("SH degree", model.config.sh_degree, 0, 4, 1, hint="Highest degree in use")
-        self.color = ViewerDropdown("Colour", "rgb", list(COLORS), hint="What the rgb output shows")
+        parts = model.config.parts
+        colors = [*COLORS, "parts"] if parts else [*COLORS]
+        self.color = ViewerDropdown("Colour", "rgb", colors, hint="What the rgb output shows")
+        self.part = ViewerDropdown("Part", ALL, [ALL, *parts], visible=bool(parts), hint="Shows one part alone")
         self.cut = ViewerSlider("Confidence cut", 0, 0, ENOUGH, 1, hint="Fewest photos that show a splat")
         self.clamp = ViewerCheckbox("Stay near the photos", False, hint="Views from among the cameras alone")
         self.path = ViewerText("File", "splats.ply", hint="Of the button below; in the viewer's coordinates")
         self.save = ViewerButton("Save PLY", cb_hook=self._save)
+        self.first_view = FirstView(model.training_cameras)
 
     def applied(self, splats: Splats) -> Splats:
         """The splats as the controls want them drawn."""
@@ -57,6 +88,8 @@ class Controls(nn.Module):
             splats = replace(splats, sh=splats.sh[:, : (degree + 1) ** 2])
         if cut > 0 or self.color.value == "confidence":
             splats = replace(splats, extra={**splats.extra, "photos": self.photo_counts()})
+        if (part := self.part.value) != ALL:
+            splats = splats.rows(splats.extra["part"] == self.part.options.index(part))
         if floor > 0:
             splats = splats.rows(splats.opacities >= floor)
         return splats.rows(splats.extra["photos"] >= cut) if cut > 0 else splats
@@ -72,16 +105,21 @@ class Controls(nn.Module):
         return replace(cameras, viewmats=viewmats)
 
     def recolored(self, outputs: dict[str, Tensor], splats: Splats, cameras: Cameras, config: RenderConfig) -> Any:
-        """The outputs with depth or confidence in the place of rgb, where that is asked for."""
+        """The outputs with depth, confidence or parts in the place of rgb, where that is asked for."""
         color = self.color.value
         if color == "depth":
             depth = torch.where(outputs["accumulation"] > 0.5, outputs["depth"], torch.zeros_like(outputs["depth"]))
             return {**outputs, "rgb": colorize(depth[..., 0], *depth_range(depth[..., 0]))}
-        if color == "confidence" and "photos" in splats.extra:
-            share = (splats.extra["photos"].clamp_max(ENOUGH) / ENOUGH).to(splats.means)
-            image, _ = composite(project(splats, cameras, config), share[None, :, None].repeat(1, 1, 3))
-            return {**outputs, "rgb": image[0].clamp(0, 1)}
-        return outputs
+        if color == "parts":
+            from ..view.looks import part_colors
+
+            colors = part_colors(splats.extra["part"])
+        elif color == "confidence" and "photos" in splats.extra:
+            colors = (splats.extra["photos"].clamp_max(ENOUGH) / ENOUGH).to(splats.means)[:, None].repeat(1, 3)
+        else:
+            return outputs
+        image, _ = composite(project(splats, cameras, config), colors[None])
+        return {**outputs, "rgb": image[0].clamp(0, 1)}
 
     @torch.no_grad()
     def photo_counts(self) -> Float[Tensor, "N"]:

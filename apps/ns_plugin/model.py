@@ -88,6 +88,8 @@ class GsRegModelConfig(ModelConfig):
     """Refinement of the training cameras."""
     lpips: tuple[str, ...] = ()
     """Files or folders with the published LPIPS weights; without them ns-eval gives no LPIPS."""
+    parts: tuple[str, ...] = ()
+    """Names of the parts that splats are labelled with, as `gs-reg convert --to nerfstudio` writes them."""
     seed: int = 0
     """Of everything random in the model."""
 
@@ -106,6 +108,8 @@ class GsRegModel(SplatfactoModel):
             self.gauss_params["opacities"].fill_(-10)
         self.register_buffer("unit", torch.ones(1, 1))
         self.register_buffer("filled", torch.zeros(1, dtype=torch.bool))
+        if self.config.parts:
+            self.register_buffer("part", torch.zeros(1, dtype=torch.int64))
         # in the checkpoint, so that it can be read without config.yml
         self.register_buffer("dropped_share", torch.tensor(float(self.config.dropout)))
         self.register_buffer("photo_viewmats", torch.eye(4)[None])
@@ -144,9 +148,13 @@ class GsRegModel(SplatfactoModel):
             log_scales=p["scales"],
             opacity_logits=p["opacities"][:, 0],
             sh=torch.cat([p["features_dc"][:, None], p["features_rest"]], 1),
-            extra={"filled": self.filled},
+            extra=self._extra(),
         )
         return splats if training else self.dropout.with_expected_opacity(splats)
+
+    def _extra(self) -> dict[str, Tensor]:
+        """What else belongs to each row; `part` is 0 for the background, else 1 + the place in config.parts."""
+        return {"filled": self.filled, "part": self.part} if self.config.parts else {"filled": self.filled}
 
     @property
     def dropout(self) -> Dropout:
@@ -281,7 +289,8 @@ class GsRegModel(SplatfactoModel):
         for name, value in values.items():
             set_rows(self.gauss_params[name], value)
         self.unit = splats.log_scales.mean(1, keepdim=True).exp().to(self.device)
-        self.filled = splats.extra["filled"].to(self.device)
+        for name in self._extra():
+            setattr(self, name, splats.extra[name].to(self.device))
         self._began()
 
     def set_photos(self, cameras: Sequence[Cameras]) -> None:
@@ -323,14 +332,15 @@ class GsRegModel(SplatfactoModel):
                 value = edit.patch[of].reshape(value.shape)
             set_rows(p, value)
         if edit.rows is not None:
-            self.unit, self.filled = self.unit[edit.rows], self.filled[edit.rows]
+            for name in ("unit", *self._extra()):
+                setattr(self, name, getattr(self, name)[edit.rows])
             setattr(self.gauss_params["means"], UNITS, self.unit)
 
     def load_state_dict(self, dict: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
         """Takes the saved number of rows, in the same parameters, as optimisers hold on to these already."""
         for name, p in self.gauss_params.items():
             set_rows(p, torch.zeros_like(dict[f"gauss_params.{name}"], device=self.device))
-        for name in ("unit", "filled", "photo_viewmats", "photo_Ks", "photo_sizes"):
+        for name in ("unit", *self._extra(), "photo_viewmats", "photo_Ks", "photo_sizes"):
             setattr(self, name, torch.zeros_like(dict[name], device=self.device))
         keys = nn.Module.load_state_dict(self, dict, **kwargs)
         if self.density is not None and self.density_scale.isfinite():

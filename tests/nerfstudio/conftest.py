@@ -71,9 +71,9 @@ def small(real_data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(small, tmp_path_factory) -> Trained:
-    """A run of `gs-reg` on the CPU, with a checkpoint on the way."""
+    """A run of `gs-reg` on the CPU, with a checkpoint on the way. Opaque from the start, so that pictures show it."""
     out = tmp_path_factory.mktemp("out")
-    train("gs-reg", small, out, STEPS)
+    train("gs-reg", small, out, STEPS, "--pipeline.model.opacity", 0.5)
     return Trained(out / "fox" / "gs-reg" / "t" / "config.yml", small)
 
 

@@ -12,7 +12,10 @@ import torch
 from gs_reg import load_splats, metrics, render
 from gs_reg.apps.ns_plugin.bridge import read_nerfstudio, source_from_world, write_nerfstudio
 from gs_reg.data_tools.dataset import load_views, read_dataset
+from gs_reg.errors import InputError
 from gs_reg.io.frames import transform_splats
+from gs_reg.parts.store import LABELS_FILE, save_labels
+from gs_reg.parts.types import Decision, LabelField
 from gs_reg.types import Splats
 
 from .conftest import SAVED, STEPS, run, train
@@ -94,22 +97,41 @@ def test_interpolate_writes_a_video(trained, tmp_path):
     assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "path.mp4"))[0] == 2 * (10 - 1)
 
 
-def test_plain_splats_from_the_points_of_nerfstudio_data(small, tmp_path):
-    said = train("gs-reg-free", small, tmp_path, 3, "nerfstudio-data", "--load-3D-points", "True")
+def test_plain_splats_from_the_points_of_nerfstudio_data_grow_by_mcmc(small, tmp_path):
+    said = train("gs-reg-free", small, tmp_path, 102, "nerfstudio-data", "--load-3D-points", "True")
     assert "300 Gaussians at the start (points)" in said
     found = read_nerfstudio(tmp_path / "fox" / "gs-reg-free" / "t")
-    assert len(found.splats) == 300
+    assert found.step == 101
+    assert len(found.splats) == 315  # 5 % more after step 100
 
 
-def test_a_run_of_ours_has_the_same_psnr_under_ns_eval(small, tmp_path):
+def test_a_run_of_ours_has_the_same_psnr_under_ns_eval_and_its_parts(small, tmp_path):
     words = ("--preset", "ci", "--steps", "6", "--out", tmp_path / "run")
     run("gs-reg", "reconstruct", small, *words, cwd=tmp_path)
     ours = json.loads((tmp_path / "run" / "result.json").read_text())["mean"]["psnr"]
-    config = write_nerfstudio(tmp_path / "run", tmp_path / "ns")
+    ids = label(tmp_path / "run" / "splats.ply", tmp_path / "parts")
+    config = write_nerfstudio(tmp_path / "parts", tmp_path / "ns")
+    saved = torch.load(next(config.parent.glob("nerfstudio_models/*")), weights_only=True)["pipeline"]
+    assert torch.equal(saved["_model.part"], ids)
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     run("ns-eval", "--load-config", config, "--output-path", tmp_path / "eval.json", env=cache)
     theirs = json.loads((tmp_path / "eval.json").read_text())["results"]["psnr"]
     assert theirs == pytest.approx(ours, abs=0.02)
+    (tmp_path / "parts" / "views.json").write_text('{"source": "alone.ply"}')
+    with pytest.raises(InputError, match=r"of a run with photos, got those of alone\.ply"):
+        write_nerfstudio(tmp_path / "parts", tmp_path / "other")
+
+
+def label(splats: Path, folder: Path) -> torch.Tensor:
+    """What `gs-reg edit parts` keeps of the parts of splats that lie in a run: here the left and the right ones."""
+    ids = 1 + (load_splats(splats).means[:, 0] > 0).long()
+    names, seen = ("background", "left", "right"), torch.ones(len(ids))
+    shares = torch.nn.functional.one_hot(ids, 3).float()
+    folder.mkdir()
+    save_labels(folder / LABELS_FILE, LabelField(names, shares[:, None], seen), Decision(names, ids, shares, seen))
+    (folder / "config.yaml").write_text("{}")
+    (folder / "views.json").write_text(json.dumps({"source": str(splats)}))
+    return ids
 
 
 HEAVY = "transformers diffusers mediapipe pycolmap ray gs_reg.data_tools.dataset gs_reg.apps.scenes.config"

@@ -20,6 +20,7 @@ from gs_reg.apps.ns_plugin.dataparser import GsRegDataParser, GsRegDataParserCon
 from gs_reg.apps.ns_plugin.model import GsRegModel, GsRegModelConfig  # noqa: E402
 from gs_reg.apps.ns_plugin.optimizer import UNITS, RowAdam  # noqa: E402
 from gs_reg.apps.ns_plugin.scheduler import DecayConfig  # noqa: E402
+from gs_reg.apps.view.looks import part_colors  # noqa: E402
 from gs_reg.errors import InputError  # noqa: E402
 
 N = 40
@@ -44,7 +45,7 @@ def some_splats(count: int = N, degree: int = 1) -> Splats:
         log_scales=0.1 * randn(count, 3) - 2,
         opacity_logits=randn(count),
         sh=0.3 * randn(count, (degree + 1) ** 2, 3),
-        extra={"filled": torch.zeros(count, dtype=torch.bool)},
+        extra={"filled": torch.zeros(count, dtype=torch.bool), "part": torch.arange(count) % 3},
     )
 
 
@@ -80,12 +81,12 @@ def groups_of(model):
 
 
 def test_density_control_grows_parameters_and_moments_alike():
-    model = make(densify="mcmc", steps=1000, dropout=0.0)
+    model = make(densify="mcmc", steps=1000, dropout=0.0, parts=("nose", "ear"))
     groups, before = groups_of(model), dict(model.gauss_params.items())
     step_once(model, groups, 99)
     assert model.num_points == N
     step_once(model, groups, 100)
-    assert model.num_points == len(model.unit) == len(model.filled) == int(1.05 * N)
+    assert model.num_points == len(model.unit) == len(model.filled) == len(model.part) == int(1.05 * N)
     assert float(model.density_scale) == pytest.approx(3, abs=1)
     for name, p in model.gauss_params.items():
         assert p is before[name] and p is groups.optimizers[name].param_groups[0]["params"][0]
@@ -97,7 +98,7 @@ def test_density_control_grows_parameters_and_moments_alike():
 
 
 def test_a_loaded_model_goes_on_as_the_saved_one():
-    model = make(densify="mcmc", steps=1000, dropout=0.3)
+    model = make(densify="mcmc", steps=1000, dropout=0.3, parts=("nose", "ear"))
     groups = groups_of(model)
     for step in (100, 101):
         step_once(model, groups, step)
@@ -113,6 +114,7 @@ def test_a_loaded_model_goes_on_as_the_saved_one():
         assert step_once(fresh, again, step) == step_once(model, groups, step)
     for name, p in model.gauss_params.items():
         assert torch.equal(p, fresh.gauss_params[name])
+    assert torch.equal(model.part, fresh.part) and len(model.part) > N
 
 
 def test_the_longest_axis_is_limited():
@@ -192,6 +194,19 @@ def test_confidence_counts_the_photos_that_show_a_splat(monkeypatch):
     assert torch.equal(rgb[..., 0], rgb[..., 1]) and float(rgb.max()) > 0.3
     monkeypatch.setattr(model.gs_reg.color, "default_value", "depth")
     assert not torch.equal(model.get_outputs(camera())["rgb"], rgb)
+
+
+def test_a_part_is_shown_alone_and_parts_in_their_colours(monkeypatch):
+    model = make(dropout=0.0, parts=("nose", "ear")).eval()
+    monkeypatch.setattr(model.gs_reg.color, "default_value", "parts")
+    both = model.get_outputs(camera())["rgb"]
+    monkeypatch.setattr(model.gs_reg.part, "default_value", "ear")
+    assert torch.equal(model.gs_reg.applied(model.splats()).means, model.means[model.part == 2])
+    outputs = model.get_outputs(camera())
+    ear = part_colors(torch.tensor([2]))
+    torch.testing.assert_close(outputs["rgb"], outputs["accumulation"] * ear)
+    assert float(outputs["accumulation"].max()) > 0.3
+    assert not torch.equal(outputs["rgb"], both)
 
 
 def test_steps_are_in_units_of_the_rows():

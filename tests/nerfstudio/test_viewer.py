@@ -1,5 +1,6 @@
-"""nerfstudio's viewer in a real browser: our controls are there, and a click reaches our code."""
+"""nerfstudio's viewer in a real browser: it shows the splats from the first photo on, and our controls act."""
 
+import math
 import os
 import socket
 import subprocess
@@ -9,24 +10,45 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from gs_reg import load_splats
+from gs_reg import load_splats, render
 from gs_reg.apps.ns_plugin.bridge import read_nerfstudio
+from gs_reg.data_tools.dataset import read_dataset
+from gs_reg.geometry import transform_cameras
+from gs_reg.types import Cameras
 from tests.browser.chromium import PROGRAM, Chromium
+from tests.browser.clicks import click, press
 
 pytest.importorskip("nerfstudio", reason="nerfstudio has a venv of its own: make test-nerfstudio")
 pytestmark = pytest.mark.nerfstudio
 
+from gs_reg.apps.ns_plugin.controls import AHEAD  # noqa: E402
+
 CONTROLS = ("Splat scale", "Opacity floor", "SH degree", "Colour", "Confidence cut", "Stay near the photos", "Save PLY")
 PATIENCE = 240
+FIELD_OF_VIEW = math.radians(75)
+"""Vertical, of viser's page."""
+BEHIND = 38 / 255, 42 / 255, 55 / 255
+"""The colour behind splats in nerfstudio's viewer."""
+ROWS = 60
+"""Pictures are compared at this height: nerfstudio's are JPEGs of at most 512 pixels, and coarser while it is busy."""
 
 
 def wait_for(what, found):
+    """The first true value; `found` may raise AssertionError, whose words then stand for the failure."""
     end = time.monotonic() + PATIENCE
-    while not (value := found()):
-        assert time.monotonic() < end, f"no {what} within {PATIENCE} s"
+    while True:
+        try:
+            if value := found():
+                return value
+            words = ""
+        except AssertionError as error:
+            words = f": {error}"
+        if time.monotonic() > end:
+            pytest.fail(f"no {what} within {PATIENCE} s{words}")
         time.sleep(0.5)
-    return value
 
 
 @pytest.fixture
@@ -34,39 +56,82 @@ def address(trained, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("ns-viewer")
+    program, log = Path(sys.executable).with_name("ns-viewer"), tmp_path / "log"
     words = ["--load-config", trained.config, "--viewer.websocket-host", "127.0.0.1", "--viewer.websocket-port", port]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([program, *map(str, words)], cwd=tmp_path, stdout=log, stderr=log, env=os.environ)
-        try:
+    with log.open("w") as file:
+        process = subprocess.Popen([program, *map(str, words)], cwd=tmp_path, stdout=file, stderr=file)
+    try:
 
-            def listening():
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                with socket.socket() as probe:
-                    return probe.connect_ex(("127.0.0.1", port)) == 0
+        def told():
+            # it listens before it says so, and never draws for a browser that comes in between
+            if process.poll() is not None:
+                pytest.fail(log.read_text())
+            return f"http://127.0.0.1:{port}" in log.read_text()
 
-            wait_for("viewer", listening)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+        wait_for("address of the viewer", told)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def first_picture(trained, aspect: float) -> np.ndarray:
+    """Our render from a little before the camera of the first training photo, in a window of the browser."""
+    found, dataset = read_nerfstudio(trained.config), read_dataset(trained.data)
+    to_theirs = torch.linalg.inv(found.source_from_world) @ dataset.source_from_world
+    photo = transform_cameras(to_theirs, dataset.frame(dataset.train[0]).camera.to(dtype=torch.float64))
+    viewmats = photo.viewmats.float()
+    viewmats[:, 2, 3] -= AHEAD
+    height, width = 4 * ROWS, round(4 * ROWS * aspect)
+    focal = height / 2 / math.tan(FIELD_OF_VIEW / 2)
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    camera, background = Cameras(viewmats, K[None], width, height), torch.tensor([BEHIND])
+    with torch.no_grad():
+        return render(found.splats, camera, backgrounds=background).colors[0].clamp(0, 1).numpy()
+
+
+def shrunk(picture: np.ndarray) -> np.ndarray:
+    image = Image.fromarray((picture * 255).round().astype(np.uint8))
+    width = round(ROWS * image.width / image.height)
+    return np.asarray(image.resize((width, ROWS), Image.Resampling.BOX)) / 255
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
-def test_controls_are_there_and_a_click_writes_the_splats(trained, address, tmp_path):
+def test_splats_are_drawn_and_controls_act(trained, address, tmp_path):
     browser = Chromium()
     try:
         browser.open(address, 1200, 1250)
         text = wait_for("controls", lambda: (t := browser.run("document.body.innerText")) and "Save PLY" in t and t)
         assert [name for name in CONTROLS if name not in text] == []
-        wait_for("picture", lambda: np.std(browser.picture()[100:800, 50:700]) > 0.03)
-        click = "[...document.querySelectorAll('button')].find((b) => b.innerText.includes('Save PLY')).click()"
-        browser.run(click)
-        wait_for("file", (tmp_path / "splats.ply").is_file)
-        if folder := os.environ.get("GS_REG_PICTURES"):
-            from PIL import Image
+        box = browser.run(
+            "(({x, y, width, height}) => [x, y, width, height])"
+            "(document.querySelector('canvas').getBoundingClientRect())"
+        )
+        x, y, width, height = map(round, box)
+        print(box)
+        expected = shrunk(first_picture(trained, width / height))
+        assert expected.std() > 0.1
 
+        def shown():
+            return shrunk(browser.picture()[y : y + height, x : x + width])
+
+        Image.fromarray((expected * 255).astype(np.uint8)).save("/tmp/ns_exp.png")
+
+        def as_expected():
+            now = shown()
+            Image.fromarray((browser.picture() * 255).astype(np.uint8)).save("/tmp/ns_now.png")
+            error = np.abs(now - expected).mean()
+            print(error)
+            assert error < 0.05
+            return True
+
+        wait_for("picture like ours", as_expected)
+        if folder := os.environ.get("GS_REG_PICTURES"):
             Image.fromarray((browser.picture() * 255).astype(np.uint8)).save(Path(folder) / "nerfstudio_viewer.png")
+        press(browser, "Opacity floor", "End")
+        wait_for("empty picture", lambda: shown().std() < 0.02)
+        click(browser, "Save PLY")
+        wait_for("file", (tmp_path / "splats.ply").is_file)
     finally:
         browser.close()
     assert len(load_splats(tmp_path / "splats.ply")) == len(read_nerfstudio(trained.config).splats)
