@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -33,6 +32,8 @@ FIELD_OF_VIEW = math.radians(75)
 """Vertical, of viser's page."""
 BEHIND = 38 / 255, 42 / 255, 55 / 255
 """The colour behind splats in nerfstudio's viewer."""
+SPREAD = 0.1
+"""Least standard deviation of a picture that shows something."""
 ROWS = 60
 """Pictures are compared at this height: nerfstudio's are JPEGs of at most 512 pixels, and coarser while it is busy."""
 
@@ -97,18 +98,17 @@ def shrunk(picture: np.ndarray) -> np.ndarray:
 
 
 def view(browser: Chromium) -> np.ndarray:
-    """What the page shows of the scene: its panel lies over the right of the canvas, and it says what it drew."""
-    found = re.search(r"Resolution: (\d+)x(\d+)px", browser.run("document.body.innerText"))
-    assert found and int(found[2]) > 0, "nothing was drawn"
-    script = "(({x, y, height}) => [x, y, height])(document.querySelector('canvas').getBoundingClientRect())"
-    x, y, height = (round(value) for value in browser.run(script))
-    return browser.picture()[y : y + height, x : x + round(height * int(found[1]) / int(found[2]))]
+    """What the page shows of the scene; its canvas is the last one, beside the panel."""
+    rectangle = "[...document.querySelectorAll('canvas')].at(-1).getBoundingClientRect()"
+    box = browser.run(f"(({{x, y, width, height}}) => [x, y, width, height])({rectangle})")
+    x, y, width, height = (round(value) for value in box)
+    return browser.picture()[y : y + height, x : x + width]
 
 
 def like_ours(browser: Chromium, trained) -> bool:
     picture = view(browser)
     expected = shrunk(first_picture(trained, picture.shape[1] / picture.shape[0]))
-    assert expected.std(axis=(0, 1)).max() > 0.1, "our own render shows nothing"
+    assert expected.std(axis=(0, 1)).max() > SPREAD, "our own render shows nothing"
     shown = shrunk(picture)
     error = float(np.abs(shown[:, : expected.shape[1]] - expected[:, : shown.shape[1]]).mean())
     assert error < 0.03, (
