@@ -100,6 +100,22 @@ def test_several_codes_at_once_are_each_code_by_itself(kind):
         torch.testing.assert_close(getattr(detail(x, latent, gates, codes), name), each, atol=1e-6, rtol=1e-5)
 
 
+def test_linear_shapes_add_up_over_movements_and_stop_at_gates():
+    """Without hidden layers and bound: two movements at once are the sum of both; a closed group adds nothing."""
+    torch.manual_seed(0)
+    field = DetailField(DIM, GROUPS, width=16)
+    torch.nn.init.normal_(field.shapes, std=0.3)
+    x, latent, _, codes = inputs(codes=(2,))
+    codes[0, GROUPS[0] :] = 0
+    codes[1, : GROUPS[0]] = 0
+    one, other, both = (field(x, latent, None, z).raw for z in (codes[0], codes[1], codes.sum(0)))
+    assert one.abs().mean() > 0.01 and other.abs().mean() > 0.01
+    torch.testing.assert_close(one + other, both, atol=1e-5, rtol=1e-4)
+    gates = torch.ones(len(x), len(GROUPS))
+    gates[:, 0] = 0
+    torch.testing.assert_close(field(x, latent, gates, codes.sum(0)).raw, other, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("heads", [*[(name,) for name in HEADS], LEAN, tuple(HEADS)])
 def test_heads_have_their_bounds_and_no_others_exist(heads):
     torch.manual_seed(0)
@@ -214,6 +230,8 @@ def test_wrong_settings_are_refused():
         CoarseField(DIM, GROUPS, depth=2)
     with pytest.raises(ValueError, match="depth: expected at least 1"):
         DetailField(DIM, GROUPS, depth=0)
+    with pytest.raises(ValueError, match="modes: expected at least 0, got -1"):
+        DetailField(DIM, GROUPS, modes=-1)
     with pytest.raises(InputError, match="heads: expected some of pos, rot, scale, opacity, color, got hue"):
         DetailField(DIM, GROUPS, heads=("pos", "hue"))
     with pytest.raises(ValueError, match="scale: expected numbers above 0"):

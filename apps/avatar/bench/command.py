@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gs_reg.data_tools.heads.synth.write import DESCRIPTION
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
 
@@ -59,7 +61,11 @@ def main(config: Config) -> int:
 
 
 def made_capture(config: Config) -> Path:
+    """The capture in --out; one that was broken off is drawn anew."""
     folder = config.out / "capture"
+    if (folder / "calibration").is_dir() and not (folder / DESCRIPTION).is_file():
+        say(f"{folder}: a capture that was broken off; drawing it anew")
+        shutil.rmtree(folder)
     if not folder.exists():
         synth(replace(SynthConfig.of_preset(config.capture), out=folder))
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from gs_reg.priors.arkit import ARKIT
 
 from .config import Effects
 from .mesh import Head, scattered, smoothed, unit, vertex_normals
+from .texture import noise, smoothstep
 
 PAIRS = (
     ("jawOpen", "mouthSmileLeft"),
@@ -29,6 +31,14 @@ PAIRS = (
 )
 LARGEST_CORRECTIVE = 0.002
 LARGEST_SLIDE = 0.003
+OWN_SHAPE, MOVED = 0.003, 0.005
+"""Metres that a unit of a person differs from the prior's by where that moves the skin far, in each axis as a standard
+deviation; where it moves the skin so far, it is 63 % of that."""
+SPACING = 0.05
+"""Metres between the places where a unit goes too far and too little."""
+STILL_EYES = 0.022, 0.036
+"""Metres from the middle of an eye: up to the first, units are the prior's, so that lids close; from the second on, the
+person's."""
 SLIDES: tuple[tuple[dict[str, float], tuple[float, float, float], float, tuple[float, float, float]], ...] = (
     ({"mouthSmileLeft": 1.0, "mouthFrownLeft": -0.7}, (0.045, -0.045, 0.025), 0.028, (0.5, 0.8, -0.3)),
     ({"mouthSmileRight": 1.0, "mouthFrownRight": -0.7}, (-0.045, -0.045, 0.025), 0.028, (-0.5, 0.8, -0.3)),
@@ -43,7 +53,7 @@ BLUSHES: tuple[tuple[tuple[str, ...], tuple[tuple[float, float, float], ...], fl
     (("jawOpen", "browInnerUp", "eyeWideLeft"), ((0.0, 0.045, 0.035), (0.0, -0.03, 0.06)), 0.03),
     (("browDownLeft", "noseSneerLeft", "mouthPressLeft"), ((0.0, 0.02, 0.045), (0.0, -0.09, 0.045)), 0.026),
 )
-"""The mean of these units, from a third on, reddens the skin around those places."""
+"""The mean of these units, from a tenth on, reddens the skin around those places."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +72,13 @@ class Skin:
 class HiddenEffects:
     """Effects on one head."""
 
-    def __init__(self, head: Head, effects: Effects) -> None:
+    def __init__(self, head: Head, effects: Effects, seed: int = 0) -> None:
         self._head, self._effects = head, effects
         self._painted = head.faces[head.painted]
         self._normals = vertex_normals(head.neutral, self._painted)
         self._rest = _metric(head.neutral, self._painted)
         self._shapes = [_corrective(head, self._normals, pair, k) for k, pair in enumerate(PAIRS)]
+        self._own = _own_shapes(head, seed) if effects.shapes else None
         self._uv_of_metres = _uv_jacobian(head)
         self._from_eyes = head.neutral - head.eyes[:, :3].mean(0)
 
@@ -77,9 +88,12 @@ class HiddenEffects:
         vertices = self._head.posed(arkit)
         shapes = zip(PAIRS, self._shapes, strict=True)
         vertices = vertices + self._effects.correctives * sum(amount[a] * amount[b] * shape for (a, b), shape in shapes)
+        creases = self._creases(vertices)
+        if self._own is not None:
+            vertices = vertices + self._effects.shapes * np.tensordot(arkit, self._own, 1)
         return Skin(
             vertices,
-            np.clip(self._effects.wrinkles * self._creases(vertices), 0, 1),
+            np.clip(self._effects.wrinkles * creases, 0, 1),
             np.clip(self._effects.blush * self._redness(amount), 0, 1),
             self._effects.slide * self._slide(amount),
         )
@@ -94,7 +108,7 @@ class HiddenEffects:
     def _redness(self, amount: dict[str, float]) -> Float[ndarray, "V"]:
         total = np.zeros(len(self._from_eyes))
         for units, places, reach in BLUSHES:
-            level = np.clip((np.mean([amount[unit] for unit in units]) - 0.33) / 0.4, 0, 1)
+            level = np.clip((np.mean([amount[unit] for unit in units]) - 0.1) / 0.4, 0, 1)
             for place in places:
                 total += level * np.exp(-((self._from_eyes - place) ** 2).sum(1) / reach**2)
         return total
@@ -140,6 +154,25 @@ def _corrective(head: Head, normals: ndarray, pair: tuple[str, str], k: int) -> 
         return np.zeros_like(normals)
     sign = 1 if (k // 2) % 2 == 0 else -1
     return sign * LARGEST_CORRECTIVE * (strength / largest * painted)[:, None] * normals
+
+
+def _own_shapes(head: Head, seed: int) -> Float[ndarray, "52 V 3"]:
+    """What each unit of a person moves beyond the prior's: smooth over the skin, and drawn anew for each unit."""
+    painted = np.zeros(len(head.neutral), bool)
+    painted[head.faces[head.painted]] = True
+    from_eye = np.linalg.norm(head.neutral[:, None] - head.eyes[:, :3], axis=-1).min(1)
+    free = painted * smoothstep(*STILL_EYES, from_eye)
+    shapes = np.zeros((len(ARKIT), *head.neutral.shape), np.float32)
+    for k in range(len(ARKIT)):
+        one = np.zeros(len(ARKIT))
+        one[k] = 1.0
+        moved = np.linalg.norm(head.posed(one) - head.neutral, axis=1) * free
+        if moved.max() == 0:
+            continue
+        size = OWN_SHAPE * (1 - np.exp(-smoothed(moved[:, None], head.faces[head.painted], 3)[:, 0] / MOVED)) * free
+        where = [noise(head.neutral, 0.5 / SPACING, 1000 * seed + 3 * k + axis + 100) for axis in range(3)]
+        shapes[k] = math.sqrt(2) * size[:, None] * np.stack(where, axis=1)
+    return shapes
 
 
 def _uv_jacobian(head: Head) -> Float[ndarray, "V 2 3"]:

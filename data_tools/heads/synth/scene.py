@@ -96,7 +96,7 @@ class SynthHead:
         bust, height = bust[height.min(1) < 0], height[height.min(1) < 0]
         stripes[bust] = 0.3 - 3 * height  # _kernels.COVERED at the hem
         atlas = paint(head, config.atlas, config.seed, config.scan)
-        effects = HiddenEffects(head, config.effects)
+        effects = HiddenEffects(head, config.effects, config.seed)
         lag = config.effects.hair_lag
         columns = face_values.astype(np.float32), stripes
         return SynthHead(head, hair, effects, atlas, faces, *columns, lag, config.lamps == "head")

@@ -67,6 +67,18 @@ def test_the_capture_is_that_of_its_preset(monkeypatch, tmp_path):
     assert [(c.out, c.capture) for c in asked] == [(folder, SynthConfig.preset("tiny"))]
 
 
+def test_a_capture_that_was_broken_off_is_drawn_anew(monkeypatch, tmp_path):
+    asked, folder = [], tmp_path / "capture"
+    monkeypatch.setattr(command, "synth", asked.append)
+    (folder / "calibration").mkdir(parents=True)
+    command.made_capture(command.Config(capture="tiny", out=tmp_path))
+    assert len(asked) == 1 and not folder.exists()
+    (folder / "calibration").mkdir(parents=True)
+    (folder / "synth.json").write_text("{}")
+    command.made_capture(command.Config(capture="tiny", out=tmp_path))
+    assert len(asked) == 1 and folder.exists()
+
+
 def test_unknown_variants_are_one_line(capsys, tmp_path):
     assert cli.main(["avatar", "bench", "--variants", "no hair", "--out", str(tmp_path)]) == 2
     assert "--variants: 'no hair' is none of full, no latents" in capsys.readouterr().err

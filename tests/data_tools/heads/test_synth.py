@@ -24,6 +24,8 @@ from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.types import Part
 from tests.data_tools.heads.conftest import TINY
 
+NONE = Effects(wrinkles=0, blush=0, correctives=0, shapes=0, slide=0, hair_lag=0)
+
 
 @pytest.fixture(scope="module")
 def prior():
@@ -150,7 +152,7 @@ def test_every_effect_acts_alone(prior):
     """With all strengths 0 the head is the prior's; each effect changes its own quantity."""
     head = head_of(prior, None)
     smile = coefficients({"mouthSmile*": 1.0, "cheekSquint*": 1.0, "jawOpen": 0.5})
-    none = HiddenEffects(head, Effects(0, 0, 0, 0, 0))(smile)
+    none = HiddenEffects(head, NONE)(smile)
     assert none.vertices == pytest.approx(head.posed(smile)) and not none.slide.any()
     assert not none.wrinkle.any() and not none.blush.any()
     for name, quantity in (
@@ -158,8 +160,9 @@ def test_every_effect_acts_alone(prior):
         ("blush", "blush"),
         ("slide", "slide"),
         ("correctives", "vertices"),
+        ("shapes", "vertices"),
     ):
-        skin = HiddenEffects(head, dataclasses.replace(Effects(0, 0, 0, 0, 0), **{name: 1.0}))(smile)
+        skin = HiddenEffects(head, dataclasses.replace(NONE, **{name: 1.0}))(smile)
         changed = {
             k for k in ("wrinkle", "blush", "slide", "vertices") if not np.allclose(getattr(skin, k), getattr(none, k))
         }
@@ -178,6 +181,28 @@ def test_correctives_are_quadratic_and_small(prior):
     both = away({"jawOpen": 1.0, "mouthSmileLeft": 1.0})
     assert 0.5 * LARGEST_CORRECTIVE < both <= LARGEST_CORRECTIVE * 1.001
     assert away({"jawOpen": 0.5, "mouthSmileLeft": 0.5}) == pytest.approx(both / 4, rel=1e-3)
+
+
+def test_a_person_moves_their_own_way(prior):
+    """Millimetres from the prior wherever a unit moves skin, another way for each unit and person; lids still close."""
+    head = head_of(prior, None)
+    one, other = (HiddenEffects(head, dataclasses.replace(NONE, shapes=1.0), seed) for seed in (0, 1))
+
+    def away(effects: HiddenEffects, unit: dict[str, float]) -> np.ndarray:
+        a = coefficients(unit)
+        return effects(a).vertices - head.posed(a)
+
+    jaw, pucker = away(one, {"jawOpen": 1.0}), away(one, {"mouthPucker": 1.0})
+    chin = (head.neutral[:, 1] < -0.06) & (head.neutral[:, 2] > 0.05) & head.vertices_of(Part.SKIN)
+    lips = head.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER)
+    assert 0.002 < np.linalg.norm(jaw[chin], axis=1).mean() < 0.008
+    assert 0.001 < np.linalg.norm(pucker[lips], axis=1).mean() < 0.008
+    for a, b, where in ((jaw, pucker, lips), (jaw, away(other, {"jawOpen": 1.0}), chin)):
+        assert np.abs(a - b)[where].mean() > 0.5 * np.abs(a)[where].mean()
+    assert away(one, {"jawOpen": 0.5}) == pytest.approx(jaw / 2, abs=1e-6) and not away(one, {}).any()
+    rigid = head.vertices_of(Part.EYE, Part.LID_UPPER, Part.LID_LOWER, Part.TOOTH_UPPER, Part.TOOTH_LOWER)
+    everything = {"jawOpen": 1.0, "eyeBlink*": 1.0, "mouthSmile*": 1.0, "browDown*": 1.0}
+    assert np.abs(away(one, everything)[rigid]).max() < 3e-4
 
 
 def test_creases_form_where_skin_is_compressed(prior):
