@@ -59,7 +59,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def jobs(root) -> Path:
-    """A file of 12 edits on 3 scenes; with the parts that they share, 15 jobs."""
+    """A file of 12 edits on 3 scenes; with the parts that they share, 18 jobs."""
     entries = []
     for number, name in enumerate(SCENES):
         make_scene(root / name, number + 1)
