@@ -14,7 +14,7 @@ from PIL import Image
 
 from gs_reg.apps import cli
 from gs_reg.apps.edit.scene import SceneConfig, open_scene
-from gs_reg.data_tools.synthetic.objects.colors import COLORS, random_paint
+from gs_reg.data_tools.synthetic.objects.colors import COLORS, NAMES, random_paint
 from gs_reg.data_tools.synthetic.objects.families import PARTS, make_object
 from gs_reg.data_tools.synthetic.objects.gaussians import splats_of
 from gs_reg.io import save_splats
@@ -22,6 +22,7 @@ from gs_reg.parts.decision import masks
 
 OBJECTS = {"mug": ("handle", "body"), "lamp": ("base", "shade"), "chair": ("seat", "back rest")}
 OBJECTS |= {"bottle": ("label", "body"), "teapot": ("lid", "body")}
+TINTS = ("green", "purple", "blue")
 SIZE, VIEWS, GAUSSIANS = 96, 8, 3000
 PLANT = {"object": "a potted plant", "teacher": "clicks", "size": 256, "views": 12}
 POT = "pot=orbit_000:117,200 pot=orbit_003:122,205 pot=orbit_003:147,178 pot=orbit_006:138,200 pot=orbit_006:112,180 "
@@ -46,14 +47,17 @@ def tinted(picture: np.ndarray, mask: np.ndarray, color: str) -> np.ndarray:
 def procedural(root: Path, family: str) -> list[dict]:
     """An object with true masks of its parts, and four edits of it."""
     item = make_object(family, 1)
-    splats = splats_of(item, random_paint(family, np.random.default_rng(3), grey=0.0, finished=0.0), GAUSSIANS)
-    save_splats(root / "scene.ply", splats)
-    views = open_scene(root / "scene.ply", SceneConfig(None, "y", VIEWS, SIZE), root / "x", torch.device("cpu")).views
-    shared = {"data": f"{family}/scene.ply", "object": f"a {family}", "parts": ",".join(PARTS[family])}
+    look = random_paint(family, np.random.default_rng(3), grey=0.0, finished=0.0)
+    splats = splats_of(item, look, GAUSSIANS)
+    file = root / f"{family}.ply"
+    save_splats(file, splats)
+    views = open_scene(file, SceneConfig(None, "y", VIEWS, SIZE), root / "x", torch.device("cpu")).views
+    shared = {"data": f"{family}/{family}.ply", "object": f"a {family}", "parts": ",".join(PARTS[family])}
     shared |= {"teacher": f"masks:{family}/masks", "up": "y", "size": SIZE, "views": VIEWS}
     jobs = []
     for row, part in enumerate(PARTS[family], 1):
-        colors = ("green", "purple") if part in OBJECTS[family] else ()
+        others = [color for color in TINTS if color != NAMES[look.colors[row - 1]]]
+        colors = others[:2] if part in OBJECTS[family] else []
         words = {c: f"{part.replace(' ', '-')}-{c}" for c in colors}
         drawn = masks(splats, views.cameras, splats.extra["part"] == row).numpy()
         for name, mask, photo in zip(views.names, drawn, (views.photos.numpy() * 255).astype(np.uint8), strict=True):

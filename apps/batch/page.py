@@ -31,12 +31,13 @@ def write_report(batch: Batch) -> Path:
     outs = {job.id: batch.path / job.out for job in batch.lock.jobs}
     measured = {job.id: _figures(job, outs[job.id]) for job in batch.lock.jobs}
     _write_csv(batch.path / TABLE, found, measured)
-    by_id, names = batch.by_id, {job.id: job.name for job in batch.lock.jobs}
+    by_id, states = batch.by_id, {row["id"]: row["state"] for row in found}
     shown: list[dict[str, Any]] = []
     for row in found:
         job = by_id[row["id"]]
         entry = {**row, "figures": measured[job.id][1], "links": _links(batch, job), "pictures": []}
-        entry["waits"] = ", ".join(names[n] for n in job.needs) if row["state"] == "pending" else ""
+        waits = [by_id[need].name for need in job.needs if states[need] != "done"]
+        entry["waits"] = ", ".join(waits) if row["state"] == "pending" else ""
         entry["time"] = " ".join(part for part in duration(row["seconds"]) if part) if row["seconds"] else ""
         if row["state"] == "done" and sum(bool(one["pictures"]) for one in shown) < MOST_PICTURED:
             entry["pictures"] = _pictures(job, outs[job.id])

@@ -35,6 +35,13 @@ def test_jobs_run_once_in_the_order_of_their_needs(bench, capsys):
     assert [bench.count(name, "done") for name in "abc"] == [1, 2, 1]
 
 
+def test_the_page_says_what_a_job_still_waits_for(bench):
+    bench.write({"id": "a"}, {"id": "b", "needs": ["a"]}, {"id": "c", "needs": ["a", "b"]})
+    assert bench.run("--only", "a") == 0
+    page = (bench.out / "report.html").read_text()
+    assert page.count("waits for") == page.count("waits for b<") == 1
+
+
 def test_failures_are_tried_again_by_their_class(bench, capsys):
     bench.write(
         {"id": "bad", "code": 2, "always": True, "text": "gs-reg: photos: no such <folder>"},

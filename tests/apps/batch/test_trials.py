@@ -32,7 +32,7 @@ from .test_engine import CONTEXT, until
 
 SIZE, VIEWS, COUNT = 32, 4, 500
 SCENES = ("m1", "m2", "m3")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * 3600)]
 
 
 def make_scene(folder: Path, number: int) -> None:
@@ -59,7 +59,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def jobs(root) -> Path:
-    """A file of 12 edits on 3 scenes; with the parts that they share, 15 jobs."""
+    """A file of 12 edits on 3 scenes; with the parts that they share, 18 jobs."""
     entries = []
     for number, name in enumerate(SCENES):
         make_scene(root / name, number + 1)
@@ -82,7 +82,7 @@ class Run:
         self.process.start()
 
     def code(self) -> int | None:
-        self.process.join(1500)
+        self.process.join(3600)
         return self.process.exitcode
 
 
