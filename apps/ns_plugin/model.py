@@ -324,17 +324,12 @@ class GsRegModel(SplatfactoModel):
 
     def restructure(self, edit: Edit) -> None:
         """Rows, moments and units after a structural change."""
-        apply_edit(edit, self.optimizers, COLUMNS)
         for name, of in COLUMNS.items():
-            p = self.gauss_params[name]
-            value = p.data if edit.rows is None else p.data[edit.rows]
-            if of in edit.patch:
-                value = edit.patch[of].reshape(value.shape)
-            set_rows(p, value)
+            self.gauss_params[name] = apply_edit(edit, self.optimizers[name], self.gauss_params[name], of)
         if edit.rows is not None:
             for name in ("unit", *self._extra()):
                 setattr(self, name, getattr(self, name)[edit.rows])
-            setattr(self.gauss_params["means"], UNITS, self.unit)
+        setattr(self.gauss_params["means"], UNITS, self.unit)
 
     def load_state_dict(self, dict: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
         """Takes the saved number of rows, in the same parameters, as optimisers hold on to these already."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,17 +34,21 @@ class RowAdam(torch.optim.Adam):
         return value
 
 
-def apply_edit(edit: Edit, optimizers: Mapping[str, torch.optim.Optimizer], names: Mapping[str, str]) -> None:
-    """Gathers the moments of Gaussians as the edit does their rows; parameters keep their identity and `data` changes.
+def apply_edit(edit: Edit, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, of: str) -> nn.Parameter:
+    """The rows and moments of one field of Splats after a structural change, as a new parameter of the optimiser.
 
-    `names` are the fields of Splats by name of the optimiser.
+    New, as autograd remembers the shape of a parameter for as long as the trainer holds the losses of the last step.
     """
-    for name, field_name in names.items():
-        for group in optimizers[name].param_groups:
-            for p in group["params"]:
-                state = optimizers[name].state[p]
-                for key, value in state.items():
-                    state[key] = edit.apply_to_state(value, field_name)
+    values = parameter.data if edit.rows is None else parameter.data[edit.rows]
+    if of in edit.patch:
+        values = edit.patch[of].reshape(values.shape)
+    new = nn.Parameter(values.to(parameter.device).contiguous())
+    for group in optimizer.param_groups:
+        group["params"] = [new if p is parameter else p for p in group["params"]]
+    moments = optimizer.state.pop(parameter, {})
+    if moments:
+        optimizer.state[new] = {key: edit.apply_to_state(value, of) for key, value in moments.items()}
+    return new
 
 
 def set_rows(parameter: nn.Parameter, values: Tensor) -> None:
