@@ -7,9 +7,10 @@ from typing import Any
 from .chromium import Chromium
 
 PATIENCE = 60
+BUTTON = """[...document.querySelectorAll('button, [role=tab]')].find(
+  (element) => element.textContent.trim() === %s && element.checkVisibility())"""
 FIND = """(() => {
-  const text = %s, all = [...document.querySelectorAll('button, [role=tab]')];
-  const found = all.find((element) => element.textContent.trim() === text && element.checkVisibility());
+  const found = %s;
   if (!found) return null;
   found.scrollIntoView({block: 'center'});
   window.hit = false;
@@ -29,14 +30,19 @@ FOCUS = """(() => {
 
 
 def click(browser: Chromium, text: str) -> None:
-    """On the button or tab of this text, once it is there; again if it moved meanwhile, as a line above it wrapped."""
+    """On the button or tab of this text."""
+    click_on(browser, BUTTON % json.dumps(text))
+
+
+def click_on(browser: Chromium, element: str) -> None:
+    """In the middle of what a script finds, once it is there; again if it moved meanwhile, as a line above wrapped."""
     for _ in range(10):
-        x, y = _found(browser, FIND % json.dumps(text), text)
+        x, y = _found(browser, FIND % element, element)
         for kind in ("mousePressed", "mouseReleased"):
             browser.mouse(kind, x, y, button="left", buttons=int(kind == "mousePressed"), clickCount=1)
         if browser.run("window.hit"):
             return
-    raise AssertionError(f"{text!r} does not stand still")
+    raise AssertionError(f"{element!r} does not stand still")
 
 
 def press(browser: Chromium, slider: str, key: str) -> None:

@@ -26,6 +26,7 @@ from tests.apps.conftest import command
 from tests.apps.view.scenes import BACKGROUND, CAMERAS, crossing, drawn, write_run
 
 from .chromium import Chromium
+from .clicks import click, click_on
 from .test_page import decibels
 
 WIDTH, HEIGHT = 1100, 440
@@ -204,7 +205,9 @@ def test_the_cameras_are_shown_by_a_checkbox_in_the_page(opened):
     until(lambda: same_pose(camera_of(opened.client.camera, 8, 8), at), "that the camera is there")
     before = opened.shows()
     show_tab(opened, "photos")
-    click(opened, "[...document.querySelectorAll('input[type=checkbox]')].find((box) => box.checkVisibility())")
+    click_on(
+        opened.browser, "[...document.querySelectorAll('input[type=checkbox]')].find((box) => box.checkVisibility())"
+    )
     until(lambda: opened.control("show cameras").value, "that the box is ticked")
     until(lambda: decibels(opened.picture(), before) < 28, "the cameras")
     opened.control("show cameras").value = False
@@ -238,20 +241,9 @@ def test_what_is_cropped_is_saved(opened):
     until(lambda: len(opened.page.kept.splats) == 1800, "that all are back")
 
 
-def click(opened: Opened, element: str) -> None:
-    """A press of the mouse in the middle of what a script finds, as its tabs can also be dragged."""
-    until(lambda: opened.browser.run(f"Boolean({element})"), element)
-    x, y = opened.browser.run(
-        f"""(() => {{ const element = {element}; element.scrollIntoView({{ block: 'center' }});
-            const at = element.getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; }})()"""
-    )
-    for kind in ("mousePressed", "mouseReleased"):
-        opened.browser.mouse(kind, x, y, button="left", buttons=int(kind == "mousePressed"), clickCount=1)
-
-
 def show_tab(opened: Opened, name: str) -> None:
-    click(opened, f"[...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent === '{name}')")
+    click(opened.browser, name)
 
 
 def press(opened: Opened, label: str) -> None:
-    click(opened, f"[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === '{label}')")
+    click(opened.browser, label)
