@@ -64,8 +64,6 @@ def _of_nerfstudio(config: Config) -> Opened:
     if config.frame == "normalised":
         matrix = found.source_from_world
         return Opened(found.file, found.splats, render_mode=mode, frame="normalised", input_from_splats=matrix)
-    splats, notes = (
-        transform_splats(found.source_from_world, found.splats),
-        ("in the coordinates of the given cameras",),
-    )
+    splats = transform_splats(found.source_from_world, found.splats)
+    notes = ("in the coordinates of the given cameras",)
     return Opened(found.file, splats, notes=notes, render_mode=mode, frame="input")

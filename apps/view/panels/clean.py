@@ -20,7 +20,7 @@ from ..scene_page import ScenePage
 from ..wakeup import Worker
 
 if TYPE_CHECKING:
-    from viser import GuiEvent, TransformControlsEvent
+    from viser import GuiApi, GuiEvent, GuiInputHandle, TransformControlsEvent
 
 SMALLEST_SIDE = 0.01
 """Of the box, in the unit of the page."""
@@ -33,35 +33,25 @@ class CleanPanel:
         self._page = page
         self._worker = Worker("clean", guarded(self._apply))
         self._add_crop()
-        self._opacity = gui.add_slider(
-            "opacity from", min=0.0, max=0.5, step=0.005, initial_value=0.0, hint="Fainter splats are taken away"
+        self._opacity = _limit(gui, "opacity from", 0.5, 0.005, "Fainter splats are taken away")
+        hint = (
+            "Splats below an opacity of 0.5 are taken away whose longest axis is above this share of the scene's "
+            "radius; 0: none"
         )
-        self._size = gui.add_slider(
-            "veils from",
-            min=0.0,
-            max=2.0,
-            step=0.01,
-            initial_value=0.0,
-            hint="Splats below an opacity of 0.5 are taken away whose longest axis is above this share of the scene's "
-            "radius; 0: none",
+        self._size = _limit(gui, "veils from", 2.0, 0.01, hint)
+        hint = (
+            "Splats are taken away whose 8 nearest are over so many of their own longest axes and of the usual "
+            "distances away; 0: none"
         )
-        self._isolated = gui.add_slider(
-            "isolated from",
-            min=0.0,
-            max=50.0,
-            step=0.5,
-            initial_value=0.0,
-            hint="Splats are taken away whose 8 nearest are over so many of their own longest axes and of the usual "
-            "distances away; 0: none",
-        )
+        self._isolated = _limit(gui, "isolated from", 50.0, 0.5, hint)
         usual = gui.add_button("usual limits", hint="Those of gs-reg clean")
         for slider in (self._opacity, self._size, self._isolated):
             slider.on_update(lambda _: self._worker.ask())
         self._name = gui.add_text("file", "cleaned")
         self._ending = gui.add_dropdown("format", TARGETS, initial_value=".ply")
-        save = gui.add_button("save what is shown", hint=f"Into {page.shown.out}")
+        store = gui.add_button("save what is shown", hint=f"Into {page.shown.out}")
         usual.on_click(guarded(self._set_usual))
-        save.on_click(guarded(self._save))
+        store.on_click(guarded(self._save))
         self._worker.start()
 
     @property
@@ -117,3 +107,8 @@ class CleanPanel:
         def _(event: TransformControlsEvent) -> None:
             if event.phase == "end":  # not for each step: what is left is sent to the browser whole
                 apply()
+
+
+def _limit(gui: GuiApi, label: str, most: float, step: float, hint: str) -> GuiInputHandle[float]:
+    """A slider from 0, where nothing is taken away."""
+    return gui.add_slider(label, min=0.0, max=most, step=step, initial_value=0.0, hint=hint)
