@@ -84,7 +84,8 @@ def test_the_panel_saves_in_every_format_that_convert_writes(panel, tmp_path):
     panel._set_usual(None)
     assert panel.rules == CleanRules()
     rows = kept_rows(page.splats, None, CleanRules())
-    wait_for(lambda: page.rows().equal(rows))
+    # drawn, and said so by the page's own thread: it would speak over what is said of saving
+    wait_for(lambda: page._kept.rows.equal(rows) and f"{int((~rows).sum())} Gaussians hidden" in page.status.text)
     assert 0 < int((~rows).sum()) < 30
     for ending in panel._ending.options:
         panel._ending.value = ending
@@ -99,6 +100,7 @@ def test_the_panel_saves_in_every_format_that_convert_writes(panel, tmp_path):
     assert set(panel._ending.options) == {*WRITABLE, ".html"}
     assert load_splats(page.shown.out / "cleaned.ply").means.equal(opened.splats.means[rows])
     page.restrict("clean", torch.zeros_like(rows))
+    wait_for(lambda: "1,800 Gaussians hidden" in page.status.text)
     page.status.guarded(panel._save)(None)
     assert page.status.text == "nothing is left to save"
 
