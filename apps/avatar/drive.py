@@ -30,7 +30,7 @@ class Config:
     """Folder of a training run, or of an avatar's files."""
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = HELD_OUT
     """What drives it: held-out or a sequence of its own capture; a folder of another avatar or capture; a .csv of ARKit
-    coefficients; a .bvh; a video of a face (with --task)."""
+    coefficients; a .bvh; a video of a face (with --task); the .json beside a driven video."""
     out: Path | None = None
     """Video to write; default <avatar>/../videos/<source>.mp4."""
     camera: str = "frontal"

@@ -28,7 +28,7 @@ from gs_reg.driving.retarget import Neutral
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.avatar import HEADER
-from gs_reg.priors import HeadPose
+from gs_reg.priors import UNIT_M, HeadPose
 
 from ..look.video import SUFFIXES
 from .bridges import codes_of
@@ -38,6 +38,7 @@ HELD_OUT = "held-out"
 VIDEOS = (*SUFFIXES, ".avi", ".webm", ".m4v")
 TRACK_FPS = 24.0
 """Of tracked codes, whose capture says no rate."""
+MOST_FPS = 1000
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Reading:
 
 def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
     """The motion that `source` names: held-out, a sequence of the avatar's capture, a folder of another avatar or
-    capture, a CSV of ARKit coefficients, a BVH, or a video.
+    capture, a CSV of ARKit coefficients, a BVH, a video, or the JSON that was written beside one.
 
     Raises:
         InputError: no such source, or one that cannot drive this avatar.
@@ -94,6 +95,8 @@ def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
         motion = Motion(track.codes[frames], track.pose[frames], TRACK_FPS, f"tracked codes of {', '.join(names)}")
     elif path.is_dir():
         motion = _of_person(avatar, path, how)
+    elif path.suffix.lower() == ".json" and path.is_file():
+        motion = read_motion(avatar, path)
     elif path.is_file():
         motion = _of_drive(avatar, read_drive(path, how), str(path), how)
     else:
@@ -234,6 +237,7 @@ def _of_drive(avatar: TrainedAvatar, drive: Drive, source: str, how: Reading) ->
 def write_motion(path: Path, motion: Motion) -> None:
     """Codes and poses as JSON, so that a video can be told from what was asked of it."""
     content = {
+        "unit_m": motion.pose.unit_m,
         "source": motion.words,
         "fps": motion.fps,
         "codes": [[round(v, 5) for v in row] for row in motion.codes.tolist()],
@@ -241,3 +245,24 @@ def write_motion(path: Path, motion: Motion) -> None:
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_motion(avatar: TrainedAvatar, path: Path) -> Motion:
+    """What write_motion wrote, for an avatar of the same channels; codes as they are, relative to nothing.
+
+    Raises:
+        InputError: another file, or codes of another size.
+    """
+    with reading(path):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        codes = torch.tensor(data["codes"], dtype=torch.float32)
+        matrices = torch.tensor(data["poses"], dtype=torch.float64)
+        fps, words, unit_m = float(data["fps"]), str(data["source"]), float(data.get("unit_m", UNIT_M))
+        dim = len(avatar.info.channels)
+        if codes.ndim != 2 or codes.shape[1] != dim or not len(codes):
+            raise InputError(f"{path}: expected codes of {dim} channels, as the avatar has, got {list(codes.shape)}")
+        if matrices.shape != (len(codes), 4, 4):
+            raise InputError(f"{path}: expected a pose of 4x4 for each of {len(codes)} frames")
+        if not (codes.isfinite().all() and matrices.isfinite().all() and 0 < fps <= MOST_FPS and 0 < unit_m < 100):
+            raise InputError(f"{path}: expected finite codes and poses, and a rate from 0 to {MOST_FPS}")
+        return Motion(codes, HeadPose.of_matrices(matrices, unit_m), fps, f"{words}, by {path}")

@@ -13,8 +13,8 @@ from gs_reg.io.frames import transform_splats
 
 from ..ns_plugin import bridge
 from ..runs.progress import say
-from .opened import Frame, Opened, open_source, title_of
-from .target import Writing, check_target, write_splats
+from .opened import ExportFrame, Opened, open_source, title_of
+from .target import Writing, axes_of, check_target, write_splats
 
 CHECKPOINT = ".ckpt"
 
@@ -28,9 +28,10 @@ class Config:
     nerfstudio with plain numbers alone. With --to nerfstudio a folder, default `outputs`."""
     to: Literal["file", "nerfstudio"] = "file"
     """nerfstudio: a run as one of nerfstudio, for ns-viewer, ns-render, ns-eval and ns-export; needs nerfstudio."""
-    frame: Frame = "local"
+    frame: ExportFrame = "local"
     """local: the file's coordinates; input: with the offset that it notes, rounded as float32 must; normalised: of a
-    run, those of training. Of nerfstudio's runs: normalised is its own space, the others that of the given cameras."""
+    run, those of training; gravity: of a run, y up, by its cameras. Of nerfstudio's runs: normalised is its own space,
+    local and input are that of the given cameras."""
     trust: bool = False
     """Load a checkpoint of nerfstudio with pickled objects, which run whatever code they name: one of your own."""
     writing: Annotated[Writing, tyro.conf.OmitArgPrefixes] = Writing()
@@ -53,12 +54,19 @@ def main(config: Config) -> int:
         say(f"wrote {out}: plain numbers alone, so any torch loads it")
         return 0
     check_target(out, source, config.writing)
-    opened = _of_nerfstudio(config) if theirs else open_source(source, config.frame, config.writing.spz_frame)
-    write_splats(out, opened, config.writing, title_of(source), noted=theirs)
+    writing = config.writing
+    opened = (
+        _of_nerfstudio(config)
+        if theirs
+        else open_source(source, config.frame, writing.spz_frame, axes_of(out, writing))
+    )
+    write_splats(out, opened, writing, title_of(source), noted=theirs)
     return 0
 
 
 def _of_nerfstudio(config: Config) -> Opened:
+    if config.frame == "gravity":
+        raise InputError(f"{config.source}: --frame gravity is for runs of ours: theirs is turned already, z up")
     found = bridge.read_nerfstudio(config.source, config.trust)
     mode = "mip" if found.antialiased else "default"
     if config.frame == "normalised":

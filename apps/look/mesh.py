@@ -34,6 +34,11 @@ def check_mesh_target(to: Path, overwrite: bool) -> None:
         raise InputError(f"{to}: exists; name another file or pass --overwrite")
 
 
+def mesh_axes(to: Path) -> tuple[int, int, int]:
+    """The signs that turn our axes to those of the mesh in such a file."""
+    return AXES if to.suffix.lower() == ".glb" else (1, 1, 1)
+
+
 def write_mesh(to: Path, opened: Opened, config: MeshConfig) -> None:
     """Fuses what the training cameras see, or cameras all around where there are none, and writes the mesh."""
     near = RenderConfig().near if opened.near is None else opened.near
@@ -51,8 +56,7 @@ def write_mesh(to: Path, opened: Opened, config: MeshConfig) -> None:
         f"wrote {to}: {plural(len(mesh.faces), 'triangle')}, {len(mesh.vertices):,} vertices, "
         f"voxels of {mesh.voxel:.3g} units, from {plural(len(cameras), 'camera')}, {to.stat().st_size / 1e6:.1f} MB"
     )
-    axes = AXES if to.suffix.lower() == ".glb" else (1, 1, 1)
-    for line in (*opened.notes, note_frame(to, opened, axes)):
+    for line in (*opened.notes, note_frame(to, opened, mesh_axes(to))):
         say(f"  {line}")
 
 

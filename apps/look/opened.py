@@ -25,6 +25,7 @@ from .offset import offset_words, rounding
 from .scene_file import StoredScene, splats_frame, stored_splats
 
 Frame = Literal["local", "input", "normalised"]
+ExportFrame = Literal["local", "input", "normalised", "gravity"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Opened:
     """Depth from which splats are drawn, in the frame of the cameras."""
     render_mode: RenderMode = "default"
     """What the file says of how it is to be drawn."""
-    frame: Frame = "local"
+    frame: ExportFrame = "local"
     input_from_splats: Float[Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
     """From the coordinates of the splats to those of the given cameras."""
     units: str = "unknown"
@@ -57,12 +58,18 @@ class Opened:
         return torch.tensor(up_direction(list(self.cameras.values()))) if self.cameras else None
 
 
-def open_source(source: Path, frame: Frame, spz_frame: Literal["rub", "raw"] = "rub") -> Opened:
+def open_source(
+    source: Path, frame: ExportFrame, spz_frame: Literal["rub", "raw"] = "rub", axes: tuple[int, int, int] = (1, 1, 1)
+) -> Opened:
     """The splats of a run or a file in the given frame, and, for a run, its cameras in that frame.
 
+    `axes` are those of the file that is to be written: in gravity, its numbers are y up.
+
     Raises:
-        InputError: no splats there, or the normalised frame of a single file, which does not store it.
+        InputError: no splats there, or the normalised frame or gravity of a single file, which stores neither.
     """
+    if frame == "gravity":
+        return _levelled(open_source(source, "local", spz_frame), axes)
     if not source.exists():
         raise InputError(f"{source}: no such file or folder of a run")
     if not source.is_dir():
@@ -89,6 +96,31 @@ def open_source(source: Path, frame: Frame, spz_frame: Literal["rub", "raw"] = "
     cameras = {name: transform_cameras(matrix, camera.to(dtype=matrix.dtype)) for name, camera in cameras.items()}
     near *= similarity_scale(matrix)
     return replace(opened, cameras=cameras, train=tuple(scene.train), near=near, units=scene.units)
+
+
+def _levelled(opened: Opened, axes: tuple[int, int, int]) -> Opened:
+    """Turned about the origin such that, in a file of these axes, up is y and the first camera looks along -z."""
+    if opened.cameras is None or opened.up is None:
+        raise InputError(
+            f"{opened.file}: a file has no cameras, which tell where up is: name the folder of a run, not a file"
+        )
+    up = opened.up.double() / opened.up.double().norm()
+    _, picture_down, forward = next(iter(opened.cameras.values())).viewmats[0, :3, :3].double()
+    level = [direction - (direction @ up) * up for direction in (forward, -picture_down)]
+    heading = level[0] if level[0].norm() > 0.2 else level[1]  # from straight above, the top of the picture is ahead
+    heading = heading / heading.norm()
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[:3, :3] = torch.tensor(axes).double()[:, None] * torch.stack([torch.linalg.cross(heading, up), up, -heading])
+    cameras = {name: transform_cameras(turn, c.to(dtype=turn.dtype)) for name, c in opened.cameras.items()}
+    return replace(
+        opened,
+        splats=transform_splats(turn, opened.splats),
+        offset=None,
+        notes=("turned such that up is y; scene.json has the way back",),
+        cameras=cameras,
+        frame="gravity",
+        input_from_splats=opened.input_from_splats.double() @ turn.T,
+    )
 
 
 def _of_file(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gs_reg.geometry import similarity_scale
 from gs_reg.tensor_dataclass import TensorDataclass
 
 UNIT_M = 0.25
@@ -70,6 +71,17 @@ class HeadPose(TensorDataclass):
     def identity(count: int) -> HeadPose:
         """Poses whose world is the head frame."""
         return HeadPose(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3), torch.ones(count))
+
+    @staticmethod
+    def of_matrices(matrices: Float[Tensor, "T 4 4"], unit_m: float = UNIT_M) -> HeadPose:
+        """Poses of such `matrices()`.
+
+        Raises:
+            ValueError: a matrix is sheared or mirrored.
+        """
+        scales = matrices.new_tensor([similarity_scale(matrix) for matrix in matrices])
+        rotation = matrices[:, :3, :3] / scales[:, None, None]
+        return HeadPose(rotation.float(), matrices[:, :3, 3].float(), (scales / unit_m).float(), unit_m)
 
     def __len__(self) -> int:
         return len(self.rotation)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gs_reg.apps.avatar.files import open_avatar
+from gs_reg.apps.avatar.motions import video_frames
 from gs_reg.apps.view.avatar.page import AvatarPage
 from gs_reg.apps.view.avatar.panels import Controls
 from gs_reg.apps.view.drawing import camera_of
@@ -51,6 +52,21 @@ def test_expressions_motion_and_a_posed_file(browser, avatar, tmp_path):
         click(browser, "reset")
         until(lambda: page.head.pose is page.head.rest, "the head at rest")
         assert decibels(is_drawn(), resting) > 35
+
+        click(browser, "keyframes")
+        click(browser, "add")
+        page.set_turn((40.0, 0.0, 0.0))
+        click(browser, "add")
+        handle_of(server, "seconds a step").value = 0.2
+        handle_of(server, "size").value = (WIDTH // 2, HEIGHT // 2)
+        click(browser, "play the faces")
+        until(lambda: page.motion is not None and len(page.motion) == 6 and page.frame > 0, "the faces play")
+        click(browser, "record")
+        until((tmp_path / "driven.json").is_file, "a recorded video")
+        frames = [*video_frames(tmp_path / "driven.mp4")[0]]
+        assert [frame.shape for frame in frames] == [(HEIGHT // 2, WIDTH // 2, 3)] * 6
+        assert np.abs(frames[5].astype(int) - frames[0]).mean() > 1
+        controls.player.pause()
 
         handle_of(server, "driven by").value = "B (held out)"
         assert page.motion is not None and len(page.motion) == 3

@@ -62,11 +62,14 @@ class Head:
             self._prepared = prepared_of(model)
             self.world_from_page = frame_around(self.posed().means)
 
-    def draw(self, camera: Cameras, moving: bool) -> UInt8[np.ndarray, "H W 3"]:
-        """Over white; without the network in screen space while the camera moves."""
+    def draw(self, camera: Cameras, moving: bool, pose: Pose | None = None) -> UInt8[np.ndarray, "H W 3"]:
+        """Over white, at the pose of the controls unless another is given.
+
+        Without the network in screen space while the camera moves.
+        """
         world = transform_cameras(self.world_from_page, camera.to("cpu", torch.float64))
         with self._lock, torch.no_grad():
-            pose = self.pose
+            pose = self.pose if pose is None else pose
             splats, device = self._splats(pose), self.avatar.model.means.device
             cameras = world.to(device, torch.float32).moved(pose.matrix.to(device).float())
             return as_bytes(shown(self.avatar.model, splats, cameras, self.screen and not moving)[0])

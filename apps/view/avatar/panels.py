@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gs_reg.errors import InputError
 
 from ...avatar.motions import Motion, Reading, motion_of, neutral_pose
+from . import gaze
+from .keyframes import add_keyframes
 from .page import AvatarPage
 from .playing import Player
 
@@ -55,6 +57,7 @@ class Controls:
         for name, add in (
             ("driving", self._add_timeline),
             ("expression", self._add_expression),
+            ("keyframes", lambda: add_keyframes(self)),
             ("picture", self._add_picture),
         ):
             with tabs.add_tab(name):
@@ -131,6 +134,9 @@ class Controls:
                 slider = gui.add_slider(name, min=-TURN, max=TURN, step=0.5, initial_value=0.0)
                 self._turn.append(slider)
                 slider.on_update(self.guarded(self._turned))
+        if eyes := gaze.rows_of(info.channels):
+            with gui.add_folder("gaze"):
+                self._add_gaze(eyes)
         for name, rows in groups_of(info.channels).items():
             with gui.add_folder(name, expand_by_default=name in ("jaw", "mouth", OTHER)):
                 for row in rows:
@@ -186,6 +192,26 @@ class Controls:
                 self.player.pause()
                 page.set_code(row, slider.value)
 
+    def _add_gaze(self, eyes: gaze.Rows) -> None:
+        """Both eyes at once; the channels of each eye stand below."""
+        hint = "To the subject's left and right"
+        self._gaze = [
+            self.gui.add_slider(name, min=-1.0, max=1.0, step=0.02, initial_value=0.0, hint=text)
+            for name, text in (("left", hint), ("up", "And down"))
+        ]
+        page = self.page
+
+        def look(event: GuiEvent) -> None:
+            if event.client is not None:
+                self.player.pause()
+                left, up = (float(slider.value) for slider in self._gaze)
+                pose = page.head.pose
+                page.set_pose(replace(pose, code=gaze.looking(pose.code, eyes, left, up)))
+                self._follow_pose()
+
+        for slider in self._gaze:
+            slider.on_update(self.guarded(look))
+
     def _turned(self, event: GuiEvent) -> None:
         if event.client is not None:
             turn, nod, tilt = (float(slider.value) for slider in self._turn)
@@ -193,12 +219,17 @@ class Controls:
 
     def _drive(self) -> None:
         page, name = self.page, self._by_words[self._source.value]
-        self.player.pause()
         motion = self._uploaded
         if motion is None and name != RESTS:
             motion = motion_of(page.avatar, name, Reading())
         if motion is not None and not self._follow.value:
             motion = replace(motion, pose=neutral_pose(page.avatar, len(motion)))
+        self.show(motion)
+
+    def show(self, motion: Motion | None) -> None:
+        """From here on, the timeline is that of this motion; None: the head rests."""
+        page = self.page
+        self.player.pause()
         page.drive(motion)
         self._frame.disabled = motion is None
         self._frame.max = 1 if motion is None else max(len(motion) - 1, 1)
@@ -217,6 +248,9 @@ class Controls:
         for row, slider in self._sliders.items():
             value = float(self.page.head.pose.code[row])
             slider.value = min(max(value, slider.min), slider.max)
+        if eyes := gaze.rows_of(self.page.avatar.info.channels):
+            for slider, value in zip(self._gaze, gaze.direction(self.page.head.pose.code, eyes), strict=True):
+                slider.value = min(max(value, -1.0), 1.0)
 
 
 def read_upload(page: AvatarPage, name: str, content: bytes) -> Motion:

@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from gs_reg.apps import cli
+from gs_reg.apps.look.opened import open_source
 from gs_reg.apps.look.scene_file import read_scene
 from gs_reg.apps.runs.folder import Run
+from gs_reg.errors import InputError
 from gs_reg.geometry import transform_cameras
 from gs_reg.io import load_splats, save_splats
+from gs_reg.metrics import psnr
+from gs_reg.render import RenderConfig, render
 from tests.apps.view.scenes import write_run
 from tests.io.splat_files import random_splats
 
@@ -66,6 +70,39 @@ def test_every_export_of_a_run_says_its_frame(tmp_path, offset):
     (out / "0a.ply").unlink()
     assert gs_reg("convert", run, out / "1a.ply", "--overwrite") == 0
     assert "0a.ply" not in json.loads((out / "scene.json").read_text())["files"]
+
+
+@pytest.mark.parametrize("offset", [None, FAR])
+@pytest.mark.parametrize("name", ["a.ply", "a.spz", "a.glb", "a.splat", "m.ply", "m.glb"])
+def test_gravity_is_y_up_in_the_numbers_of_every_format(tmp_path, name, offset):
+    run, path = write_run(tmp_path / "run", offset=offset), tmp_path / "out" / name
+    mesh = ("--format", "mesh", "--mesh.min-faces", "1") if name[0] == "m" else ()
+    assert gs_reg("export", run, "--to", path, "--frame", "gravity", *mesh) == 0
+    entry = json.loads((tmp_path / "out" / "scene.json").read_text())["files"][name]
+    assert entry["frame"] == "gravity"
+    np.testing.assert_allclose(entry["up"], [0, 1, 0], atol=1e-6)
+    matrix = np.array(entry["input_from_file"])
+    np.testing.assert_allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-12)
+    stored = read_scene(Run(run))
+    first = transform_cameras(stored.source_from_world, stored.cameras[stored.train[0]].to(dtype=torch.float64))
+    forward = matrix[:3, :3].T @ first.viewmats[0, 2, :3].numpy()
+    assert abs(forward[0]) < 1e-6 and forward[2] < 0
+    if not mesh:
+        truth = load_splats(run / "splats.ply").means.double().numpy() + (offset or 0)
+        assert np.abs(numbers(path) @ matrix[:3, :3].T + matrix[:3, 3] - truth).max() < 2e-4
+
+
+def test_a_run_in_gravity_looks_the_same_from_its_cameras(tmp_path):
+    run = write_run(tmp_path / "run")
+    pictures = []
+    for frame in ("local", "gravity"):
+        opened = open_source(run, frame)
+        camera = opened.cameras["a.png"].to(dtype=torch.float32)
+        pictures.append(render(opened.splats, camera, config=RenderConfig(near=opened.near)).colors)
+    assert psnr(*pictures) > 50  # an edge falls on either side of a pixel
+    save_splats(tmp_path / "a.ply", random_splats(20))
+    with pytest.raises(InputError, match="a file has no cameras, which tell where up is"):
+        open_source(tmp_path / "a.ply", "gravity")
 
 
 def test_files_that_tell_nothing(tmp_path):

@@ -1,18 +1,25 @@
 """What the controls of an avatar's page do, without a browser."""
 
+import json
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from gs_reg.apps.avatar.drawing import as_bytes, draw_posed
 from gs_reg.apps.avatar.files import open_avatar
+from gs_reg.apps.avatar.motions import Reading, motion_of, write_motion
+from gs_reg.apps.view.avatar import gaze
 from gs_reg.apps.view.avatar.head import Head, Pose
+from gs_reg.apps.view.avatar.keyframes import drawn, motion_through
 from gs_reg.apps.view.avatar.page import AvatarPage
 from gs_reg.apps.view.avatar.panels import IN_A_GROUP, OTHER, groups_of, read_upload
 from gs_reg.apps.view.avatar.playing import Player
 from gs_reg.apps.view.kinds import is_avatar
 from gs_reg.apps.view.server import Address, served
+from gs_reg.driving.gaze import gaze_angles
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.geometry import transform_cameras
 from gs_reg.priors.arkit import ARKIT
@@ -79,6 +86,78 @@ def test_frames_and_files(avatar, tmp_path):
             read_upload(page, "a.csv", ("jawOpen\n" + "0.5\n" * 5).encode())
         first, second = page.save(), page.save()
         assert first.name == "posed.ply" and second.name == "posed-2.ply"
+        page.close()
+
+
+def test_eyes_look_together():
+    names = ("jawOpen", *(name for name in ARKIT if name.startswith("eyeLook")))
+    rows = gaze.rows_of(names)
+    assert rows is not None and gaze.rows_of(names[:-1]) is None
+    code = torch.full((len(names),), 0.3)
+    looks = gaze.looking(code, rows, 0.5, -0.25)
+    found = {name: float(value) for name, value in zip(names, looks, strict=True)}
+    wanted = {"eyeLookOutLeft": 0.5, "eyeLookInRight": 0.5, "eyeLookDownLeft": 0.25, "eyeLookDownRight": 0.25}
+    assert found == pytest.approx({name: 0.0 for name in names} | wanted | {"jawOpen": 0.3})
+    assert gaze.direction(looks, rows) == pytest.approx((0.5, -0.25))
+    # as driving by angles has it
+    arkit = torch.zeros(52)
+    arkit[[ARKIT.index(name) for name in names]] = looks
+    angles = gaze_angles(arkit)
+    assert float(angles[0, 0]) > 0 and angles[0].equal(angles[1]) and float(angles[0, 1]) < 0
+
+
+def test_faces_are_moved_through(avatar, tmp_path):
+    rest = Head(avatar).rest
+    open_mouth = replace(rest, code=avatar.track.codes[5], turn=(20.0, 0.0, 0.0))
+    motion = motion_through([rest, open_mouth, rest], avatar.track.pose.unit_m, 0.5, 20.0)
+    assert len(motion) == 21 and motion.fps == 20.0
+    matrices = motion.pose.matrices()
+    for frame, pose in ((0, rest), (10, open_mouth), (20, rest)):
+        torch.testing.assert_close(motion.codes[frame], pose.code)
+        torch.testing.assert_close(matrices[frame], pose.matrix.float(), atol=1e-6, rtol=0)
+    moves = (motion.codes[1:] - motion.codes[:-1]).norm(dim=1)
+    assert moves[0] < 0.5 * moves[4] and moves[9] < 0.5 * moves[4]
+    with pytest.raises(InputError, match="at least 2 faces, got 1"):
+        motion_through([rest], avatar.track.pose.unit_m, 0.5, 20.0)
+    # what is written beside a video drives the same again
+    path = tmp_path / "driven.json"
+    write_motion(path, motion)
+    again = motion_of(avatar, str(path), Reading())
+    torch.testing.assert_close(again.codes, motion.codes, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again.pose.matrices(), matrices, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"codes": [[0.0, 1.0]]}, "expected codes of"),
+        ({"poses": []}, "expected a pose of 4x4 for each"),
+        ({"fps": 0}, "finite codes and poses"),
+        ({"codes": None}, "broken.json"),
+        ({"poses": [[[1.0, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]] * 2}, "got a shear"),
+    ],
+)
+def test_a_broken_motion_is_named(avatar, tmp_path, change, words):
+    path = tmp_path / "broken.json"
+    write_motion(path, motion_through([Head(avatar).rest] * 2, avatar.track.pose.unit_m, 0.1, 10.0))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=words):
+        motion_of(avatar, str(path), Reading())
+
+
+def test_a_motion_is_recorded_from_any_camera(avatar, tmp_path):
+    with served(Address(), "test") as server:
+        page = AvatarPage(server, avatar, tmp_path / "out")
+        head, bar = page.head, SimpleNamespace(value=0.0)
+        faces = [head.rest, replace(head.rest, turn=(40.0, 0.0, 0.0))]
+        motion = motion_through(faces, avatar.track.pose.unit_m, 0.2, 10.0)
+        view = transform_cameras(torch.linalg.inv(head.world_from_page), avatar.cameras[1].to(dtype=torch.float64))
+        camera = view.to(dtype=torch.float32)
+        frames = [*drawn(page, motion, camera, bar)]
+        assert len(frames) == 3 and bar.value > 0
+        for frame, pose in ((frames[0], faces[0]), (frames[2], faces[1])):
+            assert abs(frame.astype(int) - head.draw(camera, False, pose)).max() <= 2
+        assert abs(frames[0].astype(int) - frames[2]).mean() > 1
         page.close()
 
 
