@@ -81,6 +81,13 @@ class BuildNative(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
+    def copy_extensions_to_source(self) -> None:
+        """Only what is new: another environment of the same tree may be opening the rest."""
+        every = self.extensions
+        self.extensions = [ext for ext in every if not up_to_date(ext)]
+        super().copy_extensions_to_source()
+        self.extensions = every
+
     def build_extension(self, ext: Extension) -> None:
         if ext.name == "gs_reg.libgsr_cuda":
             return self.build_cuda(ext)

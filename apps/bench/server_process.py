@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -73,6 +72,6 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         if self.running:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()  # SIGINT is ignored by what a script started in the background
         self._process.wait()
         self._reader.join()

@@ -22,7 +22,7 @@ from gs_reg.apps.view.server import Address, served
 from gs_reg.apps.view.source import open_shown
 from gs_reg.io import save_splats
 from gs_reg.render import RenderConfig
-from tests.apps.conftest import command
+from tests.apps.conftest import command, usual_signals
 from tests.apps.view.scenes import BACKGROUND, CAMERAS, crossing, drawn, write_run
 
 from .chromium import Chromium
@@ -117,7 +117,7 @@ def test_a_file_in_the_command(browser, tmp_path):
     """The whole command: address, page, colours and occlusion, a browser that leaves, and the end."""
     save_splats(tmp_path / "a.ply", crossing())
     words = command("view", tmp_path / "a.ply", "--draw", "browser", "--out", tmp_path / "out")
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=usual_signals) as process:
         try:
             assert process.stderr is not None
             url = re.match(r"open (http://127\.0\.0\.1:\d+) ", process.stderr.readline())
