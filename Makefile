@@ -53,8 +53,9 @@ trials: $(READY) ## the slow tests: real data, minutes each
 batch-trials: $(READY) ## 12 edits on 3 scenes, killed in mid-run here, on Ray and through submitit; 500 jobs
 	$(BIN)/python -m pytest -s -m slow --timeout=3600 tests/apps/batch $(PYTEST_ARGS)
 
-kills: $(READY) ## kill a small run at KILLS random moments (200); each must come to the same splats
-	KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s -m slow --timeout=0 tests/apps/runs/kills.py $(PYTEST_ARGS)
+kills: $(READY) ## kill small runs, sweeps, batches, avatars, edits at random moments (KILLS=200 of runs); all must come to the same bits
+	KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s -m slow --timeout=0 tests/apps/runs/kills.py tests/apps/edit/kills.py \
+	  $(PYTEST_ARGS)
 
 fuzz: $(READY) ## damage every kind of file that is read, FUZZ times each (1000); SEED=1: other damage
 	FUZZ=$(or $(FUZZ),1000) SEED=$(or $(SEED),0) $(BIN)/python -m pytest -s --timeout=0 tests/fuzz $(PYTEST_ARGS)
