@@ -22,8 +22,10 @@ def photos(tmp_path_factory) -> Path:
 
 
 def usual_signals() -> None:
-    """For a process that is to be hung up on: under nohup it would inherit that it is not."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """For a process that is to be interrupted: under nohup, or in the background of a script, it would inherit that it is
+    not."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def command(*words) -> list[str]:

@@ -14,7 +14,15 @@ from ..conftest import usual_signals
 IMPORTED = ["torch", "cv2", "tyro", "scipy.ndimage", "skimage.filters", "imageio_ffmpeg", "jinja2"]
 IMPORTED += [
     f"gs_reg.apps.{name}"
-    for name in ("scenes.reconstruct", "batch.sweep", "batch.run", "look.render", "look.report", "avatar.train", "edit.run")
+    for name in (
+        "scenes.reconstruct",
+        "batch.sweep",
+        "batch.run",
+        "look.render",
+        "look.report",
+        "avatar.train",
+        "edit.run",
+    )
 ]
 CONTEXT = multiprocessing.get_context("forkserver")
 
