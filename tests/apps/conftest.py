@@ -22,8 +22,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 def usual_signals() -> None:
-    """For a process that is to be interrupted: under nohup, or in the background of a script, it would inherit that it is
-    not."""
+    """For a process that is to be interrupted: from nohup, or from a script's background, it inherits that it is not."""
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 

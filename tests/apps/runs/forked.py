@@ -12,18 +12,8 @@ from gs_reg.apps import cli
 from ..conftest import usual_signals
 
 IMPORTED = ["torch", "cv2", "tyro", "scipy.ndimage", "skimage.filters", "imageio_ffmpeg", "jinja2"]
-IMPORTED += [
-    f"gs_reg.apps.{name}"
-    for name in (
-        "scenes.reconstruct",
-        "batch.sweep",
-        "batch.run",
-        "look.render",
-        "look.report",
-        "avatar.train",
-        "edit.run",
-    )
-]
+IMPORTED += [f"gs_reg.apps.{name}" for name in ("scenes.reconstruct", "batch.sweep", "batch.run", "look.render")]
+IMPORTED += [f"gs_reg.apps.{name}" for name in ("look.report", "avatar.train", "edit.run")]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
