@@ -22,7 +22,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 def usual_signals() -> None:
-    """For a process that is to be interrupted: from nohup, or from a script's background, it inherits that it is not."""
+    """For a process that is to be interrupted: nohup, and the background of a script, leave it that it is not."""
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 
