@@ -46,7 +46,19 @@ PAPER = replace(
 """As near to what is known of the paper as our parts go: no Jacobian, no gates, with the network in screen space."""
 FAST = Preset(
     cloud=CloudConfig(points=15_000, mouth=1_500, eyes=800, rims=2_500, face=5_000),
-    model=AvatarConfig(opacity=0.9, sh_degree=1, rebuild_every=400, lr_coarse=5e-5, lr_detail=2e-3, lr_latent=2e-2),
+    model=AvatarConfig(
+        opacity=0.9,
+        sh_degree=1,
+        rebuild_every=400,
+        lr_means=2e-4,
+        lr_quat=2e-3,
+        lr_scale=1.7e-2,
+        lr_opacity=5e-2,
+        lr_color=4e-3,
+        lr_coarse=5e-5,
+        lr_detail=2e-3,
+        lr_latent=2e-2,
+    ),
     distil=replace(BEST.distil, steps=6_000),
     terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),
     density=ClusterConfig(cap=32_000, every=150, views=4, weigh_every=10),

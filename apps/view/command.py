@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,17 +11,7 @@ import tyro
 from gs_reg.render import RenderConfig
 
 from ..runs.devices import pick_device
-from ..runs.progress import plural, say
-from .edit.panel import EditPanel
-from .edit.source import ShownEdit, open_edit
-from .kinds import is_avatar, is_edit
-from .panels.clean import CleanPanel
-from .panels.path import add_path_panel
-from .panels.photos import add_photo_panel
-from .panels.picture import add_picture_panel
-from .scene_page import ScenePage, choose_drawer
-from .server import Address, served
-from .source import open_shown
+from .server import Address
 
 
 @dataclass(frozen=True)
@@ -40,38 +29,13 @@ class Config:
     render: RenderConfig = field(default_factory=RenderConfig)
 
 
-def add_panels(page: ScenePage, edit: ShownEdit | None = None) -> None:
-    """The tabs of a scene."""
-    tabs = page.server.gui.add_tab_group()
-    if edit is not None:
-        with tabs.add_tab("edit"):
-            EditPanel(page, edit)
-    with tabs.add_tab("picture"):
-        add_picture_panel(page)
-    if page.shown.photos:
-        with tabs.add_tab("photos"):
-            add_photo_panel(page)
-    with tabs.add_tab("clean"):
-        CleanPanel(page)
-    with tabs.add_tab("path"):
-        add_path_panel(page)
-
-
 def main(config: Config) -> int:
+    # here, so that --help is fast: the pages read avatars and edits, which is half of the library
+    from .avatar.command import view_avatar
+    from .kinds import is_avatar
+    from .scene import view_scene
+
     device = pick_device(config.device)
     if is_avatar(config.source):
-        from .avatar.command import view_avatar
-
         return view_avatar(config.source, config.address, device, config.out)
-    edit = open_edit(config.source, config.out) if is_edit(config.source) else None
-    shown = open_shown(config.source, config.out) if edit is None else edit.shown
-    drawer = choose_drawer(len(shown.splats), device) if config.draw == "auto" else config.draw
-    with served(config.address, f"gs-reg: {shown.title}") as server:
-        page = ScenePage(server, shown, drawer, device, config.render)
-        add_panels(page, edit)
-        say(f"{plural(len(shown.splats), 'Gaussian')}, drawn by the {drawer}")
-        try:
-            threading.Event().wait()
-        finally:
-            page.close()
-    return 0
+    return view_scene(config, device)

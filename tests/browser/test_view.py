@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from gs_reg.apps.view.command import add_panels
 from gs_reg.apps.view.drawing import camera_of
 from gs_reg.apps.view.panels.photos import same_pose
+from gs_reg.apps.view.scene import add_panels
 from gs_reg.apps.view.scene_page import Drawer, ScenePage
 from gs_reg.apps.view.server import Address, served
 from gs_reg.apps.view.source import open_shown

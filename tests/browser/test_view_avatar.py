@@ -55,8 +55,10 @@ def test_expressions_motion_and_a_posed_file(browser, avatar, tmp_path):
 
         click(browser, "keyframes")
         click(browser, "add")
+        until(lambda: "1 face" in browser.run("document.body.innerText"), "a face that is kept")
         page.set_turn((40.0, 0.0, 0.0))
         click(browser, "add")
+        until(lambda: "2 faces" in browser.run("document.body.innerText"), "another")
         handle_of(server, "seconds a step").value = 0.2
         handle_of(server, "size").value = (WIDTH // 2, HEIGHT // 2)
         click(browser, "play the faces")

@@ -2,9 +2,9 @@
 
 import torch
 
-from gs_reg.apps.view.command import add_panels
 from gs_reg.apps.view.drawing import camera_of
 from gs_reg.apps.view.edit.source import open_edit
+from gs_reg.apps.view.scene import add_panels
 from gs_reg.apps.view.scene_page import ScenePage
 from gs_reg.apps.view.server import Address, served
 from gs_reg.render import RenderConfig

@@ -16,6 +16,7 @@ from gs_reg.types import Cameras
 
 from ...avatar.motions import Motion, write_motion
 from ...look.video import write_video
+from ...runs.progress import plural
 from ..camera_path import MOST_SIDE
 from ..drawing import camera_of
 from ..files import target
@@ -74,7 +75,7 @@ def add_keyframes(controls: Controls) -> None:
             poses.append(page.head.pose)
         else:
             del poses[-1 if edit.value == "remove last" else 0 :]
-        said.content = f"{len(poses)} faces"
+        said.content = plural(len(poses), "face")
 
     @play.on_click
     @guarded
