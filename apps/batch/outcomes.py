@@ -63,13 +63,13 @@ def words(found: Figures) -> str:
         "leakage": "{:.1%} leakage",
         "gaussians": "{:,.0f} Gaussians",
         "coverage": "{:.0%} seen",
+        **{name: f"{{:,.0f}} {name}" for name in ("changed", "removed", "added", "views")},
     }
     parts = []
     for name, value in found.items():
         if name in ("removed", "added") and not value:
             continue
-        plain = "{:,.0f}" if value == int(value) and abs(value) >= 2 else "{:.3f}"
-        parts.append(named[name].format(value) if name in named else f"{plain.format(value)} {name.replace('_', ' ')}")
+        parts.append(named.get(name, f"{{:.3f}} {name.replace('_', ' ')}").format(value))
     return ", ".join(parts)
 
 
