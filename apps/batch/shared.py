@@ -1,4 +1,4 @@
-"""Edits of one scene with the same parts share one `edit parts`: its maps and labels are made once."""
+"""Edits of one scene with the same parts share one `edit parts`: its maps, labels and renders are made once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .kinds import KINDS, OF_THE_BATCH
 from .matrix import JOB_NAME
 from .specs import Spec
 
-NOT_OF_LABELS = (*OF_THE_BATCH, "device", "vram_gb", "labels")
+NOT_OF_LABELS = (*OF_THE_BATCH, "device", "vram_gb", "labels", "keep_renders")
 
 
 def with_shared_parts(specs: Sequence[Spec]) -> tuple[Spec, ...]:
@@ -56,4 +56,4 @@ def _parts_job(group: Sequence[Spec], taken: set[str]) -> Spec:
     stem = PurePath(str(first.settings.get("data", ""))).name.split(".")[0]
     base = f"{stem}-parts" if JOB_NAME.fullmatch(f"{stem}-parts") else f"{first.name}-parts"[-100:]
     name = next(n for n in (base, *(f"{base}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
-    return dataclasses.replace(first, name=name, kind="parts", settings=_parts_settings(first))
+    return dataclasses.replace(first, name=name, kind="parts", settings=_parts_settings(first) | {"keep_renders": True})

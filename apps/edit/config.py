@@ -58,6 +58,8 @@ class PartsConfig:
     """Let --model be downloaded."""
     labels: Path | None = None
     """Folder of an earlier `edit parts` or `edit run` of the same splats, views and parts: its maps are taken."""
+    keep_renders: bool = False
+    """Keep the pictures of its views, up to 256 MB, for edits that name this run with --labels."""
     preset: presets.Name = "best"
     """Values of all flags that are not given. paper: RoMaP as published; best: closed-form labels, 8 anchors and
     guidance by the model; fast: anchors alone."""

@@ -23,6 +23,7 @@ from ..runs.progress import log, plural, say
 from .job import Job, file_name
 from .pictures import save_mask
 from .preview import write_preview
+from .renders import keep_renders
 from .teachers import make_teacher, part_prompt
 
 MAPS, PREVIEW = "maps.npz", "preview.png"
@@ -42,6 +43,8 @@ REMEDY = (
 
 def find_parts(job: Job) -> Decision:
     """The decision for every Gaussian, with all its files; what is there already is read."""
+    if job.config.keep_renders:
+        keep_renders(job.run.path, job.scene.key, job.scene.views)
     path = job.run.path / LABELS_FILE
     if not path.is_file() and job.config.labels is not None:
         take_labels(job, job.config.labels)

@@ -24,6 +24,7 @@ from ..look.paths import interpolate, with_one_size
 from ..look.scene_file import splats_frame
 from ..runs.folder import open_run
 from .orbit import Up, extent, orbit
+from .renders import kept_renders, key_of
 
 log = logging.getLogger("gs_reg")
 
@@ -47,6 +48,8 @@ class EditScene:
     radius: float
     notes: tuple[str, ...]
     """What was understood of the input, a line each."""
+    key: str
+    """Of the pictures of its views, as renders.key_of says."""
 
     @property
     def splats(self) -> Splats:
@@ -64,8 +67,12 @@ class SceneConfig:
     background: float | None = None
 
 
-def open_scene(source: Path, config: SceneConfig, decoded: Path, device: torch.device) -> EditScene:
+def open_scene(
+    source: Path, config: SceneConfig, decoded: Path, device: torch.device, kept: Path | None = None
+) -> EditScene:
     """A run's folder or a splat file; formats other than PLY are decoded to a PLY at `decoded` first.
+
+    Pictures of its views that lie in the folder `kept` are not drawn again.
 
     Raises:
         InputError: no splats, no cameras, or cameras that see nothing.
@@ -104,9 +111,11 @@ def open_scene(source: Path, config: SceneConfig, decoded: Path, device: torch.d
     if config.background is not None:
         background = torch.full((3,), config.background)
     settings = RenderConfig(near=min(RenderConfig().near, NEAR * radius))
-    views = draw_views(rows.splats, cameras, names, background, settings, device)
-    views = _seeing(views, config.cameras or source)
-    return EditScene(file, rows, views, background, settings, radius, tuple(notes))
+    key = key_of(rows.splats, cameras, names, background, settings, device)
+    views = None if kept is None else kept_renders(kept, key, cameras, names, device)
+    if views is None:
+        views = _seeing(draw_views(rows.splats, cameras, names, background, settings, device), config.cameras or source)
+    return EditScene(file, rows, views, background, settings, radius, tuple(notes), key)
 
 
 def _moved(named: Mapping[str, Cameras], offset: tuple[float, float, float] | None) -> dict[str, Cameras]:

@@ -36,7 +36,7 @@ def look(config: PartsConfig, device: torch.device) -> EditScene:
     size = config.size or usual
     settings = SceneConfig(config.cameras, config.up, config.views, size, SHADES[config.background])
     with tempfile.TemporaryDirectory() as folder:
-        scene = open_scene(Path(config.data), settings, Path(folder) / DECODED, device)
+        scene = open_scene(Path(config.data), settings, Path(folder) / DECODED, device, config.labels)
     cameras = scene.views.cameras
     for line in (*scene.notes, f"{plural(len(scene.views), 'view')} of {cameras.width}x{cameras.height}"):
         say(f"  {line}")
