@@ -58,6 +58,8 @@ FAST = Preset(
         lr_coarse=5e-5,
         lr_detail=2e-3,
         lr_latent=2e-2,
+        lr_code=3e-3,
+        lr_pose=2e-4,
     ),
     distil=replace(BEST.distil, steps=6_000),
     terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),

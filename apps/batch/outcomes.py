@@ -60,6 +60,7 @@ def words(found: Figures) -> str:
     """Figures in one line."""
     named = {
         "psnr": "{:.2f} dB",
+        "psnr_seen": "{:.2f} dB where seen",
         "leakage": "{:.1%} leakage",
         "gaussians": "{:,.0f} Gaussians",
         "coverage": "{:.0%} seen",
@@ -69,7 +70,9 @@ def words(found: Figures) -> str:
     for name, value in found.items():
         if name in ("removed", "added") and not value:
             continue
-        parts.append(named.get(name, f"{{:.3f}} {name.replace('_', ' ')}").format(value))
+        of, is_psnr, _ = name.partition("_psnr")
+        usual = f"{{:.2f}} dB {of.replace('_', ' ')}" if is_psnr else f"{{:.3f}} {name.replace('_', ' ')}"
+        parts.append(named.get(name, usual).format(value))
     return ", ".join(parts)
 
 

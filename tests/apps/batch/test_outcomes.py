@@ -14,7 +14,7 @@ from gs_reg.apps.batch.outcomes import words
         ),
         ({"changed": 218, "removed": 0, "added": 0}, "218 changed"),
         ({"psnr": 23.746, "ssim": 1, "gaussians": 2424}, "23.75 dB, 1.000 ssim, 2,424 Gaussians"),
-        ({"novel_view_psnr": 27, "views": 8}, "27.000 novel view psnr, 8 views"),
+        ({"novel_view_psnr": 27, "psnr_seen": 21, "views": 8}, "27.00 dB novel view, 21.00 dB where seen, 8 views"),
     ],
 )
 def test_counts_are_whole_and_figures_are_not(found, said):
