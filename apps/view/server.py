@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT, PORTS = 8080, 100
 """Without --port the first free one of so many."""
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,16 @@ def served(
     """A server for the block, whose address is said; `flag` is how the user names a port.
 
     Raises:
-        InputError: an address of other machines without --allow-remote, one that is not ours, or no free port.
+        InputError: an address of other machines without --allow-remote, one that is not ours, a port that
+            cannot be, or no free one.
     """
     local = _is_local(address.host)
     if not local and not address.allow_remote:
         raise InputError(
             f"--host {address.host}: other machines could connect; add --allow-remote if they may, or use ssh -L"
         )
+    if address.port is not None and not 1 <= address.port <= LAST_PORT:
+        raise InputError(f"{flag}: expected 1 to {LAST_PORT}, got {address.port}")
     port = _free_port(address.host, address.port, flag)
     server = start_server(address.host, port, title, local=local)
     try:

@@ -30,6 +30,12 @@ def test_other_machines_only_when_asked(caplog):
     assert "there is no password" in caplog.text and "ssh -L" not in caplog.text
 
 
+@pytest.mark.parametrize("port", [0, -1, 65_536, 99_999])
+def test_ports_that_cannot_be(port):
+    with pytest.raises(InputError, match=f"--port: expected 1 to 65535, got {port}"), served(Address(port=port), "t"):
+        pass
+
+
 def test_the_usual_address_is_this_machine_alone(caplog):
     caplog.set_level("INFO", "gs_reg")
     with served(Address(), "t") as server:
