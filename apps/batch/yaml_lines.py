@@ -43,6 +43,10 @@ def read_lines(path: Path) -> tuple[dict[str, Any], Lines]:
     """
     import yaml
 
+    if path.is_dir():
+        raise InputError(
+            f"{path}: expected a YAML file, got a folder; `gs-reg batch resume` goes on with one of a batch"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with reading(path):

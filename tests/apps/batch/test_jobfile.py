@@ -117,6 +117,11 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, complaint):
         lock_jobs(read_jobs(path), Digests())
 
 
+def test_a_folder_is_no_job_file(tmp_path):
+    with pytest.raises(InputError, match="expected a YAML file, got a folder; `gs-reg batch resume`"):
+        read_jobs(tmp_path)
+
+
 def test_seeds_matrices_and_needs(tmp_path):
     path = tmp_path / "jobs.yaml"
     path.write_text(
