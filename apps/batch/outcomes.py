@@ -13,6 +13,8 @@ from ..look.report.images import jpeg_data_uri, read_rgb
 
 SIDE = 320
 """Pixels of the longer side of a picture."""
+PROTOCOLS = "novel_view", "self_reenactment"
+"""Of avatars."""
 Figures = dict[str, float]
 FIGURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "reconstruct": {
@@ -28,9 +30,7 @@ FIGURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "clip_direction": ("metrics", "clip_direction", "value"),
     },
     "parts": {"gaussians": ("gaussians",), "views": ("views",)},
-    "avatar": {
-        f"{p}_{f}": (p, "full", f) for p in ("novel_view", "self_reenactment") for f in ("psnr", "ssim", "lpips")
-    },
+    "avatar": {f"{p}_{f}": (p, "full", f) for p in PROTOCOLS for f in ("psnr", "ssim", "lpips")},
 }
 """Of each kind, where they are in result.json."""
 
@@ -61,6 +61,7 @@ def words(found: Figures) -> str:
     named = {
         "psnr": "{:.2f} dB",
         "psnr_seen": "{:.2f} dB where seen",
+        **{f"{p}_psnr": f"{{:.2f}} dB {p.replace('_', ' ')}" for p in PROTOCOLS},
         "leakage": "{:.1%} leakage",
         "gaussians": "{:,.0f} Gaussians",
         "coverage": "{:.0%} seen",
@@ -70,9 +71,7 @@ def words(found: Figures) -> str:
     for name, value in found.items():
         if name in ("removed", "added") and not value:
             continue
-        of, is_psnr, _ = name.partition("_psnr")
-        usual = f"{{:.2f}} dB {of.replace('_', ' ')}" if is_psnr else f"{{:.3f}} {name.replace('_', ' ')}"
-        parts.append(named.get(name, usual).format(value))
+        parts.append(named.get(name, f"{{:.3f}} {name.replace('_', ' ')}").format(value))
     return ", ".join(parts)
 
 

@@ -15,13 +15,13 @@ from gs_reg.errors import InputError
 
 from ..runs.progress import log, say
 from .compat import start_server, stop_server
+from .ports import check_port
 
 if TYPE_CHECKING:
     from viser import ViserServer
 
 FIRST_PORT, PORTS = 8080, 100
 """Without --port the first free one of so many."""
-LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ def served(
         raise InputError(
             f"--host {address.host}: other machines could connect; add --allow-remote if they may, or use ssh -L"
         )
-    if address.port is not None and not 1 <= address.port <= LAST_PORT:
-        raise InputError(f"{flag}: expected 1 to {LAST_PORT}, got {address.port}")
+    check_port(flag, address.port)
     port = _free_port(address.host, address.port, flag)
     server = start_server(address.host, port, title, local=local)
     try:

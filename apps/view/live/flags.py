@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gs_reg.errors import InputError
 
+from ..ports import check_port
+
 
 @dataclass(frozen=True)
 class LiveConfig:
@@ -15,7 +17,6 @@ class LiveConfig:
     """Exactly this port for --view, on this machine alone; None = the first free one from 8080 on."""
 
     def __post_init__(self) -> None:
-        if self.view_port is not None and not 1 <= self.view_port <= 65535:
-            raise InputError(f"view_port: expected 1 to 65535, got {self.view_port}")
+        check_port("view_port", self.view_port)
         if self.view_port is not None and not self.view:
             raise InputError("view_port: no effect without --view")
