@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gs_reg.errors import did_you_mean
+
+NESTED = ("edit", "teacher", "editor")
 RENAMED = {
     "scene": "data",
     "edit.part": "part",
@@ -21,17 +24,22 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of an edit under the names of its flags; those that are named so already stay.
 
     Raises:
-        ValueError: a setting is there under both names; says which.
+        ValueError: a setting is there under both names, or a map has a key that it cannot have; says which.
     """
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        if key in ("edit", "teacher", "editor") and isinstance(value, dict):
+        if key in NESTED and isinstance(value, dict):
             flat |= {f"{key}.{inner}": one for inner, one in value.items()}
         else:
             flat[key] = value
     out: dict[str, Any] = {}
     # a text in `edit` beside `edit.part`: the prompt of the flags
     for key, value in flat.items():
+        place, dot, inner = str(key).partition(".")
+        if dot and place in NESTED and key not in RENAMED:
+            known = [name.removeprefix(f"{place}.") for name in RENAMED if name.startswith(f"{place}.")]
+            offer = did_you_mean(inner, known, f"; expected {', '.join(known)}")
+            raise ValueError(f"{place}: unknown key '{inner}'{offer}")
         name = RENAMED.get(key, key)
         if name in out:
             raise ValueError(f"{key}: given twice, also as {name}")

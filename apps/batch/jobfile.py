@@ -16,7 +16,7 @@ from ..runs.flag_names import nested
 from .edit_form import as_flags
 from .kinds import KINDS, NEEDED, OF_THE_BATCH, Kind
 from .matrix import JOB_NAME, MOST_JOBS, REFERENCE, combinations, filled, name_of, size
-from .paths import absolute
+from .paths import absent, absolute
 from .specs import Resources, Retry, Spec
 from .yaml_lines import Lines, Way, read_lines
 
@@ -100,7 +100,9 @@ class _File:
         way: Way = ("seeds",) if own is None else (*entry.way, "seeds")
         if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
             raise self.lines.refusal(way, "expected a list of whole numbers")
-        if own is None and not self._has_seed(entry):
+        if not self._has_seed(entry):
+            if own is not None:
+                raise self.lines.refusal(way, f"{self._kind_of(entry)[0]} has no seed: leave it out")
             return matrix
         if "seed" in matrix:
             raise self.lines.refusal(way, "given twice, also as seed in the matrix")
@@ -157,11 +159,14 @@ class _File:
         for chosen in combinations(self._matrix(entry)):
             raw = filled({**defaults, **own, **chosen}, chosen, lambda text: self.lines.refusal(entry.way, text))
             wanted = filled(needs, chosen, lambda text: self.lines.refusal((*entry.way, "needs"), text))
-            settings = self._checked(kind_name, kind, raw, place, ways)
+            settings = self._checked(kind_name, kind, raw, place, ways, bool(wanted))
             yield Spec(name_of(name, chosen), kind_name, settings, tuple(wanted), resources, retry, place)
 
-    def _checked(self, name: str, kind: Kind, raw: dict, place: str, ways: Sequence[Way]) -> dict[str, Any]:
-        """The settings nested, with absolute paths, once they are known to make a config."""
+    def _checked(
+        self, name: str, kind: Kind, raw: dict, place: str, ways: Sequence[Way], waits: bool
+    ) -> dict[str, Any]:
+        """The settings nested, with absolute paths, once they are known to make a config; `waits`: for another job,
+        which may write what is not there yet."""
         try:
             flags = as_flags(raw) if name in EDITS else raw
             settings = nested(kind.config, flags, place)
@@ -171,8 +176,10 @@ class _File:
                 settings.setdefault("to", kind.target(settings))
             settings = absolute(kind, settings, self.lines.path.parent)
             config = read_over_preset(kind.config, settings, place)
-            if kind.check is not None and not _promised(settings):
+            if kind.check is not None and (kind.target is not None or not _promised(settings)):
                 kind.check(config)
+            if not waits and (missing := absent(kind, settings)) is not None:
+                raise InputError(f"{_key_of(missing, settings)}: {missing:.200}: no such file or folder")
         except (ValueError, MissingPart) as error:
             text = str(error).removeprefix(place).lstrip(": .")
             where = self._line_of(text, ways)
@@ -242,6 +249,16 @@ class _File:
 
 def _near(name: str, known: dict[str, list[str]]) -> str:
     return did_you_mean(name, known, f"; there is {', '.join(list(known)[:8])}")
+
+
+def _key_of(text: str, settings: Any, above: str = "") -> str:
+    """The setting that has a text as its value, or in its list."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and (found := _key_of(text, value, f"{above}{key}.")):
+            return found
+        if value == text or (isinstance(value, list) and text in value):
+            return f"{above}{key}"
+    return ""
 
 
 def _promised(settings: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ class Kind:
     """Settings that need less memory."""
     target: Callable[[Settings], str] | None = None
     """Name of what it writes where the settings have no `to`."""
+    names: tuple[str, ...] = ()
+    """Of `paths`, those that may also be the name of a repository."""
     gpu: bool = True
     """Whether it computes on a GPU where there is one."""
 
@@ -131,9 +135,39 @@ def _check_avatar(config: Any) -> None:
     check_flags(config)
 
 
-def _check_target(config: Any) -> None:
+def _check_export(config: Any) -> None:
+    from ..look.mesh import check_mesh_target
+    from ..look.target import check_target
+
+    _check_target(config.to)
+    with _about_to():
+        if config.format == "mesh":
+            check_mesh_target(config.to, overwrite=True)
+        else:
+            check_target(config.to, config.source, dataclasses.replace(config.writing, overwrite=True))
+
+
+def _check_render(config: Any) -> None:
+    from ..look.video import check_name
+
+    _check_target(config.to)
+    if config.what == "path":
+        with _about_to():
+            check_name(config.to)
+
+
+@contextmanager
+def _about_to() -> Iterator[None]:
+    """Complaints in the block are about the setting `to`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"to: {error}") from None
+
+
+def _check_target(to: Path) -> None:
     """What --to names lies in the job's own folder."""
-    name = str(config.to)
+    name = str(to)
     if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable() or len(name) > 200:
         raise InputError(f"to: expected the name of a file in the job's own folder, got {name!r:.80}")
 
@@ -172,15 +206,15 @@ KINDS: dict[str, Kind] = {
         smaller=_half_photos,
     ),
     "avatar": Kind("avatar.train", _a_run("avatar train"), ("data",), check=_check_avatar, smaller=_one_camera),
-    "edit": Kind("edit.run", _a_run("edit run"), EDIT_PATHS, EDIT_PREFIXED, check=_check_edit, smaller=_half_views),
+    "edit": Kind("edit.run", _a_run("edit run"), EDIT_PATHS, EDIT_PREFIXED, _check_edit, _half_views, names=("model",)),
     "parts": Kind(
-        "edit.parts", _a_run("edit parts"), EDIT_PATHS, EDIT_PREFIXED, check=_check_parts, smaller=_half_views
+        "edit.parts", _a_run("edit parts"), EDIT_PATHS, EDIT_PREFIXED, _check_parts, _half_views, names=("model",)
     ),
     "export": Kind(
-        "look.export", _a_file("export", "source"), check=_check_target, target=lambda _: "scene.ply", gpu=False
+        "look.export", _a_file("export", "source"), check=_check_export, target=lambda _: "scene.ply", gpu=False
     ),
     "eval": Kind("scenes.evaluate", _an_eval, gpu=False),
-    "render": Kind("look.render", _a_file("render", "run"), check=_check_target, target=_render_target, gpu=False),
+    "render": Kind("look.render", _a_file("render", "run"), check=_check_render, target=_render_target, gpu=False),
 }
 NEEDED = {"export": "source", "eval": "run", "render": "run"}
 """Settings without which a kind has nothing to do."""

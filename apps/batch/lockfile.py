@@ -17,9 +17,9 @@ from gs_reg.io.atomic import atomic_path
 
 from ..runs.config_file import from_plain, read_over_preset, to_plain
 from ..runs.resume import IGNORED_ON_RESUME
-from .kinds import KINDS, OF_THE_BATCH, Kind, Settings
+from .kinds import KINDS, OF_THE_BATCH
 from .matrix import REFERENCE
-from .paths import Digests, with_paths
+from .paths import Digests, paths_in
 from .specs import Resources, Retry, Spec
 
 LOCK, SCHEMA = "jobs.lock.json", 1
@@ -100,7 +100,7 @@ def _in_order(specs: Mapping[str, Spec]) -> list[str]:
 def _locked(spec: Spec, made: Mapping[str, Job], digests: Digests) -> Job:
     kind, settings = KINDS[spec.kind], _with_ids(spec.settings, made)
     inputs, total = {}, 0
-    for text in _paths_in(kind, settings):
+    for text in paths_in(kind, settings):
         if not REFERENCE.search(text) and Path(text).is_absolute() and Path(text).exists():
             inputs[text], size = digests.of(Path(text))
             total += size
@@ -135,17 +135,6 @@ def _with_ids(value: Any, made: Mapping[str, Job]) -> Any:
 def _named(name: str, made: Mapping[str, Job]) -> Job:
     """The job of a name, which may be the id of an entry that is one job."""
     return made[name] if name in made else next(job for job in made.values() if job.name.startswith(name))
-
-
-def _paths_in(kind: Kind, settings: Settings) -> list[str]:
-    found: dict[str, None] = {}
-
-    def note(text: str) -> str:
-        found[text] = None
-        return text
-
-    with_paths(kind, settings, note)
-    return list(found)
 
 
 def _with_digests(value: Any, inputs: Mapping[str, str]) -> Any:

@@ -15,6 +15,7 @@ from gs_reg.io.digest import file_sha256
 
 from ..runs.flag_names import type_of
 from .kinds import Kind, Settings
+from .matrix import REFERENCE
 
 RUN_FILES = (".ply", ".npz", "scene.json", "dataset.json", "views.json")
 """Ends of the names of what others read of a run; its log and status do not count."""
@@ -57,6 +58,18 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(inner)
 
 
+def paths_in(kind: Kind, settings: Settings) -> list[str]:
+    """All paths among the settings, each once."""
+    found: dict[str, None] = {}
+
+    def note(text: str) -> str:
+        found[text] = None
+        return text
+
+    with_paths(kind, settings, note)
+    return list(found)
+
+
 def absolute(kind: Kind, settings: Settings, folder: Path) -> Settings:
     """The settings with paths as seen from the folder of the job file; what is not there stays as it is written."""
 
@@ -70,6 +83,14 @@ def absolute(kind: Kind, settings: Settings, folder: Path) -> Settings:
             return text
 
     return with_paths(kind, settings, change)
+
+
+def absent(kind: Kind, settings: Settings) -> str | None:
+    """The first path among the settings that does not exist; references to other jobs and names of repositories do not
+    count, nor what a teacher or an editor reads, which the kind's own check knows."""
+    left_out = {key: value for key, value in settings.items() if key not in (*kind.names, *kind.prefixed)}
+    named = (text for text in paths_in(kind, left_out) if text and not REFERENCE.search(text))
+    return next((text for text in named if not Path(text).exists()), None)
 
 
 @dataclass

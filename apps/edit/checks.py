@@ -9,10 +9,15 @@ from typing import Any
 from gs_reg.diffusion.editors import open_editor, parse_editor
 from gs_reg.errors import InputError, MissingPart, did_you_mean
 from gs_reg.parts.teachers import parse
+from gs_reg.parts.teachers.lifting import Scenery
+from gs_reg.parts.teachers.marks import check_marks, parse_mark
+from gs_reg.parts.teachers.networks import check_networks
 
 from ..view.live.flags import LiveConfig
 from .config import Config, PartsConfig
 from .presets import step_counts
+from .scene import EditScene
+from .teachers import part_prompt, setting_of
 
 
 def check_parts(config: PartsConfig) -> None:
@@ -55,10 +60,33 @@ def check_teacher(config: PartsConfig) -> None:
             "--teacher sd3 reads the attention of a pipeline of diffusers: name its folder with --model; "
             "clicks and masks:DIR need none"
         )
+    marks = tuple(map(parse_mark, config.clicks))
     for word in _members(config.teacher):
         kind, _, place = word.partition(":")
         if kind in parse.FOLDERS and not Path(place).is_dir():
             raise InputError(f"--teacher {word}: no such folder")
+        check_networks(kind, config.teacher_model)
+        if _is_asked_by_clicks(word, config):
+            check_marks(marks, config.part_names, None)
+
+
+def check_teacher_of(scene: EditScene, config: PartsConfig) -> None:
+    """Raises InputError where clicks or files are not of the scene's views, or nothing is where was clicked."""
+    if config.labels is not None or config.resume:
+        return
+    setting, prompt = setting_of(config, scene), part_prompt(config)
+    for word in _members(config.teacher):
+        if word.partition(":")[0] in parse.FOLDERS:
+            parse.make_teacher(word, setting).prepare(prompt)
+        if _is_asked_by_clicks(word, config):
+            check_marks(setting.marks, prompt.parts, setting.views)
+            scenery = Scenery.drawn(scene.splats.to(scene.views.cameras.viewmats.device), scene.views)
+            for mark in setting.marks:
+                scenery.points(mark)
+
+
+def _is_asked_by_clicks(word: str, config: PartsConfig) -> bool:
+    return word == "clicks" or (word == "sam2" and "sam2:" not in config.teacher)
 
 
 def _members(teacher: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 
 from ..runs.devices import pick_device
 from ..runs.progress import say
-from .checks import check_parts
+from .checks import check_parts, check_teacher_of
 from .config import PartsConfig as Config
 from .labels import PREVIEW, find_parts, warn_of_parts
 from .plan import announce_plan
@@ -22,6 +22,7 @@ def main(config: Config) -> int:
     device = pick_device(config.device)
     say(f"{config.data}:")
     scene = look(config, device)
+    check_teacher_of(scene, config)
     announce_plan(config, scene, device)
     if config.dry_run:
         return 0

@@ -13,7 +13,7 @@ from ..runs.progress import say
 from ..runs.training import Clock
 from ..view.live.opening import live_page
 from .anchors import edited_anchors
-from .checks import check_edit
+from .checks import check_edit, check_teacher_of
 from .config import Config
 from .export import EDITED, write_edit
 from .job import Job
@@ -38,6 +38,7 @@ def main(config: Config, model: DiffusionModel | None = None) -> int:
     clock, device = Clock(), pick_device(config.device)
     say(f"{config.data}:")
     scene = look(config, device)
+    check_teacher_of(scene, config)
     announce_plan(config, scene, device)
     if config.dry_run:
         return 0

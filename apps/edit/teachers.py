@@ -12,21 +12,25 @@ from gs_reg.parts.teachers.marks import parse_mark
 
 from .config import PartsConfig
 from .job import Job
+from .scene import EditScene
 
 
 def make_teacher(job: Job) -> PartTeacher:
     """Raises InputError or MissingPart, as the teacher does."""
     config = job.config
-    setting = TeacherSetting(
-        views=job.scene.views.names,
+    setting = replace(
+        setting_of(config, job.scene),
         splats=replace(job.scene.splats, extra={}).to(job.device),
-        marks=tuple(map(parse_mark, config.clicks)),
         model=job.model if config.model is not None else None,
-        folders=config.teacher_model,
         device=job.device,
-        seed=config.seed,
     )
     return parse.make_teacher(config.teacher, setting)
+
+
+def setting_of(config: PartsConfig, scene: EditScene) -> TeacherSetting:
+    """What a teacher may be given, without splats and model."""
+    marks = tuple(map(parse_mark, config.clicks))
+    return TeacherSetting(scene.views.names, marks=marks, folders=config.teacher_model, seed=config.seed)
 
 
 def part_prompt(config: PartsConfig, taus: dict[str, float] | None = None, usual: float = TAU) -> PartPrompt:

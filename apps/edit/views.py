@@ -17,7 +17,7 @@ from ..look.pictures import save_picture
 from ..runs.devices import pick_device
 from ..runs.progress import say
 from .anchors import anchor_views
-from .checks import check_sizes, check_view_export
+from .checks import check_sizes, check_teacher_of, check_view_export
 from .config import Config
 from .job import Job
 from .labels import check_part, find_parts
@@ -41,6 +41,8 @@ def main(config: Config) -> int:
     device = pick_device(config.device)
     say(f"{config.data}:")
     scene = look(config, device)
+    if not alone:
+        check_teacher_of(scene, config)
     announce_plan(config, scene, device)
     if config.dry_run:
         return 0

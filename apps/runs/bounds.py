@@ -66,7 +66,7 @@ def check_value(name: str, value: Any, place: str, default: object = None) -> No
     inside = (low < value if above else low <= value) and (value < high if below else value <= high)
     unbounded = name in UNBOUNDED or default == INF
     if not inside or not (math.isfinite(value) or unbounded):
-        least = f"above {low:g}" if above else f"of at least {low:g}"
+        least = "" if low == -INF else f" above {low:g}" if above else f" of at least {low:g}"
         most = "" if high == INF else f" and below {high:g}" if below else f" and at most {high:g}"
         number = "number" if unbounded else "finite number"
-        raise InputError(f"{place}: expected a {number} {least}{most}, got {value}")
+        raise InputError(f"{place}: expected a {number}{least}{most}, got {value}")

@@ -31,13 +31,15 @@ def _flush(path: Path) -> None:
 
 
 def error_with_path(error: OSError, path: Path) -> OSError:
-    """The error with the file's path; a full disk is said in plain words."""
+    """The error with the file's path in place of a temporary one; a full disk is said in plain words."""
     # numpy's tofile and ffmpeg's pipe do not pass on the errno, so a full disk is found by looking at the disk
     silent = error.errno in (None, errno.EPIPE, errno.EIO)
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or (silent and shutil.disk_usage(path.parent).free < 1 << 16):
         text = "no space left on the disk; nothing was written; free some, or write elsewhere"
         return OSError(errno.ENOSPC, text, str(path))
-    return error if error.filename else OSError(error.errno or errno.EIO, str(error.strerror or error), str(path))
+    if error.filename and not any(_TEMPORARY.fullmatch(part) for part in Path(str(error.filename)).parts):
+        return error
+    return OSError(error.errno or errno.EIO, str(error.strerror or error), str(path))
 
 
 @contextmanager
@@ -70,8 +72,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = temporary_sibling(path), temporary_sibling(path)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
             _flush(file)

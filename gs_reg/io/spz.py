@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 AXES = (1, -1, -1)
 """SPZ axes are right, up, back; ours are right, down, forward. gsply does not convert, so we flip the axes here."""
 MAGIC = 0x5053474E
+HEAD = 16
+"""Bytes of the header."""
 FLAGS, ANTIALIASED = 14, 1
 """Place of the flags in the header, and the bit for splats of mip-splatting."""
 LOG_SIZES = (-10.0, 5.9375)
@@ -33,6 +35,8 @@ SpzFrame = Literal["rub", "raw"]
 
 def _check_head(head: bytes, size: int, path: Path) -> tuple[int, int, int]:
     """Version, count and degree of the first 16 bytes; raises InputError where they cannot be, in a file of `size`."""
+    if len(head) < HEAD:
+        raise InputError(f"{path}: truncated: expected a header of {HEAD} bytes, got {len(head)}")
     magic, version, count, degree, _bits, _flags, _ = struct.unpack("<IIIBBBB", head)
     if magic != MAGIC:
         raise InputError(f"{path}: expected an SPZ file (its first word is 'NGSP'), got something else")
@@ -54,9 +58,9 @@ def _check_gzip(path: Path) -> None:
         InputError: another size.
     """
     with gzip.open(path) as file:
-        head = file.read(16)
+        head = file.read(HEAD)
         version, count, degree = _check_head(head, path.stat().st_size, path)
-        expected = 16 + count * (16 + (4 if version >= 3 else 3) + 3 * ((degree + 1) ** 2 - 1))
+        expected = HEAD + count * (16 + (4 if version >= 3 else 3) + 3 * ((degree + 1) ** 2 - 1))
         size = len(head)
         while size <= expected + (1 << 20) and (piece := file.read(1 << 20)):
             size += len(piece)
@@ -73,7 +77,7 @@ def _check_streams(raw: bytes, path: Path) -> None:
         import zstandard
     except ImportError:  # load_spz says that it is missing
         return
-    _version, count, degree = _check_head(raw[:16], len(raw), path)
+    _version, count, degree = _check_head(raw[:HEAD], len(raw), path)
     streams, table = raw[15], struct.unpack_from("<I", raw, 16)[0]
     sizes = [count * width for width in (9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)) if count * width > 0]
     if streams != len(sizes):
@@ -95,7 +99,7 @@ def _check(path: Path) -> None:
         if raw[:2] == b"\x1f\x8b":
             _check_gzip(path)
         else:
-            _check_head(raw[:16], len(raw), path)
+            _check_head(raw[:HEAD], len(raw), path)
             _check_streams(raw, path)
     except InputError:
         raise

@@ -57,6 +57,12 @@ def test_list_behind_the_vertices(tmp_path):
     assert "got one in 'vertex'" in refused(tmp_path / "a.ply")
 
 
+@pytest.mark.parametrize("content", [b"", b"NGSP", gzip.compress(b"NGSP")], ids=["empty", "raw", "gzip"])
+def test_spz_shorter_than_its_header(tmp_path, content):
+    (tmp_path / "a.spz").write_bytes(content)
+    assert "truncated: expected a header of 16 bytes, got " in refused(tmp_path / "a.spz")
+
+
 def test_compressed_ply_of_twelve_bounds(tmp_path):
     """The older layout; by hand: bits 11, 10, 11 of the bounds, and 8 bits of a colour each, as it is."""
     path, values = tmp_path / "a.compressed.ply", [0, 0, 0, 1, 2, 4, -5, -5, -5, -3, -3, -3]

@@ -5,19 +5,63 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gs_reg.cores import available_cores
 from gs_reg.errors import InputError, MissingPart
 
+from ...runs.interrupts import SIGNALS
 from ..specs import Resources
 from ..states import ask_to_end
 from ..worker import Task, work
 
 LOOPBACK = "127.0.0.1"
+ANSWER = 10.0
+"""Seconds for the head of a cluster to answer."""
 STARTS = 4
 """Times that a cluster of our own may be begun: Ray gives itself 30 s, and a busy machine takes longer."""
+
+
+def check_address(address: str) -> None:
+    """Whether something listens there: Ray itself would wait for a minute and a half without a word.
+
+    Raises:
+        InputError: it is no address, or nothing answers.
+    """
+    if address in ("auto", "local"):
+        return
+    try:
+        there = urlsplit(address if "://" in address else f"//{address}")
+        host, port = there.hostname, there.port
+    except ValueError:  # a port that cannot be
+        host, port = None, None
+    if not host or not port:
+        raise InputError(
+            f"--address {address}: expected HOST:PORT, such as 10.0.0.5:6379, of the head of a Ray cluster"
+        )
+    try:
+        socket.create_connection((host, port), timeout=ANSWER).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InputError(f"--address {address}: no Ray cluster answers there ({why}); is its head running?") from None
+
+
+@contextlib.contextmanager
+def same_handlers() -> Iterator[None]:
+    """Ray sets a handler of SIGTERM of its own, which ends this process at once: ours comes back after the block."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class RayExecutor:
@@ -31,9 +75,12 @@ class RayExecutor:
         except ImportError:
             raise MissingPart("--executor ray: Ray is not installed: pip install 'gs-reg[ray]'") from None
         self._ray: Any = ray
+        if address is not None:
+            check_address(address)
         for attempt in range(STARTS if address is None else 1):
             try:
-                self._start(ray, workers, address)
+                with same_handlers():
+                    self._start(ray, workers, address)
                 break
             except Exception as error:  # of many types, for a cluster that is not there or does not start
                 ray.shutdown()

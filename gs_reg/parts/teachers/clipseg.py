@@ -14,7 +14,7 @@ from gs_reg.types import Cameras
 from ..prompts import PartPrompt
 from ..types import PartMaps
 from .base import TeacherSetting, prepared
-from .networks import Network, as_bytes
+from .networks import NEEDED, Network, as_bytes
 
 
 class ClipSeg:
@@ -22,7 +22,7 @@ class ClipSeg:
 
     def __init__(self, setting: TeacherSetting):
         kind = "CLIPSegForImageSegmentation"
-        self.network: Network | None = Network("clipseg", ["clipseg"], kind, setting.folders, setting.device)
+        self.network: Network | None = Network("clipseg", *NEEDED["clipseg"], kind, setting.folders, setting.device)
         self.prompt: PartPrompt | None = None
         self.notes: dict[str, Any] = {}
 

@@ -14,7 +14,7 @@ from ..prompts import PartPrompt
 from ..types import PartMaps
 from .base import TeacherSetting, prepared
 from .lifting import Asked
-from .networks import Network, as_bytes
+from .networks import NEEDED, Network, as_bytes
 from .sam import Sam2Masks
 
 LEAST_SCORE = 0.25
@@ -27,8 +27,8 @@ class Grounded:
     """The union of the masks of all boxes; the best box's score is the confidence, no box = the view says nothing."""
 
     def __init__(self, setting: TeacherSetting):
-        kind = "GroundingDinoForObjectDetection"
-        self.detector: Network | None = Network("grounded", ["grounding-dino"], kind, setting.folders, setting.device)
+        kind, of_boxes = "GroundingDinoForObjectDetection", NEEDED["grounded"][0]
+        self.detector: Network | None = Network("grounded", of_boxes, kind, setting.folders, setting.device)
         self.masks: Sam2Masks | None = Sam2Masks("grounded", setting)
         self.prompt: PartPrompt | None = None
         self.notes: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from torch import Tensor
 from gs_reg.errors import InputError
 from gs_reg.geometry import project, unproject
 from gs_reg.render import render
-from gs_reg.types import Cameras, Splats
+from gs_reg.types import Cameras, Splats, Views
 
 from .marks import Mark
 
@@ -56,6 +56,14 @@ class Scenery:
         if len(views) != len(cameras):
             raise ValueError(f"views: expected {len(cameras)} names, got {len(views)}")
         self.splats, self.cameras, self.views = splats, cameras, tuple(views)
+
+    @classmethod
+    def drawn(cls, splats: Splats, views: Views) -> Scenery:
+        """From views whose alphas and depths are known."""
+        assert views.alphas is not None and views.depths is not None
+        scenery = cls(splats, views.cameras, views.names)
+        scenery.depths = views.depths * (views.alphas >= SOLID)
+        return scenery
 
     @cached_property
     @torch.no_grad()

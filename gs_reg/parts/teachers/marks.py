@@ -48,8 +48,8 @@ def parse_mark(text: str) -> Mark:
     return Mark(part, view.strip(), numbers, wanted)
 
 
-def check_marks(marks: Sequence[Mark], parts: Sequence[str], views: Sequence[str]) -> None:
-    """Whether every mark names a part and a view, and every part has a mark.
+def check_marks(marks: Sequence[Mark], parts: Sequence[str], views: Sequence[str] | None) -> None:
+    """Whether every mark names a part and a view, and every part has a mark; views None are not known yet.
 
     Raises:
         InputError: the first that does not.
@@ -57,7 +57,7 @@ def check_marks(marks: Sequence[Mark], parts: Sequence[str], views: Sequence[str
     for mark in marks:
         if mark.part not in parts:
             raise InputError(f"click {mark}: no part {mark.part!r}; there are {', '.join(parts)}")
-        if mark.view and mark.view not in views:
+        if mark.view and views is not None and mark.view not in views:
             raise InputError(f"click {mark}: no view {mark.view!r}; there are {_listed(views)}")
     for part in parts:
         if not any(mark.part == part and mark.wanted for mark in marks):

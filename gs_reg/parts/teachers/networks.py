@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ from gs_reg.diffusion.libraries import quiet, transformers
 from gs_reg.errors import InputError, MissingPart, reading
 
 CONFIG = "config.json"
+SAM2 = ("sam2", "sam2_video")  # folders for video hold the same weights and more
+NEEDED: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "clipseg": (("clipseg",),),
+    "sam2": (SAM2,),
+    "sam3": (("sam3", "sam3_video"),),
+    "grounded": (("grounding-dino",), SAM2),
+}
+"""By teacher: model_type of config.json of the networks that it needs, each of one of several."""
 
 
 class Network:
@@ -35,8 +43,6 @@ class Network:
             raise MissingPart(
                 f"teacher {teacher}: transformers {classes.__version__} has no {name}: pip install -U 'gs-reg[edit]'"
             )
-        if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-            raise MissingPart(f"teacher {teacher}: {folder}: no weights beside its {CONFIG} (model.safetensors)")
         with quiet() as heard, reading(folder):
             self.processor: Any = classes.AutoProcessor.from_pretrained(folder, local_files_only=True)
             self.model: Any = wanted.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
@@ -53,10 +59,18 @@ class Network:
         return self.processor(**given, return_tensors="pt").to(self.device)
 
 
+def check_networks(teacher: str, folders: Sequence[Path]) -> None:
+    """Whether the networks of a teacher are there, without loading them; raises as Network does."""
+    for kinds in NEEDED.get(teacher, ()):
+        _folder_of(teacher, kinds, folders)
+
+
 def _folder_of(teacher: str, kinds: Sequence[str], folders: Sequence[Path]) -> Path:
     found = {folder: _kind_of(folder) for folder in folders}
     for folder, kind in found.items():
         if kind in kinds:
+            if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+                raise MissingPart(f"teacher {teacher}: {folder}: no weights beside its {CONFIG} (model.safetensors)")
             return folder
     given = ", ".join(f"{folder} is {kind}" for folder, kind in found.items()) or "none was given"
     raise MissingPart(

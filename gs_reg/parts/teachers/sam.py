@@ -17,7 +17,7 @@ from ..types import PartMaps
 from .base import PartTeacher, TeacherSetting, needed_splats, prepared
 from .lifting import Asked, Scenery
 from .marks import check_marks
-from .networks import Network, as_bytes
+from .networks import NEEDED, SAM2, Network, as_bytes
 
 LEAST_SCORE = 0.3
 """Of an instance that sam3 finds."""
@@ -29,9 +29,7 @@ class Sam2Masks:
     """SAM 2 for pictures: each question's mask as probabilities, and the IoU that the network expects of it."""
 
     def __init__(self, teacher: str, setting: TeacherSetting):
-        # folders for video hold the same weights and more
-        kinds = ["sam2", "sam2_video"]
-        self.network = Network(teacher, kinds, "Sam2Model", setting.folders, setting.device)
+        self.network = Network(teacher, SAM2, "Sam2Model", setting.folders, setting.device)
 
     def __call__(
         self, picture: Float[Tensor, "H W 3"], questions: Sequence[Asked | None]
@@ -114,8 +112,7 @@ class Sam3:
     """All instances of a part's name; the best one's score is the confidence, none found = the view says nothing."""
 
     def __init__(self, setting: TeacherSetting):
-        kinds = ["sam3", "sam3_video"]
-        self.network: Network | None = Network("sam3", kinds, "Sam3Model", setting.folders, setting.device)
+        self.network: Network | None = Network("sam3", *NEEDED["sam3"], "Sam3Model", setting.folders, setting.device)
         self.prompt: PartPrompt | None = None
         self.notes: dict[str, Any] = {}
 

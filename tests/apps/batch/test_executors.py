@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gs_reg.apps import cli
+from gs_reg.apps.batch.executors.on_ray import same_handlers
 from gs_reg.apps.batch.states import read_status
 
 from .test_engine import start, until
@@ -68,6 +70,33 @@ def test_a_killed_worker_is_made_good(bench, place):
         "again": ("done", 2),
     }
     assert states["long"]["failures"] == ["lost"] and states["bad"]["reason"] == "x: wrong"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("1.2.3.4:99999", "expected HOST:PORT"),
+        ("1.2.3.4", "expected HOST:PORT"),
+        ("ray://[::1", "expected HOST:PORT"),
+        ("127.0.0.1:1", "no Ray cluster answers there"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers there"),
+    ],
+)
+def test_no_cluster_at_an_address(tmp_path, capsys, address, said):
+    if find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    (tmp_path / "jobs.yaml").write_text("kind: export\njobs: [{id: a, source: jobs.yaml}]\n")
+    words = ["batch", "run", str(tmp_path / "jobs.yaml"), "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--executor", "ray", "--address", address]) == 2
+    assert f"gs-reg: --address {address}: {said}" in capsys.readouterr().err
+
+
+def test_handlers_that_ray_sets_are_not_kept():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError), same_handlers():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        raise ValueError
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_preempted_job_of_slurm_is_queued_again(bench):

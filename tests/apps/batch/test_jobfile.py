@@ -106,6 +106,18 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
         ("kind: reconstruct\nseeds: [x]\njobs: [{id: a, data: x}]", r":2: seeds: expected a list of whole numbers"),
         ("kind: export\nmatrix: {source: [a], to: 3}", r":2: matrix.to: expected a list"),
         ("kind: export\nmatrix: {source: [%s], seed: [%s]}" % (("a," * 400,) * 2), "at most 100,000 jobs"),
+        ("kind: export\njobs:\n- id: a\n  source: gone.ply", r":4: a: source: gone.ply: no such file or folder"),
+        ("kind: reconstruct\njobs:\n- id: a\n  data: x\n  depth.path: d", r":5: a: depth.path: d: no such file or"),
+        ("kind: export\njobs:\n- id: a\n  source: x\n  to: a.xyz", r":5: a: .*a.xyz: expected a name ending with one"),
+        ("kind: export\njobs:\n- id: a\n  source: x\n  format: mesh\n  to: a.spz", r":6: a: .*the name of a mesh"),
+        ("kind: render\njobs:\n- id: a\n  run: x\n  to: a.gif", r":5: a: .*expected a name of a video"),
+        (
+            "jobs:\n- {id: a, kind: reconstruct, data: x}\n- {id: b, kind: export, source: '{jobs.a.out}', to: a.xyz}",
+            r":3: b: .*a.xyz: expected a name ending with one",
+        ),
+        ("kind: edit\njobs:\n- id: a\n  scene: x\n  edit: {prompt: red, shpae: true}", r":5: a: .*unknown key 'shpae'"),
+        ("kind: edit\njobs:\n- id: a\n  scene: x\n  edit: {prompt: red, shpae: true}", r"did you mean 'shape'"),
+        ("kind: export\njobs:\n- id: a\n  source: x\n  seeds: [0, 1]", r":5: .*seeds: export has no seed"),
         ("jobs: []", "expected a list of jobs, or a matrix"),
         ("a: [", r":1: not valid YAML"),
     ],
@@ -113,6 +125,8 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
 def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, complaint):
     path = tmp_path / "jobs.yaml"
     path.write_text(text)
+    for name in "xy":
+        (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=complaint):
         lock_jobs(read_jobs(path), Digests())
 
@@ -123,7 +137,8 @@ def test_a_folder_is_no_job_file(tmp_path):
 
 
 def test_seeds_matrices_and_needs(tmp_path):
-    path = tmp_path / "jobs.yaml"
+    path, photos = tmp_path / "jobs.yaml", tmp_path / "photos"
+    photos.mkdir()
     path.write_text(
         "defaults: {reconstruct: {preset: ci}}\nseeds: [3, 4]\njobs:\n"
         "- {id: fern, kind: reconstruct, data: photos, matrix: {read.views: [2, 3]}}\n"
@@ -131,8 +146,11 @@ def test_seeds_matrices_and_needs(tmp_path):
     )
     jobs = {job.name: job for job in read_jobs(path)}
     assert list(jobs) == ["fern-views2-seed3", "fern-views2-seed4", "fern-views3-seed3", "fern-views3-seed4", "page"]
-    assert jobs["fern-views3-seed4"].settings == {"preset": "ci", "data": "photos", "read": {"views": 3}, "seed": 4}
+    assert jobs["fern-views3-seed4"].settings == {"preset": "ci", "data": str(photos), "read": {"views": 3}, "seed": 4}
     assert set(jobs["page"].needs) == set(jobs) - {"page"}
+    later = "kind: export\njobs:\n- {id: a, source: photos}\n- {id: b, source: a.spz, needs: [a]}\n"
+    path.write_text(later)  # what a job needs may write what it reads
+    assert read_jobs(path)[1].settings["source"] == "a.spz"
 
 
 def test_the_script_s_edits_are_a_batch(tmp_path):

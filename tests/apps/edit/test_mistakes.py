@@ -54,6 +54,35 @@ def test_words_that_cannot_be(mug: Mug, tmp_path, capsys, monkeypatch, changed, 
     assert not out.exists()
 
 
+CLICKS = ["--clicks", "rim=orbit_000:32,8", "handle=orbit_000:32,32", "body=orbit_000:32,40"]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "code", "said"),
+    [
+        (["clicks"], 2, "part 'rim': no click on it"),
+        (["clicks", *CLICKS[:2]], 2, "part 'handle': no click on it"),
+        (["clicks", *CLICKS, "lid=orbit_000:3,4"], 2, "no part 'lid'; there are rim, handle, body"),
+        (["clicks", *CLICKS, "rim=orbit_000:3"], 2, "PART=VIEW:X,Y for a click"),
+        (["clicks", *CLICKS, "rim=orbit_777:3,4"], 2, "no view 'orbit_777'; there are orbit_000"),
+        (["clicks", *CLICKS, "rim=orbit_000:0,0"], 2, "there is no surface of the object"),
+        (["clicks", CLICKS[0], "rim=orbit_000:64,65", *CLICKS[2:]], 2, "outside the view of 64 x 64 pixels"),
+        (["masks:{empty}"], 2, "no mask of any view; expected for example orbit_000/rim.png"),
+        (["gt:{empty}"], 2, "no orbit_000.png"),
+        (["clipseg"], 3, "--teacher-model with a folder of clipseg (transformers), none was given"),
+        (["clipseg", "--teacher-model", "{empty}"], 2, "no config.json"),
+        (["ensemble:masks:{masks}+grounded"], 3, "--teacher-model with a folder of grounding-dino"),
+    ],
+)
+def test_teachers_that_cannot_say_anything(mug: Mug, tmp_path, capsys, teacher, code, said):
+    (tmp_path / "empty").mkdir()
+    words, out = list(mug.words), tmp_path / "run"
+    at = words.index("--teacher")
+    given = [word.format(empty=tmp_path / "empty", masks=mug.folder / "masks") for word in teacher]
+    assert said in fails(["parts", *words[:at], "--teacher", *given, *words[at + 2 :], "--out", str(out)], capsys, code)
+    assert not out.exists()
+
+
 def test_a_folder_that_is_no_pipeline(mug: Mug, tmp_path, capsys):
     (tmp_path / "model").mkdir()
     words = ["run", *mug.edit, "--model", str(tmp_path / "model"), "--out", str(tmp_path / "run")]

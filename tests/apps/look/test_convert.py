@@ -80,7 +80,10 @@ def test_a_run(finished, tmp_path):
         (["clean", "a.ply"], "OUT is missing"),
         (["clean", "a.ply", "b.ply", "--min-opacity", "2"], "--min-opacity: expected a finite number of at least 0"),
         (["clean", "a.ply", "b.ply", "--crop", "5", "5", "5", "6", "6", "6"], "the rules remove all of it"),
-        (["clean", "a.ply", "b.ply", "--crop", "5", "5", "5", "6", "6", "nan"], "--crop: expected a finite number"),
+        (
+            ["clean", "a.ply", "b.ply", "--crop", "5", "5", "5", "6", "6", "nan"],
+            "--crop: expected a finite number, got nan",
+        ),
     ],
 )
 def test_refusals(tmp_path, monkeypatch, capsys, words, text):
