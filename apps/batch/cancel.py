@@ -28,6 +28,9 @@ def main(config: Config) -> int:
     batch = Batch(config.batch, read_lock(config.batch))
     jobs = batch.named(config.only) if config.only else batch.lock.jobs
     asked = [_cancel(batch, job) for job in jobs if batch.status(job).state in ("pending", "running")]
+    if not asked:
+        say("nothing to cancel: no job waits or runs")
+        return 0
     ended = len(asked) - sum(asked)
     say(f"cancelled {plural(ended, 'job')}; asked {plural(sum(asked), 'running job')} to save and end")
     say(f"`gs-reg batch retry {config.batch}` lets them go on")

@@ -50,6 +50,8 @@ class Kind:
     """Name of what it writes where the settings have no `to`."""
     names: tuple[str, ...] = ()
     """Of `paths`, those that may also be the name of a repository."""
+    built_in: tuple[str, ...] = ()
+    """Data that come with gs-reg, named in the place of a path."""
     gpu: bool = True
     """Whether it computes on a GPU where there is one."""
 
@@ -204,6 +206,7 @@ KINDS: dict[str, Kind] = {
         ("data", "depth.path"),
         check=_check_reconstruct,
         smaller=_half_photos,
+        built_in=("motorcycle",),
     ),
     "avatar": Kind("avatar.train", _a_run("avatar train"), ("data",), check=_check_avatar, smaller=_one_camera),
     "edit": Kind("edit.run", _a_run("edit run"), EDIT_PATHS, EDIT_PREFIXED, _check_edit, _half_views, names=("model",)),

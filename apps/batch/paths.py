@@ -86,10 +86,12 @@ def absolute(kind: Kind, settings: Settings, folder: Path) -> Settings:
 
 
 def absent(kind: Kind, settings: Settings) -> str | None:
-    """The first path among the settings that does not exist; references to other jobs and names of repositories do not
-    count, nor what a teacher or an editor reads, which the kind's own check knows."""
+    """The first path among the settings that does not exist; references to other jobs do not count, nor names of
+    repositories and built-in data, nor what a teacher or an editor reads, which the kind's own check knows."""
     left_out = {key: value for key, value in settings.items() if key not in (*kind.names, *kind.prefixed)}
-    named = (text for text in paths_in(kind, left_out) if text and not REFERENCE.search(text))
+    named = (
+        text for text in paths_in(kind, left_out) if text and text not in kind.built_in and not REFERENCE.search(text)
+    )
     return next((text for text in named if not Path(text).exists()), None)
 
 
