@@ -206,6 +206,7 @@ KINDS: dict[str, Kind] = {
         ("data", "depth.path"),
         check=_check_reconstruct,
         smaller=_half_photos,
+        names=("depth.path",),
         built_in=("motorcycle",),
     ),
     "avatar": Kind("avatar.train", _a_run("avatar train"), ("data",), check=_check_avatar, smaller=_one_camera),

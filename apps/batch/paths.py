@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ..runs.flag_names import type_of
 from .kinds import Kind, Settings
 from .matrix import REFERENCE
 
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+"""Of Hugging Face."""
 RUN_FILES = (".ply", ".npz", "scene.json", "dataset.json", "views.json")
 """Ends of the names of what others read of a run; its log and status do not count."""
 
@@ -58,6 +61,14 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(inner)
 
 
+def _at(settings: Settings, name: str) -> Any:
+    """The value of a setting by its dotted name; None where there is none."""
+    value: Any = settings
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def paths_in(kind: Kind, settings: Settings) -> list[str]:
     """All paths among the settings, each once."""
     found: dict[str, None] = {}
@@ -88,10 +99,10 @@ def absolute(kind: Kind, settings: Settings, folder: Path) -> Settings:
 def absent(kind: Kind, settings: Settings) -> str | None:
     """The first path among the settings that does not exist; references to other jobs do not count, nor names of
     repositories and built-in data, nor what a teacher or an editor reads, which the kind's own check knows."""
-    left_out = {key: value for key, value in settings.items() if key not in (*kind.names, *kind.prefixed)}
-    named = (
-        text for text in paths_in(kind, left_out) if text and text not in kind.built_in and not REFERENCE.search(text)
-    )
+    read = {key: value for key, value in settings.items() if key not in kind.prefixed}
+    hub = {text for name in kind.names if REPOSITORY.fullmatch(text := str(_at(settings, name)))}
+    named = (text for text in paths_in(kind, read) if text and text not in hub.union(kind.built_in))
+    named = (text for text in named if not REFERENCE.search(text))
     return next((text for text in named if not Path(text).exists()), None)
 
 

@@ -149,6 +149,10 @@ def test_seeds_matrices_and_needs(tmp_path):
     assert jobs["fern-views3-seed4"].settings == {"preset": "ci", "data": str(photos), "read": {"views": 3}, "seed": 4}
     assert set(jobs["page"].needs) == set(jobs) - {"page"}
     assert len(read_jobs(Path(__file__).parents[3] / "docs" / "examples" / "batch.yaml")) == 4
+    path.write_text(
+        "kind: reconstruct\njobs: [{id: a, data: photos, depth: {source: transformers, path: some/network}}]"
+    )
+    assert read_jobs(path)[0].settings["depth"]["path"] == "some/network"
     later = "kind: export\njobs:\n- {id: a, source: photos}\n- {id: b, source: a.spz, needs: [a]}\n"
     path.write_text(later)  # what a job needs may write what it reads
     assert read_jobs(path)[1].settings["source"] == "a.spz"
