@@ -86,12 +86,14 @@ def main(config: Config) -> int:
 
 
 def measured(config: Config) -> Iterator[Row]:
-    scene = avatar_scene(
-        config.gaussians, config.width, config.height, config.cameras, AvatarConfig(neighbors=config.neighbors)
-    )
+    sizes, settings = (config.gaussians, config.width, config.height), AvatarConfig(neighbors=config.neighbors)
+    scene = avatar_scene(*sizes, config.cameras, settings)
+    network = avatar_scene(*sizes, config.cameras, settings, field="network")
     yield from graph_rows(config, scene)
-    yield from field_rows(config, scene)
+    yield from bump_rows(config, scene)
+    yield from network_rows(config, network)
     yield from frame_rows(config, scene)
+    yield from frames_of(config, network, ", network")
     yield from baked_rows(config, scene)
 
 
@@ -114,25 +116,40 @@ def graph_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
 
 
 @torch.no_grad()
-def field_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
+def bump_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
+    """Of the field in closed form and the detail field."""
     avatar, z = scene.avatar, scene.codes[1]
     coarse, detail, gates = avatar.coarse, avatar.detail, avatar.gates()
     assert coarse is not None and detail is not None
+    x, label = avatar.means, avatar.label
+    yield timed(
+        config, "bumps with J", lambda: coarse.with_jacobian(x, label, gates, z),
+        "coarse field in closed form: offsets and Jacobians",
+        lambda: rivals.bumps_torch(coarse, x, label, gates, z),
+    )  # fmt: skip
+    yield timed(config, "detail field", lambda: detail(x, avatar.latent, gates, z), "all heads")
+    base, motion = avatar.canonical(), avatar.motion(z, avatar.prepare())
+    yield timed(config, "compose", lambda: composed(base, motion), "attributes of the splats from both fields")
+
+
+@torch.no_grad()
+def network_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
+    """Of a coarse field that is a network."""
+    avatar, z = scene.avatar, scene.codes[1]
+    coarse, gates = avatar.coarse, avatar.gates()
+    assert coarse is not None
     x, latent = avatar.means, avatar.latent
     yield timed(
-        config, "coarse field", lambda: coarse(x, latent, gates, z), "offsets",
+        config, "network", lambda: coarse(x, latent, gates, z), "offsets",
         lambda: rivals.field_torch(coarse, x, latent, gates, z),
     )  # fmt: skip
     yield timed(
-        config, "coarse field with J", lambda: coarse.with_jacobian(x, latent, gates, z),
+        config, "network with J", lambda: coarse.with_jacobian(x, latent, gates, z),
         "offsets and Jacobians; torch by three forward-mode products",
         lambda: rivals.jacobian_torch(coarse, x, latent, gates, z),
     )  # fmt: skip
     prepared = coarse.prepare(x, latent, gates)
-    yield timed(config, "coarse field with J, prepared", lambda: coarse.at(prepared, z), "as in a player")
-    yield timed(config, "detail field", lambda: detail(x, latent, gates, z), "all heads")
-    base, motion = avatar.canonical(), avatar.motion(z, avatar.prepare())
-    yield timed(config, "compose", lambda: composed(base, motion), "attributes of the splats from both fields")
+    yield timed(config, "network with J, prepared", lambda: coarse.at(prepared, z), "as in a player")
 
 
 def frame_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
@@ -142,17 +159,21 @@ def frame_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
         splats = avatar(views)
         yield timed(config, "render, 1 camera", lambda: render(splats, one), "drawing alone")
         yield timed(config, "render, all cameras", lambda: render(splats, cameras), f"{config.cameras} cameras")
-        how, play = "fields, compose, drawing; 1 camera, new code", driver(scene, one)
-        yield timed(config, "driven frame", play, how)
-    yield timed_steps(config, scene)
+    yield from frames_of(config, scene)
     with torch.no_grad():
         with_still(avatar)
         what = f"{float((~avatar.moving).float().mean()):.0%} of the Gaussians skip both fields"
         yield timed(config, "driven frame, still rows", driver(scene, one), what)
         avatar.moving.fill_(True)
-    linear = avatar_scene(config.gaussians, config.width, config.height, 1, AvatarConfig(), linear=True)
+
+
+def frames_of(config: Config, scene: AvatarScene, kind: str = "") -> Iterator[Row]:
+    """A driven frame and a training step, with a coarse field of some kind."""
+    one = scene.avatar.cameras(scene.views[0]).detach()
     with torch.no_grad():
-        yield timed(config, "driven frame, linear field", driver(linear, one), "a linear coarse field")
+        how = "fields, compose, drawing; 1 camera, new code"
+        yield timed(config, f"driven frame{kind}", driver(scene, one), how)
+    yield timed_steps(config, scene, kind)
 
 
 def driver(scene: AvatarScene, camera: Cameras) -> Callable[[], Tensor]:
@@ -172,7 +193,7 @@ def baked_rows(config: Config, scene: AvatarScene) -> Iterator[Row]:
     yield timed(config, "baked frame", baked_frame(scene), "linear basis, compose, drawing; 1 camera, new code")
 
 
-def timed_steps(config: Config, scene: AvatarScene) -> Row:
+def timed_steps(config: Config, scene: AvatarScene, kind: str) -> Row:
     avatar = scene.avatar
     density = ClusterControl(ClusterConfig(), torch.zeros(len(scene.codes), dtype=torch.long))
     state = State.begin(avatar, OptimConfig(selective=True), density)
@@ -182,7 +203,7 @@ def timed_steps(config: Config, scene: AvatarScene) -> Row:
         ticks.append(time.perf_counter())
     times = [after - before for before, after in itertools.pairwise(ticks)][WARM_UP:]
     how = f"{config.cameras} cameras, all terms, density control's sums"
-    return _row("training step", times, how)
+    return _row(f"training step{kind}", times, how)
 
 
 def timed(

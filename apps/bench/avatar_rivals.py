@@ -62,6 +62,15 @@ def laplacian_pytorch3d(
     return run
 
 
+def bumps_torch(
+    field: CoarseField, x: Tensor, latent: Tensor, gates: Tensor | None, z: Float[Tensor, "D"]
+) -> list[tuple[Tensor, Tensor]]:
+    """By products with all bumps, a strip of points at a time; a Jacobian that is not constant goes that way."""
+    gated = [None] * len(x.split(CHUNK)) if gates is None else gates.split(CHUNK)
+    strips = zip(x.split(CHUNK), latent.split(CHUNK), gated, strict=True)
+    return [field.with_jacobian(*strip, z, constant=False) for strip in strips]
+
+
 def field_torch(
     field: CoarseField, x: Tensor, latent: Tensor, gates: Tensor | None, z: Float[Tensor, "D"]
 ) -> Float[Tensor, "N 3"]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from gs_reg.fields.closed import LEVELS
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import DetailField
 from gs_reg.models.avatar import Avatar, AvatarConfig
@@ -16,7 +18,9 @@ from gs_reg.priors.types import UNIT_M, HeadPose, Track
 from gs_reg.sh import rgb_to_sh
 from gs_reg.types import Cameras, Splats, Views
 
-CODES = 52
+CODES, BUMPS = 52, 1536
+Field = Literal["bumps", "network"]
+"""In closed form, as of priors that are meshes, or a network, as of others."""
 FRAMES = 16
 STILL = 0.5
 """Share of the Gaussians, those at the back and below, that no expression moves."""
@@ -34,7 +38,7 @@ class AvatarScene:
 
 
 def avatar_scene(
-    gaussians: int, width: int, height: int, cameras: int, config: AvatarConfig, linear: bool = False, seed: int = 0
+    gaussians: int, width: int, height: int, cameras: int, config: AvatarConfig, field: Field = "bumps", seed: int = 0
 ) -> AvatarScene:
     """An egg of a head's size; its coarse field moves it by millimetres."""
     with torch.random.fork_rng([]):
@@ -42,10 +46,15 @@ def avatar_scene(
         directions = torch.nn.functional.normalize(torch.randn(gaussians, 3), dim=1)
         points = directions * torch.tensor([0.32, 0.45, 0.38])
         latent = 0.1 * torch.randn(gaussians, 8)
-        coarse, detail = CoarseField(CODES, linear=linear), DetailField(CODES)
+        coarse = CoarseField(CODES, linear=field == "bumps", bumps=BUMPS if field == "bumps" else 0)
+        detail = DetailField(CODES)
         with torch.no_grad():
-            for parameter in (coarse.basis if linear else coarse.out.weight, detail.out.weight):
+            for parameter in (coarse.basis if field == "bumps" else coarse.out.weight, detail.out.weight):
                 parameter.copy_(0.01 * torch.randn_like(parameter))
+            if coarse.bumps is not None:
+                rows = torch.randperm(gaussians)[torch.arange(BUMPS) % gaussians]
+                sizes = torch.cat([torch.full((round(share * BUMPS),), radius) for radius, share in LEVELS])
+                coarse.bumps.place(points[rows], latent[rows], sizes[torch.arange(BUMPS) % len(sizes)])
         codes = torch.rand(FRAMES, CODES)
         colors = 0.5 + 0.3 * torch.sin(20 * points)
     pose = HeadPose(torch.eye(3).repeat(FRAMES, 1, 1), torch.zeros(FRAMES, 3), torch.ones(FRAMES), UNIT_M)

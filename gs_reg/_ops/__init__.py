@@ -3,6 +3,7 @@
 from gs_reg._library import native_info
 from gs_reg._ops._args import is_native
 from gs_reg._ops.adam import adam
+from gs_reg._ops.bumps import bumps
 from gs_reg._ops.harmonics import sh_channels
 from gs_reg._ops.laplacian import laplacian
 from gs_reg._ops.lift import lift
@@ -16,6 +17,7 @@ from gs_reg._ops.variation import variation
 __all__ = [
     "adam",
     "along_rays",
+    "bumps",
     "is_native",
     "laplacian",
     "lift",

@@ -9,12 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gs_reg import _ops
+
 EDGE, SHARP = 0.15, 32.0
 """Squared distance of latent vectors from which a bump falls, and how steeply, for each of their entries; those of two
 parts are 0.5 or 1 apart an entry (`first_latents`), so that training may move them a little."""
 
 FAINT = 10.0
 """Of exp(-x): what is fainter is left out, which changes no offset of a head by more than about a micrometre."""
+FAINTER = 14.0
+"""The same for our kernel, which chooses for each point alone."""
 
 
 class Bumps(nn.Module):
@@ -53,6 +57,26 @@ class Bumps(nn.Module):
         apart = (_beside(latent.detach(), self.latents) / size - EDGE).clamp_min(0)
         rows = (0.5 * away + SHARP * apart < FAINT).nonzero()[:, 0]
         return Nearby(self.centers[rows], self.latents[rows], self.radii[rows], self.mix[rows])
+
+    def blended(
+        self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"], weight: Float[Tensor, "*B M O"], slopes: bool
+    ) -> tuple[Float[Tensor, "*B N O"], Float[Tensor, "*B 3 N O"] | None]:
+        """Heights times weights by our kernel, and their derivatives by the position, which have no gradient."""
+        batch, outputs = weight.shape[:-2], weight.shape[-1]
+        flat = weight.reshape(-1, *weight.shape[-2:]).movedim(0, 1).flatten(1)
+        bumps = self.centers, self.latents, self.radii, flat
+        values, derivatives = _ops.bumps(x, latent, *bumps, slopes, EDGE, SHARP, FAINTER)
+        values = values.unflatten(1, (-1, outputs)).movedim(1, 0).reshape(*batch, len(x), outputs)
+        if not slopes:
+            return values, None
+        derivatives = derivatives.unflatten(2, (-1, outputs)).movedim(2, 0)
+        return values, derivatives.reshape(*batch, 3, len(x), outputs)
+
+
+def fits_kernel(x: Tensor, latent: Tensor) -> bool:
+    """Whether our kernel takes these points: of float32, with latent vectors that need no gradient."""
+    plain = x.dtype == torch.float32 and _ops.is_native(x, latent) and not torch._C._are_functorch_transforms_active()
+    return plain and not (latent.requires_grad and torch.is_grad_enabled())
 
 
 def _beside(points: Float[Tensor, "N D"], others: Float[Tensor, "M D"]) -> Float[Tensor, "M"]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gs_reg.fields.bumps import Bumps, Nearby
+from gs_reg.fields.bumps import Bumps, Nearby, fits_kernel
 from gs_reg.fields.inputs import CodeScale, PointLayer, SplitLayer, groups_of
 
 SKIP = 2
@@ -30,6 +30,8 @@ class Prepared:
     """Positions, of unmixed bumps whose Jacobians are wanted."""
     unmixed: Nearby | None = None
     """The bumps whose heights the values are, of which `at` makes no features, as while training."""
+    latent: Float[Tensor, "N L"] | None = None
+    """Of points whose positions the values are: `at` asks our kernel for bumps, heights and all."""
 
 
 class CoarseField(CodeScale):
@@ -111,6 +113,8 @@ class CoarseField(CodeScale):
         constant: bool = True,
     ) -> Prepared:
         """The part of the work that is the same for every code, for `at`."""
+        if constant and self.has_kernel(x, latent):
+            return Prepared(x, gates, None, x if jacobian else None, latent=latent)
         if self.bumps is not None:
             near = self.bumps.near(x, latent)
             values = near.heights(x, latent)
@@ -127,6 +131,10 @@ class CoarseField(CodeScale):
         values, tangents = self._layers(self.first.point(features), tangents, constant)
         return Prepared(values, gates, tangents)
 
+    def has_kernel(self, x: Float[Tensor, "N 3"], latent: Float[Tensor, "N L"]) -> bool:
+        """Whether our kernel does the work for these points: all of them at once are then the least work."""
+        return self.bumps is not None and fits_kernel(x, latent)
+
     def at(
         self, prepared: Prepared, z: Float[Tensor, "*B D"], constant: bool = True
     ) -> tuple[Float[Tensor, "*B N 3"], Float[Tensor, "*B N 3 3"] | None]:
@@ -134,6 +142,13 @@ class CoarseField(CodeScale):
         z, values, tangents, gates = self.standardised(z), prepared.values, prepared.tangents, prepared.gates
         if self.linear:
             weight, bias, gates = self._frame(z, gates)
+            if prepared.latent is not None:
+                assert self.bumps is not None
+                weight, jacobian = self.bumps.mix @ weight, prepared.x is not None
+                values, slopes = self.bumps.blended(values, prepared.latent, weight, jacobian)
+                offset = _gated(values + bias, gates)
+                with torch.no_grad():
+                    return _with_identity(offset, None if slopes is None else _gated(slopes, gates))
             if prepared.unmixed is not None:
                 weight = prepared.unmixed.mix @ weight
             offset, slopes = _gated(values @ weight + bias, gates), None
@@ -150,10 +165,8 @@ class CoarseField(CodeScale):
             if t is not None:
                 with _gradients(not constant):
                     slopes = t @ self.out.weight.T
-        if slopes is None:
-            return offset, None
-        with _gradients(not constant):  # slopes are [axis of x, N, component]
-            return offset, slopes.movedim(-3, -1) + torch.eye(3).to(slopes)
+        with _gradients(not constant):
+            return _with_identity(offset, slopes)
 
     def _frame(self, z: Tensor, gates: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Weights [*B, width, 3 g] and biases [*B, 1, 3 g] of a linear field's last layer, for each of g groups.
@@ -188,6 +201,13 @@ class CoarseField(CodeScale):
             s = a.sigmoid()
             t = t * (s * (1 + a * (1 - s)))
         return F.silu(a), t
+
+
+def _with_identity(
+    offset: Tensor, slopes: Float[Tensor, "*B 3 N 3"] | None
+) -> tuple[Float[Tensor, "*B N 3"], Float[Tensor, "*B N 3 3"] | None]:
+    """Offsets, and J of their derivatives, which are by axis, point and component."""
+    return offset, None if slopes is None else slopes.movedim(-3, -1) + torch.eye(3).to(slopes)
 
 
 def _gated(outputs: Float[Tensor, "*B N O"], gates: Float[Tensor, "N G"] | None) -> Float[Tensor, "*B N 3"]:

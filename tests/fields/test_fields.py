@@ -196,6 +196,35 @@ def test_bumps_are_local_and_seen_by_points_of_their_part_alone():
     assert float(field(x, other, None, z).detach().abs().max()) < 1e-2
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_kernel_of_bumps_does_what_the_products_do(gated, monkeypatch):
+    field = stirred(bumpy(DIM, GROUPS))
+    x, latent, gates, codes = inputs(codes=(4,))
+    latent, gates = 0.1 * latent, gates if gated else None
+    leaves = [t.requires_grad_() for t in (x, codes, gates) if t is not None]
+    upstream = torch.randn(len(x), 3, generator=torch.Generator().manual_seed(5))
+
+    def found():
+        assert field.has_kernel(x, latent) == (not products)
+        offset, jacobian = field.with_jacobian(x, latent, gates, codes[1])
+        assert not jacobian.requires_grad
+        return offset, jacobian, field(x, latent, gates, codes), *torch.autograd.grad((offset * upstream).sum(), leaves)
+
+    products = False
+    ours = found()
+    products = True
+    monkeypatch.setattr("gs_reg.fields.coarse.fits_kernel", lambda *_: False)
+    for mine, judge in zip(ours, found(), strict=True):
+        torch.testing.assert_close(mine, judge, rtol=0, atol=1e-4 * float(judge.detach().abs().max()))
+
+
+def test_latents_that_are_trained_take_the_products():
+    field, (x, latent, _, z) = stirred(bumpy(DIM, GROUPS)), inputs()
+    latent = (1.2 * latent).requires_grad_()
+    assert not field.has_kernel(x, latent) and not field.has_kernel(x.double(), latent.detach())
+    assert torch.autograd.grad(field(x, latent, None, z).sum(), latent)[0].any()
+
+
 def test_bumps_that_points_do_not_see_are_left_out_and_change_nothing():
     field = stirred(bumpy(DIM, GROUPS))
     x, latent, _, z = inputs(count=400)

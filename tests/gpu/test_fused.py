@@ -9,6 +9,7 @@ from gs_reg.ssim import l1_and_dssim, masked_mean, ssim_map
 
 from ..ops.test_adam import moved_rows
 from ..ops.test_adam import state as adam_state
+from ..ops.test_bumps import all_of, blended, bumps, in_torch
 from ..ops.test_nearest import by_brute_force, cloud, of_queries_by_brute_force
 from ..ops.test_variation import maps, sums_in_torch
 
@@ -139,6 +140,19 @@ def test_variation_gradcheck(emulated):
     depth, valid, layers, guide = (t[:, :5, :6].contiguous() for t in maps())
     with emulated():
         assert torch.autograd.gradcheck(lambda m: _ops.variation(m, valid, layers, guide, 0.1), depth.requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [1, 3, 8])
+def test_bumps(emulated, dtype, outputs):
+    given = bumps(outputs=outputs)
+    want, judge = all_of(in_torch, given), blended(*given)[1]
+    with emulated(seed=3):
+        got = all_of(blended, [t.to(dtype) for t in given])
+        slopes = blended(*[t.to(dtype) for t in given])[1]
+    relative = 1e-10 if dtype == torch.float64 else 2e-5
+    for mine, other in zip((*got, slopes), (*want, judge), strict=True):
+        assert (mine - other).norm() <= relative * other.norm()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

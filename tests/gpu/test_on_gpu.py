@@ -8,6 +8,7 @@ from gs_reg.apps.bench.scenes import make
 from gs_reg.neighbors import gaussian_weights, make_graph
 from gs_reg.render import RenderConfig, gsplat, render
 
+from ..ops.test_bumps import all_of, blended, bumps
 from ..ops.test_variation import maps, sums_in_torch
 from ..render.scenes import leaves, random_scene, rebuilt
 from .compare import NativeStep, captured
@@ -140,6 +141,13 @@ def test_variation():
     torch.testing.assert_close(got.cpu(), expected)
 
 
+def test_bumps():
+    given = bumps(points=3000, count=400)
+    want, got = all_of(blended, given), all_of(blended, [t.cuda() for t in given])
+    for mine, judge in zip(got, want, strict=True):
+        torch.testing.assert_close(mine.cpu(), judge)
+
+
 def test_adam():
     values, gradients = torch.randn(500, 3, device="cuda"), torch.randn(500, 3, device="cuda")
     theirs = values.clone().requires_grad_()
@@ -192,6 +200,7 @@ def test_small_scenes_for_the_sanitizer(features):
     test_nearest(torch.float32, 300, 16)
     test_laplacian()
     test_variation()
+    test_bumps()
     test_adam()
 
 

@@ -8,6 +8,7 @@ import torch
 from gs_reg import _library
 from gs_reg._library import Projection, Rasterization
 from gs_reg._ops.adam import AdamRows
+from gs_reg._ops.bumps import Bumps
 from gs_reg._ops.harmonics import Harmonics
 from gs_reg._ops.laplacian import Graph
 from gs_reg._ops.lift import Lifting
@@ -137,6 +138,21 @@ CASES = [
             ("edge", 0.0),
             ("edge", -1.0),
             ("edge", math.nan),
+        ]
+    ],
+    *[
+        ("gsr_bumps_at" + way, Bumps, {"threads": 1, "N": 5, "M": 4, "L": 2, "O": 3, "faint": 14.0}, *wrong)
+        for way in BOTH
+        for wrong in [
+            ("N", -1),
+            ("M", -1),
+            ("M", 2**31),
+            ("L", -1),
+            ("O", -3),
+            ("O", 2**40),
+            ("faint", -1.0),
+            ("faint", math.nan),
+            ("threads", 0),
         ]
     ],
     *[("gsr_adam", AdamRows, {"threads": 1, "N": 5, "width": 3}, *wrong) for wrong in [("N", -1), ("width", -1)]],

@@ -65,6 +65,11 @@ def map_with_holes():
     return leaf(1, 9, 8), torch.rand(1, 9, 8) > 0.2, None, leaf(1, 9, 8, 3).detach(), 0.1
 
 
+def bump_field():
+    centers, latents, radii = (leaf(*shape).detach() for shape in ((7, 3), (7, 2), (7,)))
+    return leaf(9, 3), leaf(9, 2).detach(), centers, latents, radii + 0.2, leaf(7, 4), True, 0.15, 32.0, 38.0
+
+
 CASES = {
     "project": (_ops.project, splats),
     "project warped": (_ops.project, warped),
@@ -77,6 +82,7 @@ CASES = {
         lambda: (leaf(9), *[leaf(9).detach(), *[leaf(9, 3).detach()] * 2], leaf(9, 3), 0.3),
     ),
     "variation": (_ops.variation, map_with_holes),
+    "bumps": (_ops.bumps, bump_field),
 }
 case = pytest.mark.parametrize(("op", "inputs"), CASES.values(), ids=CASES)
 

@@ -114,6 +114,11 @@ inline void check_numbers(const gsr_graph& a) {
   check_threads(a), at_least_zero("F", a.F), within<int64_t>("N", a.N, 0, INT32_MAX);
 }
 
+inline void check_numbers(const gsr_bumps& a) {
+  check_threads(a), within<int64_t>("N", a.N, 0, INT32_MAX), within<int64_t>("M", a.M, 0, INT32_MAX);
+  within<int64_t>("L", a.L, 0, 4096), within<int64_t>("O", a.O, 0, 1 << 20), within("faint", a.faint, 0.0, 80.0);
+}
+
 inline void check_numbers(const gsr_variation& a) {
   check_threads(a), check_size(a), at_least_zero("C", a.C);
   if (a.guide && !(a.edge > 0)) throw BadNumber("edge: expected a number above 0, got " + in_words(a.edge));

@@ -84,6 +84,22 @@ typedef struct {
   void* v_map;           // [C,H,W]
 } gsr_variation;
 
+// Sums of M bumps at N points: values = sum_b h_b w_b with heights h = exp(-|x - center|^2 / (2 radius^2) - sharp
+// max(mean squared difference of the latent vectors - edge, 0)), and their derivatives by x. A bump whose exponent is
+// below -faint counts as 0.
+typedef struct {
+  uint32_t struct_size;
+  int32_t is_double, threads;
+  int64_t N, M, L, O;
+  double edge, sharp, faint;
+  const void *x, *latent;                 // [N,3] [N,L]
+  const void *centers, *latents, *radii;  // [M,3] [M,L] [M]
+  const void* weight;                     // [M,O]
+  void *values, *slopes;                  // [N,O]; [3,N,O] or null
+  const void* v_values;                   // [N,O] backward
+  void *v_x, *v_weight;                   // [N,3]; [M,O] or null
+} gsr_bumps;
+
 // Adam over N rows of `width` numbers, some of which rest. The CPU refuses `now` and `counts`.
 typedef struct {
   uint32_t struct_size;
@@ -110,4 +126,6 @@ GSR_API int32_t gsr_nearest(gsr_neighbors*);
 GSR_API int32_t gsr_laplacian(gsr_graph*);
 GSR_API int32_t gsr_total_variation(gsr_variation*);
 GSR_API int32_t gsr_total_variation_vjp(gsr_variation*);
+GSR_API int32_t gsr_bumps_at(gsr_bumps*);
+GSR_API int32_t gsr_bumps_at_vjp(gsr_bumps*);
 GSR_API int32_t gsr_adam(gsr_adam_rows*);

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -194,11 +193,8 @@ class Avatar(nn.Module):
     def prepare(self) -> Ready:
         """What the fields read of the rows that move, and what the coarse field makes of it before it knows a code."""
         rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
-        if self.means.device.type == "cpu" and self.labelled:  # blocks of one part are near few bumps
-            order = self.part.argsort(stable=True)
-            rows = order if rows is None else order[self.moving[order]]
-        coarse = None if self.coarse is None else partial(self.coarse.prepare, jacobian=self.config.jacobian == "exact")
-        return ready(rows, self.means, self.latent, self.label, self.gates(), coarse)
+        exact = self.config.jacobian == "exact"
+        return ready(rows, self.means, self.latent, self.label, self.gates(), self.coarse, exact)
 
     @property
     def labelled(self) -> bool:

@@ -5,7 +5,7 @@ On the CPU they are asked block by block: the layers of a block stay in the cach
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +16,7 @@ from gs_reg.fields.coarse import CoarseField, Prepared
 from gs_reg.fields.detail import DetailField, Residuals
 from gs_reg.fields.jacobian import guarded
 
-BLOCK = 512
+BLOCK = 4096
 """Rows of a block."""
 
 
@@ -42,19 +42,11 @@ class Motion:
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows, and what the coarse field makes of them before it knows a code."""
+    """What the detail field reads of some rows."""
 
     x: Float[Tensor, "B 3"]
     latent: Float[Tensor, "B L"]
     gates: Float[Tensor, "B G"] | None
-    coarse: Prepared | None
-
-    def motion(self, code: Float[Tensor, "D"], coarse: CoarseField | None, detail: DetailField | None) -> Motion:
-        offset, jacobian = torch.zeros_like(self.x), None
-        if coarse is not None and self.coarse is not None:
-            offset, jacobian = coarse.at(self.coarse, code)
-        residuals = Residuals() if detail is None else detail(self.x, self.latent, self.gates, code)
-        return Motion(offset, jacobian, residuals)
 
 
 @dataclass(frozen=True)
@@ -64,28 +56,27 @@ class Ready:
     rows: Int[Tensor, "M"] | None
     """Rows that move; None = all."""
     blocks: tuple[Block, ...]
+    coarse: tuple[Prepared, ...]
+    """Of blocks of rows too, or of all rows where the field has a kernel; empty without a field."""
 
     def motion(
         self, code: Float[Tensor, "D"], coarse: CoarseField | None, detail: DetailField | None, count: int
     ) -> Motion:
         """Of all `count` Gaussians; those that do not move stay as they are."""
-        motions = [block.motion(code, coarse, detail) for block in self.blocks]
-        first, whole = motions[0], len(motions) == 1 and self.rows is None
-        if whole:
-            return first
-        names = vars(first.residuals)
-        residuals = {name: self.of_all([getattr(m.residuals, name) for m in motions], count) for name in names}
-        offset = self.of_all([m.offset for m in motions], count)
-        jacobian = self.of_all([m.jacobian for m in motions], count, torch.eye(3).to(first.offset))
-        assert offset is not None
-        return Motion(offset, jacobian, Residuals(**residuals))
+        moved = [] if coarse is None else [coarse.at(part, code) for part in self.coarse]
+        changed = [] if detail is None else [detail(block.x, block.latent, block.gates, code) for block in self.blocks]
+        offset = self.of_all([offset for offset, _ in moved], count)
+        jacobian = self.of_all([jacobian for _, jacobian in moved], count, torch.eye(3).to(code))
+        names = vars(changed[0]) if changed else ()
+        residuals = {name: self.of_all([getattr(part, name) for part in changed], count) for name in names}
+        return Motion(code.new_zeros(count, 3) if offset is None else offset, jacobian, Residuals(**residuals))
 
-    def of_all(self, parts: list[Tensor | None], count: int, still: Tensor | None = None) -> Tensor | None:
+    def of_all(self, parts: Sequence[Tensor | None], count: int, still: Tensor | None = None) -> Tensor | None:
         """One after the other, and `still` (or 0) for rows that do not move."""
         known = [part for part in parts if part is not None]
         if not known:
             return None
-        values = torch.cat(known)
+        values = torch.cat(known) if len(known) > 1 else known[0]
         if self.rows is None:
             return values
         base = values.new_zeros(values.shape[1:]) if still is None else still
@@ -98,17 +89,20 @@ def ready(
     latent: Float[Tensor, "N L"],
     label: Float[Tensor, "N L"],
     gates: Float[Tensor, "N G"] | None,
-    prepare: Callable[..., Prepared] | None,
+    coarse: CoarseField | None,
+    jacobian: bool,
 ) -> Ready:
     """In blocks of rows on the CPU, else in one; the coarse field reads `label`, the detail field `latent`."""
     x, latent, label = (column if rows is None else column[rows] for column in (means, latent, label))
     gates = gates if rows is None or gates is None else gates[rows]
-    size = BLOCK if means.device.type == "cpu" else max(len(means), 1)
-    starts = range(0, max(len(x), 1), size)
+    whole, size = slice(None), BLOCK if means.device.type == "cpu" else max(len(means), 1)
+    parts = [slice(start, start + size) for start in range(0, max(len(x), 1), size)]
 
-    def block(part: slice) -> Block:
-        gated = None if gates is None else gates[part]
-        coarse = None if prepare is None else prepare(x[part], label[part], gated)
-        return Block(x[part], latent[part], gated, coarse)
+    def gated(part: slice) -> Float[Tensor, "B G"] | None:
+        return None if gates is None else gates[part]
 
-    return Ready(rows, tuple(block(slice(start, start + size)) for start in starts))
+    blocks = tuple(Block(x[part], latent[part], gated(part)) for part in parts)
+    if coarse is None:
+        return Ready(rows, blocks, ())
+    parts = [whole] if coarse.has_kernel(x, label) else parts
+    return Ready(rows, blocks, tuple(coarse.prepare(x[part], label[part], gated(part), jacobian) for part in parts))

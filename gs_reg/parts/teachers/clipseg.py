@@ -22,7 +22,7 @@ class ClipSeg:
 
     def __init__(self, setting: TeacherSetting):
         kind = "CLIPSegForImageSegmentation"
-        self.network: Network | None = Network("clipseg", *NEEDED["clipseg"], kind, setting.folders, setting.device)
+        self.network: Network | None = Network("clipseg", NEEDED["clipseg"][0], kind, setting.folders, setting.device)
         self.prompt: PartPrompt | None = None
         self.notes: dict[str, Any] = {}
 

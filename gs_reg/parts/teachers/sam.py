@@ -112,7 +112,7 @@ class Sam3:
     """All instances of a part's name; the best one's score is the confidence, none found = the view says nothing."""
 
     def __init__(self, setting: TeacherSetting):
-        self.network: Network | None = Network("sam3", *NEEDED["sam3"], "Sam3Model", setting.folders, setting.device)
+        self.network: Network | None = Network("sam3", NEEDED["sam3"][0], "Sam3Model", setting.folders, setting.device)
         self.prompt: PartPrompt | None = None
         self.notes: dict[str, Any] = {}
 
