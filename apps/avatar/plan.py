@@ -13,7 +13,7 @@ from .config import Config
 from .protocols import protocols
 from .sources import Source, described
 
-FIELD_SECONDS, VIEW_SECONDS, PIXEL_SECONDS = 1.4e-5, 1.6e-6, 6e-7
+FIELD_SECONDS, VIEW_SECONDS, PIXEL_SECONDS = 5e-6, 1e-6, 3.5e-7
 """Of a step on two cores: a Gaussian in both fields, a Gaussian in a view, and a pixel of a view."""
 DISTIL_SECONDS, CLOSED_SECONDS = 0.06, 20.0
 """Of a step of distilling, and of its closed form."""

@@ -39,7 +39,7 @@ class Preset:
 BEST = Preset()
 PAPER = replace(
     BEST,
-    model=AvatarConfig(jacobian="none", gates=False, sh_frame="world"),
+    model=AvatarConfig(jacobian="none", gates=False, sh_frame="world", detail_full=0.0),
     joint=200_000,
     screen=10_000,
 )
@@ -64,8 +64,8 @@ FAST = Preset(
     distil=replace(BEST.distil, steps=6_000),
     terms=AvatarTerms(heads=HeadInputs(1e-4), near=NearDistilled(0.3)),
     density=ClusterConfig(cap=32_000, every=150, views=4, weigh_every=10),
-    warm_up=200,
-    joint=1_600,
+    warm_up=600,
+    joint=4_800,
     degree_every=500,
     eval_frames=24,
     allow_bad_distill=True,

@@ -8,7 +8,7 @@ movements together that training never shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ class Residuals:
     """Added to the colour of degree 0."""
     raw: Float[Tensor, "*B N H"] | None = None
     """What the heads put into tanh, for the loss that keeps them small."""
+
+    def times(self, factors: Float[Tensor, "N"]) -> Residuals:
+        """Less of all of it for some Gaussians; `raw` stays."""
+        parts = {name: value for name, value in vars(self).items() if value is not None and name != "raw"}
+        return replace(self, **{n: v * (factors[:, None] if v.ndim == 2 else factors) for n, v in parts.items()})
 
 
 class DetailField(CodeScale):

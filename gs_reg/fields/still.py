@@ -14,6 +14,21 @@ STILL, FAINT = 2e-4, 0.01
 
 
 @torch.no_grad()
+def farthest(
+    coarse: CoarseField,
+    x: Float[Tensor, "N 3"],
+    label: Float[Tensor, "N L"],
+    gates: Float[Tensor, "N G"] | None,
+    codes: Float[Tensor, "T D"],
+) -> Float[Tensor, "N"]:
+    """How far the coarse field moves each Gaussian, under the code that does so most."""
+    prepared, most = coarse.prepare(x, label, gates, jacobian=False), x.new_zeros(len(x))
+    for z in codes:
+        most = torch.maximum(most, coarse.at(prepared, z)[0].norm(dim=1))
+    return most
+
+
+@torch.no_grad()
 def moving(
     coarse: CoarseField | None,
     detail: DetailField | None,
@@ -23,10 +38,12 @@ def moving(
     codes: Float[Tensor, "T D"],
     threshold: float = STILL,
     label: Float[Tensor, "N L"] | None = None,
+    lively: Float[Tensor, "N"] | None = None,
 ) -> Bool[Tensor, "N"]:
     """Which Gaussians some code moves by the threshold or more, or changes by 1 % of a bound of the detail field.
 
-    `label` is what the coarse field reads as latent vectors, where that is not `latent`.
+    `label` is what the coarse field reads as latent vectors, where that is not `latent`; what the detail field says
+    counts `lively` times.
     """
     moves = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     prepared = None if coarse is None else coarse.prepare(x, latent if label is None else label, gates, jacobian=False)
@@ -35,6 +52,7 @@ def moving(
             moves |= coarse.at(prepared, z)[0].norm(dim=1) >= threshold
         if detail is not None:
             residuals = detail(x, latent, gates, z)
+            residuals = residuals if lively is None else residuals.times(lively)
             for name, (_, bound) in HEADS.items():
                 if (value := getattr(residuals, name)) is not None:
                     moves |= value.abs().reshape(len(x), -1).amax(1) >= FAINT * bound

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from gs_reg.edit import Edit
+from gs_reg.errors import InputError
 from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import HEADS, DetailField
+from gs_reg.fields.still import farthest
 from gs_reg.models.avatar import Avatar, AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
 from gs_reg.models.avatar.start import CloudConfig, _facing, seen_colors, start_cloud
@@ -280,6 +282,37 @@ def test_a_fold_becomes_a_rotation_and_is_reported():
     assert 0 < int(folded.sum()) < len(folded) and not folded.requires_grad
     turned = splats.warps[folded] @ splats.warps[folded].mT
     torch.testing.assert_close(turned, torch.eye(3).expand_as(turned), rtol=0, atol=1e-5)
+
+
+def test_gaussians_that_no_expression_moves_have_no_details():
+    avatar = toy_avatar(CONFIG)
+    stirred(avatar.detail)
+    reach = farthest(avatar.coarse, avatar.means, avatar.label, avatar.gates(), avatar.probes)
+    begin, full = reach.quantile(0.3).item(), reach.quantile(0.6).item()
+    everywhere = replace(CONFIG, detail_full=0.0)
+    some = replace(CONFIG, detail_from=begin, detail_full=full)
+    whole, part = (Avatar.loaded(avatar.state_dict(), avatar.coarse, avatar.detail, c) for c in (everywhere, some))
+    whole.lively.fill_(1)
+    part.rebuild()
+    expected = ((reach - begin) / (full - begin)).clamp(0, 1)
+    torch.testing.assert_close(part.lively, expected, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        code = avatar.code(2)
+        all_of_it, less = (one.motion(code, one.prepare()) for one in (whole, part))
+    assert torch.equal(less.offset, all_of_it.offset)
+    for name in ("pos", "rot", "scale", "opacity", "color"):
+        got, given = getattr(less.residuals, name), getattr(all_of_it.residuals, name)
+        factors = expected.view(-1, *[1] * (given.ndim - 1))
+        assert given[expected == 0].abs().max() > 1e-4
+        torch.testing.assert_close(got, factors * given, rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="detail_from: expected 0 or more and less than detail_full"):
+        replace(CONFIG, detail_from=0.01, detail_full=0.01)
+
+
+def test_an_avatar_of_an_earlier_version_has_details_everywhere():
+    avatar = toy_avatar(CONFIG)
+    state = {name: value for name, value in avatar.state_dict().items() if name != "lively"}
+    assert Avatar.loaded(state, avatar.coarse, avatar.detail, CONFIG).lively.eq(1).all()
 
 
 def test_a_frame_played_from_what_was_prepared_is_the_same():

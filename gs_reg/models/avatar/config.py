@@ -44,6 +44,11 @@ class AvatarConfig:
     not at all."""
     detail: bool = True
     """Use the detail field; without it Gaussians have the coarse motion alone, as while warming up."""
+    detail_from: float = 2e-3
+    """Motion by the coarse field, the largest of all probes, up to which a Gaussian has no details: where no expression
+    moves the head, as in hair, what the field learned there would be noise."""
+    detail_full: float = 8e-3
+    """Motion from which on it has all of them; 0 = all Gaussians have."""
     gates: bool = True
     """Let a Gaussian close itself to groups of channels of the code."""
     neighbors: int = 16
@@ -93,5 +98,8 @@ class AvatarConfig:
             raise InputError(f"neighbors: expected 1 to 64, got {self.neighbors}")
         if self.rebuild_every < 1:
             raise InputError(f"rebuild_every: expected at least 1 step, got {self.rebuild_every}")
+        if self.detail_full and not 0 <= self.detail_from < self.detail_full:
+            most = f"0 or more and less than detail_full ({self.detail_full:g})"
+            raise InputError(f"detail_from: expected {most}, got {self.detail_from:g}")
         if self.skip_from < 0:
             raise InputError(f"skip_from: expected at least 0 steps, got {self.skip_from}")

@@ -19,7 +19,7 @@ from gs_reg.fields.coarse import CoarseField
 from gs_reg.fields.detail import DetailField
 from gs_reg.fields.jacobian import from_neighbours
 from gs_reg.fields.slits import cut_slits
-from gs_reg.fields.still import moving
+from gs_reg.fields.still import farthest, moving
 from gs_reg.models.avatar.compose import composed
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.models.avatar.groups import groups_of
@@ -45,7 +45,7 @@ COLUMNS = (
     "screen_channels",
 )
 """Parameters with a row for each Gaussian."""
-MARKS = ("distilled_latent", "part", "moving")
+MARKS = ("distilled_latent", "part", "moving", "lively")
 """Buffers with a row for each Gaussian."""
 NOISE = 0.01
 """Standard deviation of what latent vectors of new Gaussians differ by."""
@@ -68,6 +68,8 @@ class Avatar(nn.Module):
     """What of a head each Gaussian began as, see `Part`."""
     moving: Tensor
     """False for rows that skip both fields."""
+    lively: Tensor
+    """How far the detail field may change each Gaussian, from 0 where no probe moves it to 1; see `rebuild`."""
     neighbors: Tensor
     neighbor_weights: Tensor
     code_corrections: Tensor
@@ -137,6 +139,8 @@ class Avatar(nn.Module):
         screen: ScreenCnn | None = None,
     ) -> Avatar:
         """From a state dict; the networks, which must be built as they were, get their weights from it."""
+        if "lively" not in state:  # of an avatar that was written before there was such a thing
+            state = {**state, "lively": torch.ones_like(state["opacity_logits"])}
         tensors = {name: value for name, value in state.items() if "." not in name}
         avatar = cls(tensors, coarse, detail, config, screen)
         avatar.load_state_dict(dict(state))
@@ -194,7 +198,8 @@ class Avatar(nn.Module):
         """What the fields read of the rows that move, and what the coarse field makes of it before it knows a code."""
         rows = None if bool(self.moving.all()) else self.moving.nonzero()[:, 0]
         exact = self.config.jacobian == "exact"
-        return ready(rows, self.means, self.latent, self.label, self.gates(), self.coarse, exact)
+        columns = (self.means, self.latent, self.label, self.gates(), self.lively)
+        return ready(rows, *columns, self.coarse, exact)
 
     @property
     def labelled(self) -> bool:
@@ -263,6 +268,10 @@ class Avatar(nn.Module):
             weights = cut_slits(self.coarse, *rows, self.probes, self.neighbors, weights)
         self.neighbor_weights = weights
         self.built.copy_(self.age)
+        if self.coarse is not None and self.config.detail_full > 0:
+            begin, full = self.config.detail_from, self.config.detail_full
+            moved = farthest(self.coarse, self.means, self.label, self.gates(), self.probes)
+            self.lively.copy_(((moved - begin) / (full - begin)).clamp(0, 1))
         if self.config.skip_from and int(self.age) >= self.config.skip_from:
             self.skip_still()
 
@@ -271,7 +280,7 @@ class Avatar(nn.Module):
         """Lets Gaussians leave out both fields that no probe moves or changes."""
         detail = self.detail if self.has_details else None
         rows = (self.means, self.latent, self.gates())
-        self.moving.copy_(moving(self.coarse, detail, *rows, self.probes, label=self.label))
+        self.moving.copy_(moving(self.coarse, detail, *rows, self.probes, label=self.label, lively=self.lively))
 
     def constrain(self) -> None:
         """After each step: counts it, and makes the graph anew where it is old."""

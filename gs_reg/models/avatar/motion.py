@@ -5,8 +5,9 @@ On the CPU they are asked block by block: the layers of a block stay in the cach
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,6 +48,12 @@ class Block:
     x: Float[Tensor, "B 3"]
     latent: Float[Tensor, "B L"]
     gates: Float[Tensor, "B G"] | None
+    lively: Float[Tensor, "B"] | None
+    """Factors on what it says; None = 1."""
+
+    def changes(self, code: Float[Tensor, "D"], detail: DetailField) -> Residuals:
+        changes = detail(self.x, self.latent, self.gates, code)
+        return changes if self.lively is None else changes.times(self.lively)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Ready:
 
     rows: Int[Tensor, "M"] | None
     """Rows that move; None = all."""
+    changing: Int[Tensor, "K"] | None
+    """Those of them that the detail field changes, which are those of the blocks; None = all."""
     blocks: tuple[Block, ...]
     coarse: tuple[Prepared, ...]
     """Of blocks of rows too, or of all rows where the field has a kernel; empty without a field."""
@@ -64,23 +73,30 @@ class Ready:
     ) -> Motion:
         """Of all `count` Gaussians; those that do not move stay as they are."""
         moved = [] if coarse is None else [coarse.at(part, code) for part in self.coarse]
-        changed = [] if detail is None else [detail(block.x, block.latent, block.gates, code) for block in self.blocks]
+        changed = [] if detail is None else [block.changes(code, detail) for block in self.blocks]
         offset = self.of_all([offset for offset, _ in moved], count)
         jacobian = self.of_all([jacobian for _, jacobian in moved], count, torch.eye(3).to(code))
         names = vars(changed[0]) if changed else ()
-        residuals = {name: self.of_all([getattr(part, name) for part in changed], count) for name in names}
+        residuals = {name: _of_all([getattr(part, name) for part in changed], self.changing, count) for name in names}
         return Motion(code.new_zeros(count, 3) if offset is None else offset, jacobian, Residuals(**residuals))
 
     def of_all(self, parts: Sequence[Tensor | None], count: int, still: Tensor | None = None) -> Tensor | None:
         """One after the other, and `still` (or 0) for rows that do not move."""
-        known = [part for part in parts if part is not None]
-        if not known:
-            return None
-        values = torch.cat(known) if len(known) > 1 else known[0]
-        if self.rows is None:
-            return values
-        base = values.new_zeros(values.shape[1:]) if still is None else still
-        return base.expand(count, *base.shape).index_copy(0, self.rows, values)
+        return _of_all(parts, self.rows, count, still)
+
+
+def _of_all(
+    parts: Sequence[Tensor | None], rows: Int[Tensor, "M"] | None, count: int, still: Tensor | None = None
+) -> Tensor | None:
+    """The parts, which are of these rows (None = all), among `count`; the others are `still`, or 0."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    values = torch.cat(known) if len(known) > 1 else known[0]
+    if rows is None:
+        return values
+    base = values.new_zeros(values.shape[1:]) if still is None else still
+    return base.expand(count, *base.shape).index_copy(0, rows, values)
 
 
 def ready(
@@ -89,20 +105,33 @@ def ready(
     latent: Float[Tensor, "N L"],
     label: Float[Tensor, "N L"],
     gates: Float[Tensor, "N G"] | None,
+    lively: Float[Tensor, "N"],
     coarse: CoarseField | None,
     jacobian: bool,
 ) -> Ready:
-    """In blocks of rows on the CPU, else in one; the coarse field reads `label`, the detail field `latent`."""
-    x, latent, label = (column if rows is None else column[rows] for column in (means, latent, label))
-    gates = gates if rows is None or gates is None else gates[rows]
-    whole, size = slice(None), BLOCK if means.device.type == "cpu" else max(len(means), 1)
-    parts = [slice(start, start + size) for start in range(0, max(len(x), 1), size)]
-
-    def gated(part: slice) -> Float[Tensor, "B G"] | None:
-        return None if gates is None else gates[part]
-
-    blocks = tuple(Block(x[part], latent[part], gated(part)) for part in parts)
+    """In blocks of rows on the CPU, else in one; the coarse field reads `label`, the detail field `latent`. What the
+    latter says counts `lively` times."""
+    size = BLOCK if means.device.type == "cpu" else max(len(means), 1)
+    changing = rows
+    if bool((lively < 1).any()):
+        all_rows = torch.arange(len(means), device=means.device) if rows is None else rows
+        changing = all_rows[lively[all_rows] > 0]
+    columns = (_of(changing, column) for column in (means, latent, gates, None if changing is rows else lively))
+    blocks = tuple(Block(*parts) for parts in _split(*columns, size=size))
     if coarse is None:
-        return Ready(rows, blocks, ())
-    parts = [whole] if coarse.has_kernel(x, label) else parts
-    return Ready(rows, blocks, tuple(coarse.prepare(x[part], label[part], gated(part), jacobian) for part in parts))
+        return Ready(rows, changing, blocks, ())
+    x, label, gates = (_of(rows, column) for column in (means, label, gates))
+    assert x is not None and label is not None
+    parts = _split(x, label, gates, size=len(x) if coarse.has_kernel(x, label) else size)
+    return Ready(rows, changing, blocks, tuple(coarse.prepare(*part, jacobian) for part in parts))
+
+
+def _of(rows: Int[Tensor, "M"] | None, column: Tensor | None) -> Tensor | None:
+    return column if rows is None or column is None else column[rows]
+
+
+def _split(*columns: Tensor | None, size: int) -> Iterator[tuple[Any, ...]]:
+    """All columns, so many rows at a time; one time at least."""
+    count = len(next(column for column in columns if column is not None))
+    for start in range(0, max(count, 1), max(size, 1)):
+        yield tuple(None if column is None else column[start : start + size] for column in columns)

@@ -32,6 +32,7 @@ SHAPES: Mapping[str, tuple[str | int, ...]] = {
     "distilled_latent": ("N", "*"),
     "part": ("N",),
     "moving": ("N",),
+    "lively": ("N",),
     "neighbors": ("N", "k"),
     "neighbor_weights": ("N", "k"),
     "code_corrections": ("T", "D"),
@@ -86,6 +87,8 @@ def check_tensors(tensors: Mapping[str, Tensor], dim: int) -> None:
     count, frames, near = len(tensors["means"]), len(tensors["tracked"]), tensors["neighbors"].shape[-1]
     sides: dict[str | int, int] = {"N": count, "T": frames, "D": dim, "k": near}
     for name, shape in SHAPES.items():
+        if name == "lively" and name not in tensors:  # of an earlier version
+            continue
         got, wanted = tuple(tensors[name].shape), [sides.get(side, side) for side in shape]
         if len(got) != len(wanted) or any(side not in ("*", size) for size, side in zip(got, wanted, strict=True)):
             raise ValueError(f"{name}: expected [{', '.join(map(str, wanted))}], got {list(got)}")

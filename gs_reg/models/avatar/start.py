@@ -169,6 +169,7 @@ def first_tensors(
         "distilled_latent": latent,
         "part": cloud.extra.get("part", new(count)).long(),
         "moving": new(count, dtype=torch.bool) | True,
+        "lively": new(count) + 1,
         "code_corrections": torch.zeros_like(track.codes),
         "pose_corrections": new(frames, 6),
         "tracked": track.codes,
