@@ -120,10 +120,9 @@ def ready(
     blocks = tuple(Block(*parts) for parts in _split(*columns, size=size))
     if coarse is None:
         return Ready(rows, changing, blocks, ())
-    x, label, gates = (_of(rows, column) for column in (means, label, gates))
-    assert x is not None and label is not None
-    parts = _split(x, label, gates, size=len(x) if coarse.has_kernel(x, label) else size)
-    return Ready(rows, changing, blocks, tuple(coarse.prepare(*part, jacobian) for part in parts))
+    x, label = (column if rows is None else column[rows] for column in (means, label))
+    parts = _split(x, label, _of(rows, gates), size=len(x) if coarse.has_kernel(x, label) else size)
+    return Ready(rows, changing, blocks, tuple(coarse.prepare(*part, jacobian=jacobian) for part in parts))
 
 
 def _of(rows: Int[Tensor, "M"] | None, column: Tensor | None) -> Tensor | None:
