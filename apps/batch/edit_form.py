@@ -6,6 +6,8 @@ from typing import Any
 
 from gs_reg.errors import did_you_mean
 
+NETWORKS = ("clipseg", "sam2", "sam3", "grounded")
+"""Teachers whose model is a folder of transformers and not a pipeline."""
 NESTED = ("edit", "teacher", "editor")
 RENAMED = {
     "scene": "data",
@@ -32,6 +34,9 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
             flat |= {f"{key}.{inner}": one for inner, one in value.items()}
         else:
             flat[key] = value
+    kind = str(flat.get("teacher.kind", "")).partition(":")[0]
+    if kind in NETWORKS and isinstance(flat.get("teacher.model"), str):
+        flat["teacher_model"] = [flat.pop("teacher.model")]
     out: dict[str, Any] = {}
     # a text in `edit` beside `edit.part`: the prompt of the flags
     for key, value in flat.items():

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gs_reg.errors import InputError
+from gs_reg.io import format_of
 
 from ..runs.config_file import dump_yaml
+from ..runs.folder import open_run
 
 Settings = dict[str, Any]
 """Of a command, nested as in config.yaml."""
@@ -142,11 +144,16 @@ def _check_export(config: Any) -> None:
     from ..look.target import check_target
 
     _check_target(config.to)
-    with _about_to():
+    with _about("to"):
         if config.format == "mesh":
             check_mesh_target(config.to, overwrite=True)
         else:
             check_target(config.to, config.source, dataclasses.replace(config.writing, overwrite=True))
+    with _about("source"):
+        if config.source.is_dir():
+            open_run(config.source)
+        elif config.source.exists():
+            format_of(config.source)
 
 
 def _check_render(config: Any) -> None:
@@ -154,17 +161,24 @@ def _check_render(config: Any) -> None:
 
     _check_target(config.to)
     if config.what == "path":
-        with _about_to():
+        with _about("to"):
             check_name(config.to)
+    _check_run(config)
+
+
+def _check_run(config: Any) -> None:
+    with _about("run"):
+        if config.run.exists():
+            open_run(config.run)
 
 
 @contextmanager
-def _about_to() -> Iterator[None]:
-    """Complaints in the block are about the setting `to`."""
+def _about(setting: str) -> Iterator[None]:
+    """Complaints in the block are about a setting."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"to: {error}") from None
+        raise InputError(f"{setting}: {error}") from None
 
 
 def _check_target(to: Path) -> None:
@@ -217,7 +231,7 @@ KINDS: dict[str, Kind] = {
     "export": Kind(
         "look.export", _a_file("export", "source"), check=_check_export, target=lambda _: "scene.ply", gpu=False
     ),
-    "eval": Kind("scenes.evaluate", _an_eval, gpu=False),
+    "eval": Kind("scenes.evaluate", _an_eval, check=_check_run, gpu=False),
     "render": Kind("look.render", _a_file("render", "run"), check=_check_render, target=_render_target, gpu=False),
 }
 NEEDED = {"export": "source", "eval": "run", "render": "run"}

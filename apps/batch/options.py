@@ -18,6 +18,7 @@ from ..runs.progress import plural, say
 from .batch import Batch
 from .engine import Engine, with_needs
 from .executors import Name, open_executor
+from .executors.on_ray import check_address
 from .listing import rows
 from .live import shown
 from .lockfile import Job
@@ -46,6 +47,18 @@ def stored_options(path: Path) -> Options:
         return from_plain(Options, {k: values[k] for k in ("executor", "workers", "address")}, str(file))
 
 
+def check_options(options: Options) -> None:
+    """Raises InputError where there can be no workers, or no executor at such an address."""
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers: expected at least 1, got {options.workers}")
+    if options.executor == "local" and options.address is not None:
+        raise InputError("--address: no effect: --executor local runs on this machine; use ray or slurm")
+    if options.executor == "ray" and options.address is not None:
+        check_address(options.address)
+    if options.executor == "slurm" and options.address not in (None, "local"):
+        raise InputError(f"--address {options.address}: expected `local` with --executor slurm, or nothing")
+
+
 def run_engine(batch: Batch, chosen: Sequence[Job], options: Options) -> tuple[Engine, Sequence[Status]]:
     """Runs jobs with what they need; returns how they stand.
 
@@ -53,8 +66,7 @@ def run_engine(batch: Batch, chosen: Sequence[Job], options: Options) -> tuple[E
         InputError: a job needs what there is not, or the options are wrong.
     """
     chosen = with_needs(batch, chosen)
-    if options.workers is not None and options.workers < 1:
-        raise InputError(f"--workers: expected at least 1, got {options.workers}")
+    check_options(options)
     executor = open_executor(options.executor, options.workers, options.address, batch.path)
     try:
         for job in chosen:

@@ -87,7 +87,10 @@ def absolute(kind: Kind, settings: Settings, folder: Path) -> Settings:
     def change(text: str) -> str:
         if "\0" in text or len(text) > 4000:
             raise InputError(f"{text[:40]!r}: cannot be a path")
-        path = folder / text
+        try:
+            path = folder / Path(text).expanduser()
+        except RuntimeError:  # ~ of a user who is not there
+            path = folder / text
         try:
             return str(Path(os.path.abspath(path))) if text and path.exists() else text
         except OSError:  # too long a name

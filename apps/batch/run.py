@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from gs_reg.errors import InputError
 from gs_reg.io.atomic import remove_leftovers
 
 from ..runs.folder import Run
@@ -18,7 +19,7 @@ from .executors import Name
 from .jobfile import read_jobs
 from .listing import print_plan
 from .lockfile import Lock, lock_jobs, read_lock, replaced, stored_digests, write_lock
-from .options import Options, start
+from .options import Options, check_options, start
 from .shared import with_shared_parts
 
 JOBS_FILE = "jobs.yaml"
@@ -52,11 +53,15 @@ class Config:
 def main(config: Config) -> int:
     specs = with_shared_parts(read_jobs(config.jobs))
     path = config.out or Path("runs") / f"batch-{config.jobs.stem}"
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out {path}: a file; expected a folder")
     digests = stored_digests(path)
     say(f"{config.jobs}: {plural(len(specs), 'job')}")
     jobs = lock_jobs(specs, digests)
     before = read_lock(path) if (path / "jobs.lock.json").is_file() else Lock(())
-    batch = Batch(path, replaced(before, jobs))
+    batch, options = Batch(path, replaced(before, jobs)), Options(config.executor, config.workers, config.address)
+    check_options(options)
+    chosen = list(batch.named(config.only) if config.only else batch.lock.jobs)
     if config.dry_run:
         print_plan(batch)
         return 0
@@ -66,9 +71,7 @@ def main(config: Config) -> int:
     if not (path / JOBS_FILE).exists() or not (path / JOBS_FILE).samefile(config.jobs):
         shutil.copyfile(config.jobs, path / JOBS_FILE)
     mark_stale(batch)
-    options = Options(config.executor, config.workers, config.address)
     Run(path).write_json("batch.json", {"file": str(config.jobs.resolve()), **options.plain})
-    chosen = list(batch.named(config.only) if config.only else batch.lock.jobs)
     if config.only_failed:
         chosen = [job for job in chosen if batch.status(job).state == "failed"]
     if config.force or config.only_failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -205,6 +206,9 @@ def _tau(word: str) -> float | None:
     if not colon:
         return None
     try:
-        return float(number)
+        tau = float(number)
     except ValueError:
         raise InputError(f"--parts: {word.strip()!r}: expected a name, or a name, a colon and a number") from None
+    if not 0 < tau < math.inf:
+        raise InputError(f"--parts: {word.strip()!r}: expected a temperature above 0, got {tau:g}")
+    return tau

@@ -53,13 +53,9 @@ def open_executor(name: Name, workers: int | None, address: str | None, folder: 
 
     Raises:
         MissingPart: its package is not installed.
-        InputError: --address for one that has none.
+        InputError: Ray does not start, or no cluster is at the address.
     """
-    from gs_reg.errors import InputError
-
     if name == "local":
-        if address is not None:
-            raise InputError("--address: no effect: --executor local runs on this machine; use ray or slurm")
         from .local import LocalExecutor
 
         return LocalExecutor(workers)

@@ -75,8 +75,6 @@ class RayExecutor:
         except ImportError:
             raise MissingPart("--executor ray: Ray is not installed: pip install 'gs-reg[ray]'") from None
         self._ray: Any = ray
-        if address is not None:
-            check_address(address)
         for attempt in range(STARTS if address is None else 1):
             try:
                 with same_handlers():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs_reg.errors import InputError, MissingPart
+from gs_reg.errors import MissingPart
 
 from ..specs import Resources
 from ..states import ask_to_end
@@ -54,8 +54,6 @@ class SlurmExecutor:
             import submitit
         except ImportError:
             raise MissingPart("--executor slurm: submitit is not installed: pip install 'gs-reg[slurm]'") from None
-        if address not in (None, "local"):
-            raise InputError(f"--address {address}: expected `local` with --executor slurm, or nothing")
         if address is None and shutil.which("sbatch") is None:
             raise MissingPart("--executor slurm: no sbatch on this machine: run it where jobs are submitted")
         self._executor = submitit.AutoExecutor(str(folder / "slurm" / "%j"), cluster=address or "slurm")

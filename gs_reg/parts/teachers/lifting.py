@@ -132,7 +132,8 @@ def _pixels(mark: Mark, width: int, height: int) -> Float[Tensor, "n 2"]:
     Raises:
         InputError: outside the view.
     """
-    if not all(0 <= n <= side for n, side in zip(mark.numbers, (width, height) * 2, strict=False)):
+    is_box, sides = len(mark.numbers) == 4, (width, height) * 2
+    if not all(n >= 0 and (n < side or (is_box and n == side)) for n, side in zip(mark.numbers, sides, strict=False)):
         raise InputError(f"click {mark}: outside the view of {width} x {height} pixels")
     if len(mark.numbers) == 2:
         xy = torch.tensor([mark.numbers])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gs_reg.apps.batch.edit_form import as_flags
 from gs_reg.apps.batch.jobfile import read_jobs
 from gs_reg.apps.batch.lockfile import lock_jobs
 from gs_reg.apps.batch.paths import Digests
@@ -49,6 +50,13 @@ def test_the_nested_form_of_edits_is_their_flags(edits):
     )
     assert settings["edit"] == "green hair" and settings["parts"] == "eyes:0.1,hair"
     assert settings["teacher"] == f"masks:{edits.parent / 'masks'}"
+
+
+def test_the_model_of_a_network_that_finds_parts_is_no_pipeline():
+    nested = {"scene": "x.ply", "teacher": {"kind": "clipseg", "model": "clip"}, "edit": {"prompt": "red"}}
+    assert as_flags(nested) == {"data": "x.ply", "teacher": "clipseg", "teacher_model": ["clip"], "edit": "red"}
+    nested["teacher"] = {"kind": "sd3", "model": "pipeline"}
+    assert as_flags(nested) == {"data": "x.ply", "teacher": "sd3", "model": "pipeline", "edit": "red"}
 
 
 def test_edits_of_a_scene_share_their_parts(edits):
@@ -106,6 +114,9 @@ def test_an_id_follows_from_settings_and_from_what_inputs_contain(edits):
         ("kind: reconstruct\nseeds: [x]\njobs: [{id: a, data: x}]", r":2: seeds: expected a list of whole numbers"),
         ("kind: export\nmatrix: {source: [a], to: 3}", r":2: matrix.to: expected a list"),
         ("kind: export\nmatrix: {source: [%s], seed: [%s]}" % (("a," * 400,) * 2), "at most 100,000 jobs"),
+        ("kind: export\njobs:\n- id: a\n  source: empty", r":4: a: source: .*empty: not the folder of a run"),
+        ("kind: export\njobs:\n- id: a\n  source: jobs.yaml", r":4: a: source: .*expected a splat file ending with"),
+        ("kind: eval\njobs:\n- id: a\n  run: empty", r":4: a: run: .*empty: not the folder of a run"),
         ("kind: export\njobs:\n- id: a\n  source: gone.ply", r":4: a: source: gone.ply: no such file or folder"),
         ("kind: reconstruct\njobs:\n- id: a\n  data: x\n  depth.path: d", r":5: a: depth.path: d: no such file or"),
         ("kind: export\njobs:\n- id: a\n  source: x\n  to: a.xyz", r":5: a: .*a.xyz: expected a name ending with one"),
@@ -127,6 +138,8 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path, text, complaint):
     path.write_text(text)
     for name in "xy":
         (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()  # of a run
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=complaint):
         lock_jobs(read_jobs(path), Digests())
 
@@ -139,6 +152,7 @@ def test_a_folder_is_no_job_file(tmp_path):
 def test_seeds_matrices_and_needs(tmp_path):
     path, photos = tmp_path / "jobs.yaml", tmp_path / "photos"
     photos.mkdir()
+    (photos / "config.yaml").touch()
     path.write_text(
         "defaults: {reconstruct: {preset: ci}}\nseeds: [3, 4]\njobs:\n"
         "- {id: fern, kind: reconstruct, data: photos, matrix: {read.views: [2, 3]}}\n"
