@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gs_reg.errors import did_you_mean
+from gs_reg.parts.teachers.networks import NEEDED
 
-NETWORKS = ("clipseg", "sam2", "sam3", "grounded")
-"""Teachers whose model is a folder of transformers and not a pipeline."""
 NESTED = ("edit", "teacher", "editor")
 RENAMED = {
     "scene": "data",
@@ -35,7 +34,8 @@ def as_flags(settings: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     kind = str(flat.get("teacher.kind", "")).partition(":")[0]
-    if kind in NETWORKS and isinstance(flat.get("teacher.model"), str):
+    if kind in NEEDED and isinstance(flat.get("teacher.model"), str):
+        # a folder of transformers and not a pipeline
         flat["teacher_model"] = [flat.pop("teacher.model")]
     out: dict[str, Any] = {}
     # a text in `edit` beside `edit.part`: the prompt of the flags

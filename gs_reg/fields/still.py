@@ -46,14 +46,14 @@ def moving(
     counts `lively` times.
     """
     moves = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    prepared = None if coarse is None else coarse.prepare(x, latent if label is None else label, gates, jacobian=False)
+    if coarse is not None:
+        moves = farthest(coarse, x, latent if label is None else label, gates, codes) >= threshold
+    if detail is None:
+        return moves
     for z in codes:
-        if coarse is not None and prepared is not None:
-            moves |= coarse.at(prepared, z)[0].norm(dim=1) >= threshold
-        if detail is not None:
-            residuals = detail(x, latent, gates, z)
-            residuals = residuals if lively is None else residuals.times(lively)
-            for name, (_, bound) in HEADS.items():
-                if (value := getattr(residuals, name)) is not None:
-                    moves |= value.abs().reshape(len(x), -1).amax(1) >= FAINT * bound
+        residuals = detail(x, latent, gates, z)
+        residuals = residuals if lively is None else residuals.times(lively)
+        for name, (_, bound) in HEADS.items():
+            if (value := getattr(residuals, name)) is not None:
+                moves |= value.abs().reshape(len(x), -1).amax(1) >= FAINT * bound
     return moves
