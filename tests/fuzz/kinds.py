@@ -195,7 +195,7 @@ def plan(root: Path) -> None:
 
 def job_file(root: Path) -> None:
     edits = {"object": "a mug", "parts": [{"name": "rim", "tau": 0.1}, {"name": "handle"}], "preset": "fast"}
-    edits |= {"teacher": "clicks", "clicks": ["rim=a:1,2"], "editor": {"kind": "folder:pictures"}}
+    edits |= {"teacher": "clicks", "clicks": ["rim=a:1,2", "handle=a:2,1"], "editor": {"kind": "folder:pictures"}}
     (root / "pictures").mkdir()
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(root / "pictures" / "a.png")
     (root / "mug.ply").write_text("ply")
