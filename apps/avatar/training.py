@@ -18,6 +18,7 @@ from gs_reg.fields.slits import farthest_codes
 from gs_reg.fit import FitConfig
 from gs_reg.io import checkpoint
 from gs_reg.models.avatar import Avatar
+from gs_reg.models.avatar.saving import check_tensors
 from gs_reg.models.avatar.start import start_sample
 from gs_reg.models.rig_bound import RigBound
 from gs_reg.models.screen_cnn import ScreenCnn
@@ -88,6 +89,7 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
     terms = config.terms if config.coarse else replace(config.terms, near=replace(config.terms.near, weight=0.0))
 
     def load(state: Mapping[str, Tensor]) -> Model:
+        check_tensors(state, job.source.prior.dim)
         coarse, detail, screen = _networks(job)
         return Avatar.loaded(state, coarse, detail, settings, screen)
 

@@ -1,7 +1,8 @@
 """Checkpoints: step_000007000/{model.safetensors, optim.safetensors, state.json}. Nothing is pickled.
 
 Tensors go into the safetensors files under their path in the nested value. state.json holds the other values, with
-{"$tensor": path} in the place of each tensor, and other "$" keys for what JSON cannot express.
+{"$tensor": path} in the place of each tensor, other "$" keys for what JSON cannot express, and the CRC-32 of both
+files: a damaged number that is still a number would go unnoticed, and spoil the run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import math
 import re
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +124,20 @@ def save(
     with atomic_folder(path) as temporary:
         _write_tensors(temporary / FILES[0], tensors["model"])
         _write_tensors(temporary / FILES[1], tensors["optim"])
-        text = json.dumps({"schema": SCHEMA, "step": step, **encoded}, indent=1, allow_nan=False)
+        sums = {name: _crc32(temporary / name) for name in FILES[:2]}
+        content = {"schema": SCHEMA, "step": step, "crc32": sums, **encoded}
+        text = json.dumps(content, indent=1, allow_nan=False)
         (temporary / FILES[2]).write_text(text + "\n", encoding="utf-8")
     _delete_old(Path(folder), keep, keep_every)
     return path
+
+
+def _crc32(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
 
 
 def _complete(folder: Path) -> list[tuple[int, Path]]:
@@ -167,21 +179,26 @@ def load(path: str | Path) -> Checkpoint:
         step, encoded = content["step"], (content["model"], content["optim"])
         if type(step) is not int or step < 0:
             raise InputError(f"{path / FILES[2]}: step: expected a whole number, got {step!r:.80}")
-        state = _decode(content["state"], {})
-    model, optim = (_read_tensors(path / name, value) for name, value in zip(FILES, encoded, strict=False))
+        state, sums = _decode(content["state"], {}), content.get("crc32", {})  # none in those of earlier versions
+        if not isinstance(sums, dict):
+            raise InputError(f"{path / FILES[2]}: crc32: expected a map, got {type(sums).__name__}")
+    parts = zip(FILES, encoded, strict=False)
+    model, optim = (_read_tensors(path / name, value, sums.get(name)) for name, value in parts)
     for name, part in (("model", model), ("optim", optim), ("state", state)):
         if not isinstance(part, Mapping):
             raise InputError(f"{path / FILES[2]}: {name}: expected a map, got {type(part).__name__}")
     return Checkpoint(step, model, optim, state)
 
 
-def _read_tensors(path: Path, encoded: Any) -> Any:
-    """The nested value whose tensors are in the file, none of them with NaN."""
+def _read_tensors(path: Path, encoded: Any, crc32: int | None) -> Any:
+    """The nested value whose tensors are in the file, none of them with NaN; checksum None = not known."""
     from safetensors.torch import load_file
 
     with reading(path):
-        tensors = load_file(path)
+        tensors, otherwise = load_file(path), f"delete {path.parent}, so that the one before it is used"
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
-                raise InputError(f"{path}: {name} has NaN: delete {path.parent}, so that the one before it is used")
+                raise InputError(f"{path}: {name} has NaN: {otherwise}")
+        if crc32 is not None and crc32 != _crc32(path):
+            raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
         return _decode(encoded, tensors)

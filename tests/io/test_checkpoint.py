@@ -1,4 +1,5 @@
 import errno
+import json
 import math
 import os
 
@@ -126,6 +127,16 @@ def test_broken_files_and_values_are_named(tmp_path):
     (path / "model.safetensors").write_bytes(raw[:-8])
     with pytest.raises(InputError, match="step_000000001"):
         checkpoint.load(path)
+    (path / "model.safetensors").write_bytes(raw[:-1] + b"\x40")  # still a number
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged: .* delete .*step_000000001, so that the one"):
+        checkpoint.load(path)
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | {"crc32": [1]}))
+    with pytest.raises(InputError, match="crc32: expected a map, got list"):
+        checkpoint.load(path)
+    del state["crc32"]  # as earlier versions wrote
+    (path / "state.json").write_text(json.dumps(state))
+    assert float(checkpoint.load(path).model["x"][-1]) != 1
     (path / "state.json").write_text('{"schema": 99}')
     with pytest.raises(InputError, match="expected schema 1, got 99"):
         checkpoint.load(path)

@@ -1,11 +1,13 @@
 """A training leaves what is promised; stopped in any phase it goes on to the same bits."""
 
 import json
+import shutil
 import signal
 from dataclasses import fields
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gs_reg.apps import cli
@@ -13,6 +15,7 @@ from gs_reg.apps.avatar.config import Config
 from gs_reg.apps.avatar.presets import PRESETS
 from gs_reg.apps.avatar.shots import FrameShots, neutral_frames
 from gs_reg.fields.distill import Distillation
+from gs_reg.io import checkpoint
 
 from .conftest import train
 
@@ -81,6 +84,19 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert mine["self_reenactment"] == whole["self_reenactment"]
     steps = [json.loads(line).get("step") for line in (out / "events.jsonl").read_text().splitlines()]
     assert len([s for s in steps if s]) == len({s for s in steps if s})  # no step twice
+
+
+def test_a_checkpoint_with_a_short_column_is_named(finished, tmp_path, capsys):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "result.json").unlink()
+    path = checkpoint.latest(run / "checkpoints")
+    tensors = load_file(path / "model.safetensors")
+    save_file(tensors | {"lively": tensors["lively"][:1].clone()}, path / "model.safetensors")
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | {"crc32": {}}))
+    assert cli.main(["avatar", "train", "--resume", "--out", str(run)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert path.name in last and "lively: expected [" in last
 
 
 def test_the_log_has_scalars_and_held_out_frames(finished):
