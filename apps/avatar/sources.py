@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,23 @@ def open_source(
     prior = _prior_of(capture, prior_folder) if inside is None else inside
     check_codes(capture, prior)
     _check_ident(capture, prior)
-    return Source(capture, prior)
+    return Source(within_ends(capture, prior), prior)
+
+
+def within_ends(capture: Capture, prior: ExpressionPrior) -> Capture:
+    """With each code beyond an end of its channel at that end: a channel that is neutral at an end, as the coefficients
+    of blendshapes are at 0, cannot go beyond, and what a tracker says there is noise."""
+    codes = capture.tracks.codes
+    neutral, lo, hi = (bound.to(codes) for bound in (prior.neutral, prior.lo, prior.hi))
+    inside = torch.where((neutral == lo) | (neutral == hi), codes.clamp(lo, hi), codes)
+    beyond = float((inside != codes).float().mean())
+    if not beyond:
+        return capture
+    note = (
+        f"{beyond:.0%} of the codes are beyond the ends of their channels, as below 0 of coefficients: taken as those"
+    )
+    tracks = dataclasses.replace(capture.tracks, codes=inside)
+    return dataclasses.replace(capture, tracks=tracks, notes=(*capture.notes, note))
 
 
 def _prior_of(capture: Capture, folder: Path | None) -> ExpressionPrior:

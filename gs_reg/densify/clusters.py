@@ -24,6 +24,9 @@ from gs_reg.render import RenderConfig, lift, project
 from gs_reg.rotations import quat_to_rotmat
 from gs_reg.types import Cameras, Render, Splats
 
+EARLY = 2.5
+"""Power of the share of the changes that are still to come, by which the number of Gaussians is behind the cap: those
+that are there early have long to learn."""
 SPLIT = 1.6
 """Factor between the longest axis of a Gaussian and that of the two that it is split into."""
 EVEN = 0.1
@@ -162,7 +165,7 @@ def _edit(
         beyond = max(kept + int(wanting.sum()) - config.cap, 0)
         gone = gone | _idlest(sums["weights"], gone | wanting, min(int(config.recycle * kept), beyond))
         kept = len(splats) - int(gone.sum())
-    room = max(int(min(share, 1.0) * config.cap) - kept, 0)
+    room = max(int((1 - max(1 - share, 0.0) ** EARLY) * config.cap) - kept, 0)
     parents = scores.argsort(descending=True, stable=True)[: min(int(wanting.sum()), room)]
     if not len(parents) and not bool(gone.any()):
         return None
