@@ -39,7 +39,7 @@ class Preset:
 BEST = Preset()
 PAPER = replace(
     BEST,
-    model=AvatarConfig(jacobian="none", gates=False, sh_frame="world", detail_full=0.0),
+    model=AvatarConfig(jacobian="none", gates=False, sh_frame="world", detail_full=0.0, stretch_colors=False),
     joint=200_000,
     screen=10_000,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -10,6 +12,8 @@ from gs_reg.fields.coarse import CoarseField
 
 FLAT, LONG = 0.05, 6.0
 """Least determinant and largest Frobenius norm of a Jacobian that is used as it is."""
+TINY = 1e-12
+"""Least square of a stretch."""
 RIDGE = 1e-3
 """Of the trace of the neighbours' spread, added to it: the normal of a sheet of skin then just rotates."""
 
@@ -60,6 +64,20 @@ def guarded(jacobian: Float[Tensor, "N 3 3"]) -> tuple[Float[Tensor, "N 3 3"], B
     if not bool(folded.any()):
         return jacobian, folded
     return jacobian.index_copy(0, folded.nonzero()[:, 0], polar(jacobian[folded])), folded
+
+
+@torch.no_grad()
+def principal_stretches(jacobian: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3"]:
+    """Logarithms of the singular values, smallest first, by the trigonometric formula for the roots of a cubic; not a
+    number where the Jacobian has one that is not finite."""
+    metric = jacobian.transpose(1, 2) @ jacobian
+    mean = metric.diagonal(dim1=1, dim2=2).mean(1)
+    rest = metric - mean[:, None, None] * torch.eye(3).to(metric)
+    size = (rest.square().sum((1, 2)) / 6).clamp_min(TINY).sqrt()
+    angle = (torch.linalg.det(rest / size[:, None, None]) / 2).clamp(-1, 1).acos() / 3
+    largest, smallest = mean + 2 * size * angle.cos(), mean + 2 * size * (angle + 2 * math.pi / 3).cos()
+    squares = torch.stack([smallest, 3 * mean - largest - smallest, largest], dim=1)
+    return squares.clamp_min(TINY).log() / 2
 
 
 def polar(matrices: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3"]:

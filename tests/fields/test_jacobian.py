@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gs_reg.fields.coarse import CoarseField
-from gs_reg.fields.jacobian import exact, from_neighbours, guarded, polar
+from gs_reg.fields.jacobian import exact, from_neighbours, guarded, polar, principal_stretches
 from gs_reg.neighbors import gaussian_weights, nearest
 from gs_reg.priors.toy import ToyPrior
 from tests.fields.test_fields import DIM, GROUPS, inputs, stirred
@@ -94,3 +94,16 @@ def test_covariances_of_small_gaussians_go_with_the_jacobian(spread):
     jacobian = toy.jacobian(mean, z, parts)[0]
     want = jacobian @ axes @ torch.cov(draws.T) @ axes.T @ jacobian.T
     assert float((covariance - want).norm() / want.norm()) < 0.02
+
+
+def test_principal_stretches_are_the_singular_values():
+    J = torch.eye(3, dtype=torch.float64) + 0.3 * torch.randn(500, 3, 3, dtype=torch.float64)
+    torch.testing.assert_close(principal_stretches(J), torch.linalg.svdvals(J).flip(1).log(), rtol=1e-5, atol=1e-6)
+    plain = torch.stack(
+        [torch.eye(3), rotations(1)[0].float(), torch.diag(torch.tensor([2.0, 0.5, 1.0])), torch.zeros(3, 3)]
+    )
+    found = principal_stretches(plain)
+    expected = torch.tensor([[0.0, 0, 0], [0, 0, 0], [-0.6931, 0, 0.6931]])
+    torch.testing.assert_close(found[:3], expected, rtol=0, atol=1e-3)
+    assert found[3].isfinite().all() and found[3].max() < -6
+    assert principal_stretches(torch.full((1, 3, 3), torch.nan)).isnan().all()

@@ -12,12 +12,13 @@ from gs_reg.fields.detail import HEADS, DetailField
 from gs_reg.fields.still import farthest
 from gs_reg.models.avatar import Avatar, AvatarConfig
 from gs_reg.models.avatar.head_pose import placed
-from gs_reg.models.avatar.start import CloudConfig, _facing, seen_colors, start_cloud
+from gs_reg.models.avatar.start import LATER, CloudConfig, _facing, seen_colors, start_cloud
 from gs_reg.neighbors import laplacian_energy
 from gs_reg.priors.toy import ToyPrior
 from gs_reg.priors.types import Part
 from gs_reg.render import RenderConfig, render
 from gs_reg.rotations import quat_to_rotmat
+from gs_reg.sh import C0
 from gs_reg.state import Constrained, Editable, Model, Posed
 from gs_reg.terms import check_needs
 from gs_reg.terms.avatar import AvatarTerms
@@ -311,8 +312,35 @@ def test_gaussians_that_no_expression_moves_have_no_details():
 
 def test_an_avatar_of_an_earlier_version_has_details_everywhere():
     avatar = toy_avatar(CONFIG)
-    state = {name: value for name, value in avatar.state_dict().items() if name != "lively"}
-    assert Avatar.loaded(state, avatar.coarse, avatar.detail, CONFIG).lively.eq(1).all()
+    state = {name: value for name, value in avatar.state_dict().items() if name not in LATER}
+    earlier = Avatar.loaded(state, avatar.coarse, avatar.detail, CONFIG)
+    assert earlier.lively.eq(1).all() and earlier.stretch_colors.shape == (len(avatar.means), 0, 3)
+    assert "stretch_colors" not in [group.name for group in earlier.parameter_groups()]
+    earlier.edit(Edit(torch.arange(50), None, {}))
+    assert torch.equal(
+        earlier(views()).means, Avatar.loaded(earlier.state_dict(), *fields(avatar), CONFIG)(views()).means
+    )
+
+
+def fields(avatar):
+    return avatar.coarse, avatar.detail
+
+
+def test_colors_of_compressed_and_of_stretched_skin():
+    avatar = toy_avatar(CONFIG)
+    with torch.no_grad():
+        before = avatar(views())
+        avatar.stretch_colors.copy_(torch.tensor([[-0.2, -0.3, -0.4], [0.1, 0.2, 0.3]]))
+        after = avatar(views())
+        change = C0 * (after.sh - before.sh)
+        least, most = (torch.linalg.svdvals(before.warps).log()[:, k] for k in (2, 0))
+        wanted = 5 * (least.clamp(-1, 0)[:, None] * avatar.stretch_colors[:, 0])
+        wanted += 5 * (most.clamp(0, 1)[:, None] * avatar.stretch_colors[:, 1])
+        torch.testing.assert_close(change[:, 0], wanted, rtol=1e-3, atol=1e-4)
+        assert not change[:, 1:].any() and wanted.abs().max() > 0.02
+        still = Avatar.loaded(avatar.state_dict(), *fields(avatar), replace(CONFIG, detail=False))
+        assert torch.equal(still(views()).sh, before.sh)  # as while warming up
+    assert toy_avatar(replace(CONFIG, stretch_colors=False)).stretch_colors.shape[1] == 0
 
 
 def test_a_frame_played_from_what_was_prepared_is_the_same():

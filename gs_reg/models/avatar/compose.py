@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.fields.jacobian import principal_stretches
 from gs_reg.models.avatar.motion import Motion
 from gs_reg.rotations import quat_multiply, rotvec_to_quat
 from gs_reg.sh import C0
 from gs_reg.types import Splats
+
+MOST = 1.0
+"""Largest logarithm of a stretch that changes a colour any further."""
 
 
 def composed(base: Splats, motion: Motion) -> Splats:
@@ -28,6 +34,18 @@ def composed(base: Splats, motion: Motion) -> Splats:
         extra={**base.extra, **known},
         warps=motion.jacobian,
     )
+
+
+def creased(splats: Splats, colors: Float[Tensor, "N 2 3"]) -> Splats:
+    """The splats with the colours that their skin takes where it is compressed, and where it is stretched.
+
+    Each is for a stretch by e^(1/5), that is by 22 %, and in proportion to the logarithm of the stretch.
+    """
+    if splats.warps is None:
+        return splats
+    stretches = principal_stretches(splats.warps).nan_to_num()
+    amounts = torch.stack([stretches[:, 0].clamp(-MOST, 0), stretches[:, 2].clamp(0, MOST)], dim=1)
+    return replace(splats, sh=_shifted(splats.sh, (5 * amounts[:, :, None] * colors).sum(1)))
 
 
 def _shifted(sh: Float[Tensor, "N K 3"], color: Float[Tensor, "N 3"]) -> Float[Tensor, "N K 3"]:

@@ -49,6 +49,9 @@ class AvatarConfig:
     moves the head, as in hair, what the field learned there would be noise."""
     detail_full: float = 8e-3
     """Motion from which on it has all of them; 0 = all Gaussians have."""
+    stretch_colors: bool = True
+    """Let each Gaussian have a colour of its own for skin that the coarse field compresses, and one for skin that it
+    stretches, as creases need."""
     gates: bool = True
     """Let a Gaussian close itself to groups of channels of the code."""
     neighbors: int = 16

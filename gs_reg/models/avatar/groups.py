@@ -24,6 +24,7 @@ def groups_of(avatar: Avatar) -> list[ParameterGroup]:
         "latent": (c.lr_latent, Exponential(0.1)),
         "gate_logits": (c.lr_gate if c.gates else 0.0, None),
         "screen_channels": (c.lr_color, None),
+        "stretch_colors": (c.lr_color if avatar.has_details else 0.0, None),
     }
     groups = [
         ParameterGroup(name, [getattr(avatar, name)], lr, schedule, axis="gaussians")

@@ -20,12 +20,12 @@ from gs_reg.fields.detail import DetailField
 from gs_reg.fields.jacobian import from_neighbours
 from gs_reg.fields.slits import cut_slits
 from gs_reg.fields.still import farthest, moving
-from gs_reg.models.avatar.compose import composed
+from gs_reg.models.avatar.compose import composed, creased
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.models.avatar.groups import groups_of
 from gs_reg.models.avatar.head_pose import corrected, placed, rotated_sh, rotation_of
 from gs_reg.models.avatar.motion import Motion, Ready, ready
-from gs_reg.models.avatar.start import filled, first_tensors, seen_colors
+from gs_reg.models.avatar.start import columns_of_later, filled, first_tensors, seen_colors
 from gs_reg.models.screen_cnn import ScreenCnn
 from gs_reg.neighbors import Graph, gaussian_weights, make_graph, nearest
 from gs_reg.optim import ParameterGroup
@@ -43,6 +43,7 @@ COLUMNS = (
     "latent",
     "gate_logits",
     "screen_channels",
+    "stretch_colors",
 )
 """Parameters with a row for each Gaussian."""
 MARKS = ("distilled_latent", "part", "moving", "lively")
@@ -61,6 +62,8 @@ class Avatar(nn.Module):
     latent: Tensor
     gate_logits: Tensor
     screen_channels: Tensor
+    stretch_colors: Tensor
+    """What each Gaussian's colour becomes where its skin is compressed, and where it is stretched, see `creased`."""
     """What the screen-space network sees beside colours; no columns without it."""
     distilled_latent: Tensor
     """Latent vectors as they were distilled."""
@@ -139,8 +142,7 @@ class Avatar(nn.Module):
         screen: ScreenCnn | None = None,
     ) -> Avatar:
         """From a state dict; the networks, which must be built as they were, get their weights from it."""
-        if "lively" not in state:  # of an avatar that was written before there was such a thing
-            state = {**state, "lively": torch.ones_like(state["opacity_logits"])}
+        state = {**columns_of_later(state), **state}
         tensors = {name: value for name, value in state.items() if "." not in name}
         avatar = cls(tensors, coarse, detail, config, screen)
         avatar.load_state_dict(dict(state))
@@ -173,7 +175,10 @@ class Avatar(nn.Module):
         base = self.canonical()
         if self.coarse is None and not self.has_details:
             return self._colored(base, pose)
-        return self._colored(composed(base, self.motion(code, prepared or self.prepare())), pose)
+        splats = composed(base, self.motion(code, prepared or self.prepare()))
+        if self.has_details and self.stretch_colors.numel():
+            splats = creased(splats, self.stretch_colors)
+        return self._colored(splats, pose)
 
     def _colored(self, splats: Splats, pose: Float[Tensor, "4 4"] | None) -> Splats:
         if pose is None or self.config.sh_frame == "head":

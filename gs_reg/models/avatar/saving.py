@@ -17,6 +17,7 @@ from gs_reg.fields.inputs import GATES
 from gs_reg.io.avatar import HEADER, TENSORS, AvatarInfo, load_avatar_files, save_avatar_files
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.models.avatar.model import Avatar
+from gs_reg.models.avatar.start import LATER
 from gs_reg.models.screen_cnn import ScreenCnn
 
 SHAPES: Mapping[str, tuple[str | int, ...]] = {
@@ -29,6 +30,7 @@ SHAPES: Mapping[str, tuple[str | int, ...]] = {
     "latent": ("N", "*"),
     "gate_logits": ("N", GATES),
     "screen_channels": ("N", "*"),
+    "stretch_colors": ("N", "*", 3),
     "distilled_latent": ("N", "*"),
     "part": ("N",),
     "moving": ("N",),
@@ -87,7 +89,7 @@ def check_tensors(tensors: Mapping[str, Tensor], dim: int) -> None:
     count, frames, near = len(tensors["means"]), len(tensors["tracked"]), tensors["neighbors"].shape[-1]
     sides: dict[str | int, int] = {"N": count, "T": frames, "D": dim, "k": near}
     for name, shape in SHAPES.items():
-        if name == "lively" and name not in tensors:  # of an earlier version
+        if name in LATER and name not in tensors:
             continue
         got, wanted = tuple(tensors[name].shape), [sides.get(side, side) for side in shape]
         if len(got) != len(wanted) or any(side not in ("*", size) for size, side in zip(got, wanted, strict=True)):
@@ -95,6 +97,8 @@ def check_tensors(tensors: Mapping[str, Tensor], dim: int) -> None:
         kind = KINDS.get(name, torch.float32)
         if tensors[name].dtype != kind:
             raise ValueError(f"{name}: expected {kind}, got {tensors[name].dtype}")
+    if "stretch_colors" in tensors and tensors["stretch_colors"].shape[1] not in (0, 2):
+        raise ValueError(f"stretch_colors: expected 2 colours or none, got {tensors['stretch_colors'].shape[1]}")
     if not bool((torch.linalg.det(tensors["poses"][:, :3, :3]) > 0).all()):
         raise ValueError("poses: expected rotations and a scale above 0")
     neighbors = tensors["neighbors"]

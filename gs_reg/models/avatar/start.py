@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,6 +148,16 @@ def filled(colors: Float[Tensor, "N 3"], means: Float[Tensor, "N 3"], names: Seq
     return colors.index_copy(0, hidden.nonzero()[:, 0], colors[known[index[:, 0].long()]])
 
 
+LATER = ("lively", "stretch_colors")
+"""Columns that avatars of earlier versions do not have."""
+
+
+def columns_of_later(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those, as they are of an avatar to which they change nothing."""
+    one = state["opacity_logits"]
+    return dict(zip(LATER, (torch.ones_like(one), one.new_zeros(len(one), 0, 3)), strict=True))
+
+
 def first_tensors(
     cloud: Splats, latent: Float[Tensor, "N L"], track: Track, config: AvatarConfig, screen_channels: int
 ) -> dict[str, Tensor]:
@@ -166,6 +176,7 @@ def first_tensors(
         "latent": latent,
         "gate_logits": new(count, GATES) + OPEN,
         "screen_channels": new(count, screen_channels),
+        "stretch_colors": new(count, 2 if config.stretch_colors else 0, 3),
         "distilled_latent": latent,
         "part": cloud.extra.get("part", new(count)).long(),
         "moving": new(count, dtype=torch.bool) | True,
