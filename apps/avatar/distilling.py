@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.errors import InputError, reading, refusals_named
@@ -26,11 +26,14 @@ from ..runs.progress import say
 from ..runs.training import EVENT_EVERY, StopSignal
 from .config import Config
 from .job import Job
-from .sources import Source
+from .sources import Source, ended
 
 REPORT = "distill_report.json"
 FOLDER = "distil"
 """Of its checkpoints; those of the training are numbered from 0 again."""
+QUIET, UNHEEDED = 0.04, 1e6
+"""Standard deviation below which a coefficient has not moved, in its range, and the scale by which the detail field
+does not heed it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,16 @@ def distilled_field(job: Job) -> Distilled:
         _steps(job, run)
         _check_gates(job, run)
     mean, scale = code_statistics(source.prior, source.codes)
+    scale = torch.where(quiet(source), UNHEEDED, scale)
     return Distilled(cloud, run.latents.detach(), coarse, mean, scale, farthest_codes(source.codes, config.probes))
+
+
+def quiet(source: Source) -> Bool[Tensor, "D"]:
+    """Coefficients that training frames hardly move: a detail field would learn to read the tracker's noise in them,
+    and would act by it as soon as a driver moves them."""
+    prior, codes = source.prior, source.codes
+    least = QUIET * (prior.hi - prior.lo).to(codes)
+    return ended(prior).to(codes.device) & (codes.std(0, correction=0) < least)
 
 
 def coarse_field(config: Config, source: Source) -> CoarseField | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gs_reg.data_tools.heads import Capture, ReadOptions, check_codes, gaussian_avatars, read_capture
@@ -68,12 +68,16 @@ def open_source(
     return Source(within_ends(capture, prior), prior)
 
 
+def ended(prior: ExpressionPrior) -> Bool[Tensor, "dim"]:
+    """Channels that are neutral at an end of their range, as coefficients of blendshapes are."""
+    return (prior.neutral == prior.lo) | (prior.neutral == prior.hi)
+
+
 def within_ends(capture: Capture, prior: ExpressionPrior) -> Capture:
-    """With each code beyond an end of its channel at that end: a channel that is neutral at an end, as the coefficients
-    of blendshapes are at 0, cannot go beyond, and what a tracker says there is noise."""
+    """With each code beyond an end of its channel at that end: what a tracker says there is noise."""
     codes = capture.tracks.codes
-    neutral, lo, hi = (bound.to(codes) for bound in (prior.neutral, prior.lo, prior.hi))
-    inside = torch.where((neutral == lo) | (neutral == hi), codes.clamp(lo, hi), codes)
+    lo, hi = prior.lo.to(codes), prior.hi.to(codes)
+    inside = torch.where(ended(prior).to(codes.device), codes.clamp(lo, hi), codes)
     beyond = float((inside != codes).float().mean())
     if not beyond:
         return capture

@@ -1,11 +1,12 @@
-"""The codes of a capture and the ends of the prior's channels."""
+"""The codes of a capture: the ends of the prior's channels, and those that training does not move."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from gs_reg.apps.avatar.sources import within_ends
+from gs_reg.apps.avatar.distilling import quiet
+from gs_reg.apps.avatar.sources import Source, within_ends
 
 from .ball import BallPrior
 
@@ -35,3 +36,11 @@ def test_codes_beyond_an_end_are_at_it(capture, prior):
 def test_codes_without_ends_stay(capture):
     far = with_codes(capture, capture.tracks.codes - 3)
     assert within_ends(far, Signed()) is far
+
+
+def test_details_do_not_heed_coefficients_that_training_does_not_move(capture, prior):
+    codes = torch.full_like(capture.tracks.codes, 0.01)
+    codes[::2, 0], codes[::2, 1] = 1.0, 0.03
+    known = Source(with_codes(capture, codes), prior)
+    assert quiet(known).tolist() == [False, True, True]
+    assert quiet(Source(known.capture, Signed())).tolist() == [False] * 3
