@@ -90,7 +90,7 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
 
     def load(state: Mapping[str, Tensor]) -> Model:
         check_tensors(state, job.source.prior.dim)
-        coarse, detail, screen = _networks(job)
+        coarse, detail, screen = _networks(job, constant=not config.heads or "detail.constant" in state)
         return Avatar.loaded(state, coarse, detail, settings, screen)
 
     def begin(before: Model | None) -> Model:
@@ -105,13 +105,14 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
     return Stage(name, FitConfig(steps, optim), shots, cost, begin, load, density)
 
 
-def _networks(job: Job) -> tuple[CoarseField | None, DetailField | None, ScreenCnn | None]:
-    """Untrained ones, of the shapes that the config asks for."""
+def _networks(job: Job, constant: bool = True) -> tuple[CoarseField | None, DetailField | None, ScreenCnn | None]:
+    """Untrained ones, of the shapes that the config asks for; `constant` as the detail field has it, which runs of
+    earlier versions have not."""
     config, coarse = job.config, coarse_field(job.config, job.source)
     shapes = empty_field(config, job.source).arguments
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        detail = DetailField(shapes["dim"], shapes["groups"], shapes["latent"], heads=config.heads)
+        detail = DetailField(shapes["dim"], shapes["groups"], shapes["latent"], heads=config.heads, constant=constant)
         screen = ScreenCnn() if config.screen else None
     return coarse, detail if config.heads else None, screen
 

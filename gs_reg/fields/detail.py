@@ -62,8 +62,11 @@ class DetailField(CodeScale):
         octaves: int = 4,
         heads: Sequence[str] = tuple(HEADS),
         modes: int = 32,
+        constant: bool = False,
     ):
-        """
+        """`constant`: the linear shapes have one more that no code scales. Without it the noise of channels that are 0
+        would take its place, and what they learned so would show when they are not 0.
+
         Raises:
             InputError: a head that is not there.
             ValueError: no hidden layer, modes below 0, or groups that do not fit the code.
@@ -78,7 +81,7 @@ class DetailField(CodeScale):
         self.heads = tuple(name for name in HEADS if name in heads)
         groups = groups_of(dim, groups)
         sizes = {"latent": latent, "width": width, "depth": depth, "octaves": octaves, "heads": self.heads}
-        sizes["modes"] = modes
+        sizes |= {"modes": modes, "constant": constant}
         self.arguments: dict[str, Any] = {"dim": dim, "groups": groups, **sizes}
         """What makes a field of the same shapes."""
         if self.heads:
@@ -92,6 +95,7 @@ class DetailField(CodeScale):
             inputs, half = self.first.point.in_features, max(width // 2, 1)
             self.places = nn.Sequential(nn.Linear(inputs, half), nn.SiLU(), nn.Linear(half, modes), nn.SiLU())
             self.shapes = nn.Parameter(torch.zeros(outputs, modes, dim))
+            self.constant = nn.Parameter(torch.zeros(outputs, modes)) if constant else None
 
     def columns(self, z: Float[Tensor, "*B D"]) -> Float[Tensor, "*B G O"]:
         """The code's part of the first layer, to be computed once a frame."""
@@ -124,7 +128,8 @@ class DetailField(CodeScale):
         self, features: Float[Tensor, "N I"], gates: Float[Tensor, "N G"] | None, z: Float[Tensor, "*B D"]
     ) -> Float[Tensor, "*B N H"]:
         """What each open group of the code adds to the outputs: its channels times shapes over the modes of a point."""
-        modes, total = self.places(features), features.new_zeros(())
+        modes = self.places(features)
+        total = features.new_zeros(()) if self.constant is None else modes @ self.constant.T
         groups = self.first.groups
         parts = zip(self.standardised(z).split(groups, -1), self.shapes.split(groups, 2), strict=True)
         for number, (part, shapes) in enumerate(parts):

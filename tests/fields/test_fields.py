@@ -116,6 +116,18 @@ def test_linear_shapes_add_up_over_movements_and_stop_at_gates():
     torch.testing.assert_close(field(x, latent, gates, codes.sum(0)).raw, other, atol=1e-5, rtol=1e-4)
 
 
+def test_a_constant_shape_is_there_under_every_code_and_gate():
+    field = DetailField(DIM, GROUPS, width=16, constant=True)
+    x, latent, gates, codes = inputs(codes=(3,))
+    assert not field(x, latent, gates, codes).raw.any() and "constant" not in dict(DetailField(DIM).named_parameters())
+    torch.nn.init.normal_(field.constant, std=0.3)
+    raw = field(x, latent, gates, codes).raw
+    assert raw[0].abs().mean() > 0.01
+    for one in (raw[1], raw[2], field(x, latent, 0 * gates, codes[0]).raw):
+        torch.testing.assert_close(one, raw[0], rtol=0, atol=1e-6)
+    assert DetailField(**field.arguments).constant.shape == field.constant.shape
+
+
 @pytest.mark.parametrize("heads", [*[(name,) for name in HEADS], LEAN, tuple(HEADS)])
 def test_heads_have_their_bounds_and_no_others_exist(heads):
     torch.manual_seed(0)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -11,9 +11,14 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gs_reg.apps import cli
+from gs_reg.apps.avatar import sources
 from gs_reg.apps.avatar.config import Config
+from gs_reg.apps.avatar.distilling import distilled_field
+from gs_reg.apps.avatar.job import start
 from gs_reg.apps.avatar.presets import PRESETS
 from gs_reg.apps.avatar.shots import FrameShots, neutral_frames
+from gs_reg.apps.avatar.training import stages_of
+from gs_reg.apps.runs.folder import Run
 from gs_reg.fields.distill import Distillation
 from gs_reg.io import checkpoint
 
@@ -97,6 +102,17 @@ def test_a_checkpoint_with_a_short_column_is_named(finished, tmp_path, capsys):
     assert cli.main(["avatar", "train", "--resume", "--out", str(run)]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert path.name in last and "lively: expected [" in last
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_the_constant_shape(finished, capture, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    config = replace(Run(run).config(Config), resume=True, out=run)
+    job = start(config, sources.open_source(str(capture.folder)), torch.device("cpu"))
+    joint = next(stage for stage in stages_of(job, distilled_field(job)) if stage.name == "joint")
+    state = checkpoint.load(checkpoint.latest(run / "checkpoints")).model
+    assert joint.load(state).detail.constant.any()
+    earlier = joint.load({name: value for name, value in state.items() if name != "detail.constant"})
+    assert earlier.detail.constant is None
 
 
 def test_the_log_has_scalars_and_held_out_frames(finished):
