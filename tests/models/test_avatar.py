@@ -334,7 +334,7 @@ def test_colors_of_compressed_and_of_stretched_skin():
         after = avatar(views())
         change = C0 * (after.sh - before.sh)
         least, most = (torch.linalg.svdvals(before.warps).log()[:, k] for k in (2, 0))
-        wanted = 5 * (least.clamp(-1, 0)[:, None] * avatar.stretch_colors[:, 0])
+        wanted = 5 * ((-least).clamp(0, 1)[:, None] * avatar.stretch_colors[:, 0])
         wanted += 5 * (most.clamp(0, 1)[:, None] * avatar.stretch_colors[:, 1])
         torch.testing.assert_close(change[:, 0], wanted, rtol=1e-3, atol=1e-4)
         assert not change[:, 1:].any() and wanted.abs().max() > 0.02

@@ -39,12 +39,12 @@ def composed(base: Splats, motion: Motion) -> Splats:
 def creased(splats: Splats, colors: Float[Tensor, "N 2 3"]) -> Splats:
     """The splats with the colours that their skin takes where it is compressed, and where it is stretched.
 
-    Each is for a stretch by e^(1/5), that is by 22 %, and in proportion to the logarithm of the stretch.
+    The colours are those of a stretch of e^(1/5), 22 %, and of its inverse, and are in proportion to its logarithm.
     """
     if splats.warps is None:
         return splats
     stretches = principal_stretches(splats.warps).nan_to_num()
-    amounts = torch.stack([stretches[:, 0].clamp(-MOST, 0), stretches[:, 2].clamp(0, MOST)], dim=1)
+    amounts = torch.stack([-stretches[:, 0], stretches[:, 2]], dim=1).clamp(0, MOST)
     return replace(splats, sh=_shifted(splats.sh, (5 * amounts[:, :, None] * colors).sum(1)))
 
 

@@ -62,9 +62,9 @@ class Avatar(nn.Module):
     latent: Tensor
     gate_logits: Tensor
     screen_channels: Tensor
-    stretch_colors: Tensor
-    """What each Gaussian's colour becomes where its skin is compressed, and where it is stretched, see `creased`."""
     """What the screen-space network sees beside colours; no columns without it."""
+    stretch_colors: Tensor
+    """What is added to a Gaussian's colour where its skin is compressed, and where it is stretched, see `creased`."""
     distilled_latent: Tensor
     """Latent vectors as they were distilled."""
     part: Tensor
