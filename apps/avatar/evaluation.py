@@ -21,6 +21,7 @@ from .drawing import Head, as_bytes, device_of, draw, draw_posed, prepared_of
 from .job import Job
 from .protocols import Name, Protocol, evenly, jitter, measure, over_white, protocols
 from .regions import region_masks
+from .sources import ended
 
 SHOWN = 4
 """Frames of each protocol whose pictures the report has."""
@@ -186,12 +187,13 @@ def protocol_line(job: Job, model: Head, name: Name) -> str:
     sequences = sorted({capture.sequence_of(frame).name for frame in protocol.frames})
     cameras = [capture.camera_names[c] for c in protocol.cameras]
     corrections = test_corrections(job, model)
+    ends = ", codes within the ends of their channels" if bool(ended(job.source.prior).any()) else ""
     return (
         f"{name}: 1 subject, sequences {', '.join(sequences)}, {len(protocol.frames)} frames, "
         f"{len(cameras)} cameras ({', '.join(cameras)}), {capture.cameras.width}x{capture.cameras.height}, "
         f"masks full, head, face; white background; network in screen space "
         f"{'on' if isinstance(model, Avatar) and model.screen is not None else 'off'}; {len(model.means):,} Gaussians; "
-        f"test codes and poses touched: {'YES' if corrections else 'no'}; seed {job.config.seed}"
+        f"test codes and poses touched: {'YES' if corrections else 'no'}{ends}; seed {job.config.seed}"
     )
 
 

@@ -33,7 +33,10 @@ def test_a_run_has_an_avatar_figures_pictures_and_a_report(finished, capture):
         assert set(result[protocol]["regions"]) == {"mouth", "eyes"}
         assert "without_screen_network" in result[protocol]
     assert result["self_reenactment"]["jitter_mm"] > 0 and "jitter_mm" not in result["novel_view"]
-    assert "test codes and poses touched: no" in result["protocols"]["self_reenactment"]
+    assert (
+        "test codes and poses touched: no, codes within the ends of their channels; seed"
+        in result["protocols"]["self_reenactment"]
+    )
     assert "cam0, cam1, cam3, cam4" in result["protocols"]["self_reenactment"]
     assert (
         "sequences B" in result["protocols"]["self_reenactment"] and "sequences A" in result["protocols"]["novel_view"]
