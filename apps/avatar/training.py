@@ -90,7 +90,7 @@ def _stage(job: Job, distilled: Distilled, name: str, steps: int, first: bool) -
 
     def load(state: Mapping[str, Tensor]) -> Model:
         check_tensors(state, job.source.prior.dim)
-        coarse, detail, screen = _networks(job, constant=not config.heads or "detail.constant" in state)
+        coarse, detail, screen = _networks(job, constant="detail.constant" in state)
         return Avatar.loaded(state, coarse, detail, settings, screen)
 
     def begin(before: Model | None) -> Model:

@@ -1,7 +1,7 @@
 """Checkpoints: step_000007000/{model.safetensors, optim.safetensors, state.json}. Nothing is pickled.
 
 Tensors go into the safetensors files under their path in the nested value. state.json holds the other values, with
-{"$tensor": path} in the place of each tensor, other "$" keys for what JSON cannot express, and the CRC-32 of both
+{"$tensor": path} in the place of each tensor, other "$" keys for what JSON cannot express, and the SHA-256 of both
 files: a damaged number that is still a number would go unnoticed, and spoil the run.
 """
 
@@ -12,7 +12,6 @@ import json
 import math
 import re
 import shutil
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from gs_reg.errors import InputError, reading
 from gs_reg.io.atomic import atomic_folder
+from gs_reg.io.digest import file_sha256
 
 SCHEMA = 1
 FILES = ("model.safetensors", "optim.safetensors", "state.json")
@@ -124,20 +124,12 @@ def save(
     with atomic_folder(path) as temporary:
         _write_tensors(temporary / FILES[0], tensors["model"])
         _write_tensors(temporary / FILES[1], tensors["optim"])
-        sums = {name: _crc32(temporary / name) for name in FILES[:2]}
-        content = {"schema": SCHEMA, "step": step, "crc32": sums, **encoded}
+        sums = {name: file_sha256(temporary / name) for name in FILES[:2]}
+        content = {"schema": SCHEMA, "step": step, "sha256": sums, **encoded}
         text = json.dumps(content, indent=1, allow_nan=False)
         (temporary / FILES[2]).write_text(text + "\n", encoding="utf-8")
     _delete_old(Path(folder), keep, keep_every)
     return path
-
-
-def _crc32(path: Path) -> int:
-    total = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total = zlib.crc32(block, total)
-    return total
 
 
 def _complete(folder: Path) -> list[tuple[int, Path]]:
@@ -179,9 +171,9 @@ def load(path: str | Path) -> Checkpoint:
         step, encoded = content["step"], (content["model"], content["optim"])
         if type(step) is not int or step < 0:
             raise InputError(f"{path / FILES[2]}: step: expected a whole number, got {step!r:.80}")
-        state, sums = _decode(content["state"], {}), content.get("crc32", {})  # none in those of earlier versions
+        state, sums = _decode(content["state"], {}), content.get("sha256", {})  # none in those of earlier versions
         if not isinstance(sums, dict):
-            raise InputError(f"{path / FILES[2]}: crc32: expected a map, got {type(sums).__name__}")
+            raise InputError(f"{path / FILES[2]}: sha256: expected a map, got {type(sums).__name__}")
     parts = zip(FILES, encoded, strict=False)
     model, optim = (_read_tensors(path / name, value, sums.get(name)) for name, value in parts)
     for name, part in (("model", model), ("optim", optim), ("state", state)):
@@ -190,7 +182,7 @@ def load(path: str | Path) -> Checkpoint:
     return Checkpoint(step, model, optim, state)
 
 
-def _read_tensors(path: Path, encoded: Any, crc32: int | None) -> Any:
+def _read_tensors(path: Path, encoded: Any, sha256: str | None) -> Any:
     """The nested value whose tensors are in the file, none of them with NaN; checksum None = not known."""
     from safetensors.torch import load_file
 
@@ -199,6 +191,6 @@ def _read_tensors(path: Path, encoded: Any, crc32: int | None) -> Any:
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
                 raise InputError(f"{path}: {name} has NaN: {otherwise}")
-        if crc32 is not None and crc32 != _crc32(path):
+        if sha256 is not None and sha256 != file_sha256(path):
             raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
         return _decode(encoded, tensors)

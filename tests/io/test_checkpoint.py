@@ -131,10 +131,10 @@ def test_broken_files_and_values_are_named(tmp_path):
     with pytest.raises(InputError, match=r"model\.safetensors: damaged: .* delete .*step_000000001, so that the one"):
         checkpoint.load(path)
     state = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps(state | {"crc32": [1]}))
-    with pytest.raises(InputError, match="crc32: expected a map, got list"):
+    (path / "state.json").write_text(json.dumps(state | {"sha256": [1]}))
+    with pytest.raises(InputError, match="sha256: expected a map, got list"):
         checkpoint.load(path)
-    del state["crc32"]  # as earlier versions wrote
+    del state["sha256"]  # as earlier versions wrote
     (path / "state.json").write_text(json.dumps(state))
     assert float(checkpoint.load(path).model["x"][-1]) != 1
     (path / "state.json").write_text('{"schema": 99}')

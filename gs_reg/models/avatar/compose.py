@@ -14,6 +14,8 @@ from gs_reg.rotations import quat_multiply, rotvec_to_quat
 from gs_reg.sh import C0
 from gs_reg.types import Splats
 
+STEEP = 5.0
+"""Share of the colour for a stretch by the logarithm of that: the whole of it at 22 %."""
 MOST = 1.0
 """Largest logarithm of a stretch that changes a colour any further."""
 
@@ -39,13 +41,13 @@ def composed(base: Splats, motion: Motion) -> Splats:
 def creased(splats: Splats, colors: Float[Tensor, "N 2 3"]) -> Splats:
     """The splats with the colours that their skin takes where it is compressed, and where it is stretched.
 
-    The colours are those of a stretch of e^(1/5), 22 %, and of its inverse, and are in proportion to its logarithm.
+    The colours are in proportion to the logarithm of the stretch.
     """
     if splats.warps is None:
         return splats
     stretches = principal_stretches(splats.warps).nan_to_num()
     amounts = torch.stack([-stretches[:, 0], stretches[:, 2]], dim=1).clamp(0, MOST)
-    return replace(splats, sh=_shifted(splats.sh, (5 * amounts[:, :, None] * colors).sum(1)))
+    return replace(splats, sh=_shifted(splats.sh, (STEEP * amounts[:, :, None] * colors).sum(1)))
 
 
 def _shifted(sh: Float[Tensor, "N K 3"], color: Float[Tensor, "N 3"]) -> Float[Tensor, "N K 3"]:

@@ -101,7 +101,7 @@ def test_a_checkpoint_with_a_short_column_is_named(finished, tmp_path, capsys):
     tensors = load_file(path / "model.safetensors")
     save_file(tensors | {"lively": tensors["lively"][:1].clone()}, path / "model.safetensors")
     state = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps(state | {"crc32": {}}))
+    (path / "state.json").write_text(json.dumps(state | {"sha256": {}}))
     assert cli.main(["avatar", "train", "--resume", "--out", str(run)]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert path.name in last and "lively: expected [" in last

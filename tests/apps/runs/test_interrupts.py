@@ -249,7 +249,7 @@ def changed(name, change):
         change(tensors)
         save_file(tensors, path)
         state = json.loads((path.parent / "state.json").read_text())
-        del state["crc32"]
+        del state["sha256"]
         (path.parent / "state.json").write_text(json.dumps(state))
         return path.parent.relative_to(folder), ""
 
