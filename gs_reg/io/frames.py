@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
+from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from gs_reg.geometry import similarity_scale, transform_points
@@ -12,16 +14,26 @@ from gs_reg.rotations import quat_multiply, rotmat_to_quat
 from gs_reg.sh import sh_basis
 from gs_reg.types import Splats
 
+LEAST = 3
+"""The smallest order that rules of Lebedev have."""
+
 
 def sh_rotation(rotation: Float[Tensor, "3 3"], degree: int) -> Float[Tensor, "K K"]:
     """The matrix M (float64) that rotates SH coefficients with a scene: Y(d) M = Y(R^T d) for every direction d.
 
-    Least squares over more directions than coefficients, instead of recursion formulas; exact to 1e-14.
+    The integral of Y(d)^T Y(R^T d) over the sphere, by a rule of Lebedev that is exact for such products, to 1e-13.
+    Least squares by LAPACK gave other bits from call to call.
     """
-    generator = torch.Generator().manual_seed(0)
-    directions = F.normalize(torch.randn(4 * (degree + 1) ** 2, 3, dtype=torch.float64, generator=generator), dim=-1)
-    rotated = directions @ rotation.double().cpu()
-    return torch.linalg.lstsq(sh_basis(directions, degree), sh_basis(rotated, degree)).solution
+    points, weights = _rule(degree)
+    rows, rotated = sh_basis(points, degree), sh_basis(points @ rotation.double().cpu(), degree)
+    return (weights[:, None] * rows).T @ rotated
+
+
+@cache
+def _rule(degree: int) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"]]:
+    """Directions and weights that integrate products of two functions of the degree."""
+    points, weights = lebedev_rule(max(2 * degree + 1, LEAST))
+    return torch.from_numpy(points.T.copy()), torch.from_numpy(weights)
 
 
 def transform_splats(matrix: Float[Tensor, "4 4"], splats: Splats) -> Splats:
