@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from gs_reg.priors import ExpressionPrior
-from gs_reg.priors.regions import LASHES, SOCKET
+from gs_reg.priors.regions import GUMS, LASHES, SOCKET
 from gs_reg.priors.types import Part, SurfaceSample
 from gs_reg.types import Cameras
 
@@ -25,7 +25,7 @@ BEHIND = 0.06
 """Of canonical units: samples so far behind the nearest one of their cell are hidden."""
 REACH = 0.02
 """Of canonical units: pixels within it of a sample of the face are face."""
-MOUTH = (Part.LIP_UPPER, Part.LIP_LOWER, Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, *SOCKET)
+MOUTH = (Part.LIP_UPPER, Part.LIP_LOWER, Part.TOOTH_UPPER, Part.TOOTH_LOWER, *GUMS, *SOCKET)
 EYES = (Part.LID_UPPER, Part.LID_LOWER, Part.EYE, *LASHES)
 FACE = (Part.SKIN, *MOUTH, *EYES)
 NOT_HEAD = (Part.NECK, Part.OTHER)

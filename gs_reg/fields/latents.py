@@ -12,7 +12,7 @@ from gs_reg.priors.types import Part, SurfaceSample
 NORMAL = 0.05
 """Weight of a unit normal beside positions in the distance to the cloud's points, in units."""
 NOISE = 0.01
-SHARED = {Part.SOCKET_LOWER: Part.EAR}
+SHARED = {Part.SOCKET_LOWER: Part.EAR, Part.GUM_UPPER: Part.SCALP}
 """Parts that have the direction of another, which is far from them: 8 signs have 16 that differ in four or more."""
 
 

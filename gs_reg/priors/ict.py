@@ -115,7 +115,10 @@ def ict_prior(path: Path) -> MeshPrior:
 
 def _mesh(arrays: dict[str, np.ndarray], names: tuple[str, ...], kept: np.ndarray) -> HeadMesh:
     corners, corners_uv = arrays["faces"], arrays["faces_uv"]
-    inside = np.isin(np.where(corners < 0, corners[:, :1], corners), kept).all(1)
+    own = np.where(corners < 0, corners[:, :1], corners)
+    jaw_open = arrays["expr_delta"][names.index("jawOpen")].astype(np.float32)
+    gums = (own[:, 0] >= EYE_SOCKETS) & (own[:, 0] < GUMS)
+    inside = np.isin(own, kept).all(1) & ~(gums & part_rules.torn(own, jaw_open))
     corners, corners_uv = corners[inside], corners_uv[inside]
     quads = corners[:, 3] >= 0
     faces = np.concatenate([corners[:, :3], corners[quads][:, [0, 2, 3]]])
@@ -148,22 +151,22 @@ def _parts(arrays: dict[str, np.ndarray], names: tuple[str, ...], faces: np.ndar
         & part_rules.within(contour[:, :2], places[:, :2] - shift[:2])
         & (places[:, 2] - shift[2] > contour[:, 2].min() - 0.02)
     )
-    blink = moved["eyeBlink_L"] + moved["eyeBlink_R"]
+    jaw, blink = moved["jawOpen"], moved["eyeBlink_L"] + moved["eyeBlink_R"]
     rims = part_rules.near_openings(faces[skin], neutral, places - shift, RIM) & skin
     return part_rules.labelled(
         len(faces),
         part_rules.scalp_and_neck(places, skin, farthest),
         part_rules.ears(places, skin),
         part_rules.lids(places, blink, skin, eyes, rims),
-        part_rules.lips(lips, moved["jawOpen"]),
+        part_rules.lips(lips, jaw),
         {
             Part.OTHER: (first >= MOUTH_SOCKET) & (first < EYE_SOCKETS),
-            Part.TONGUE_GUM: (first >= EYE_SOCKETS) & (first < GUMS),
             Part.TOOTH_UPPER: (first >= GUMS) & (first < UPPER_TEETH),
             Part.TOOTH_LOWER: (first >= UPPER_TEETH) & (first < TEETH),
             Part.EYE: (first >= TEETH) & (first < EYEBALLS),
         },
-        part_rules.socket((first >= HEAD) & (first < MOUTH_SOCKET), moved["jawOpen"]),
+        part_rules.socket((first >= HEAD) & (first < MOUTH_SOCKET), jaw),
+        part_rules.gums((first >= EYE_SOCKETS) & (first < GUMS), jaw),
         part_rules.lashes(first >= SHELLS, faces, blink),
     )
 

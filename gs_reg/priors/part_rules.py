@@ -16,6 +16,9 @@ At half, the lower lip's ends would be lost: they drop by .40 to .55 on anny, wh
 """
 MOVES_WITH_JAW = 0.25
 """The same of the mouth's inside; behind closed lips what drops by .3 or more touches what drops by .1 at most."""
+STAYS = 0.05
+"""Share of the largest motion by jawOpen up to which gums stay with the skull: of ICT-FaceKit one kind does not move
+at all, the other by 4 mm and more."""
 MOVES_WITH_LID = 0.2
 """Share of the largest drop by eyeBlink above which skin belongs to the upper lid."""
 LID_REACH = 1.55
@@ -34,6 +37,24 @@ def socket(mask: np.ndarray, jaw_open: np.ndarray) -> dict[Part, np.ndarray]:
     drop = -jaw_open[:, 1]
     lower = drop > MOVES_WITH_JAW * drop.max()
     return {Part.SOCKET_UPPER: mask & ~lower, Part.SOCKET_LOWER: mask & lower}
+
+
+def gums(mask: np.ndarray, jaw_open: np.ndarray) -> dict[Part, np.ndarray]:
+    """The gums that stay with the skull, and the tongue with the gums of the jaw, of a mask of both.
+
+    By all motion, as the root of the tongue goes backwards and hardly down.
+    """
+    motion = np.linalg.norm(jaw_open, axis=1)
+    lower = motion > STAYS * motion.max()
+    return {Part.GUM_UPPER: mask & ~lower, Part.TONGUE_GUM: mask & lower}
+
+
+def torn(faces: np.ndarray, jaw_open: np.ndarray) -> np.ndarray:
+    """Faces between what stays with the skull and what goes with the jaw; those of gums lie in the throat, and turn
+    inside out as the mouth opens. jaw_open is the offset of all vertices at jawOpen."""
+    motion = np.linalg.norm(jaw_open, axis=1)
+    goes = motion[faces] > STAYS * motion.max()
+    return goes.any(1) & ~goes.all(1)
 
 
 def lashes(mask: np.ndarray, faces: np.ndarray, blink: np.ndarray) -> dict[Part, np.ndarray]:

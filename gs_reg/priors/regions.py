@@ -13,11 +13,12 @@ from gs_reg.priors.types import Part
 
 LASHES = (Part.LASH_UPPER, Part.LASH_LOWER)
 SOCKET = (Part.SOCKET_UPPER, Part.SOCKET_LOWER)
+GUMS = (Part.TONGUE_GUM, Part.GUM_UPPER)
 REGIONS: Mapping[str, tuple[Part, ...]] = MappingProxyType(
     {
         "lips": (Part.LIP_UPPER, Part.LIP_LOWER),
         "lids": (Part.LID_UPPER, Part.LID_LOWER),
-        "mouth": (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, *SOCKET),
+        "mouth": (Part.TOOTH_UPPER, Part.TOOTH_LOWER, *GUMS, *SOCKET),
         "rest": (Part.SKIN, Part.EYE, *LASHES, Part.SCALP, Part.EAR, Part.NECK, Part.OTHER),
     }
 )

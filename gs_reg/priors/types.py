@@ -36,6 +36,7 @@ class Part(enum.IntEnum):
     TOOTH_UPPER = 7
     TOOTH_LOWER = 8
     TONGUE_GUM = 9
+    """The tongue and the lower gums."""
     SOCKET_UPPER = 10
     """The wall of the mouth's inside that stays with the skull."""
     SCALP = 11
@@ -45,6 +46,8 @@ class Part(enum.IntEnum):
     LASH_LOWER = 15
     SOCKET_LOWER = 16
     """What goes down with the jaw; with closed lips it touches the upper one."""
+    GUM_UPPER = 17
+    """Upper gums and palate, which the tongue touches while the mouth is closed; anny has none."""
 
 
 @dataclass(frozen=True)

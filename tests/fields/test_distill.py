@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from gs_reg.apps.avatar.presets import BEST
+from gs_reg.data_tools.heads.synth.config import SEQUENCES
 from gs_reg.data_tools.heads.synth.sequences import motion
 from gs_reg.errors import InputError
 from gs_reg.fields.distill import Distillation, DistillConfig, coarse_field, code_statistics, distill, is_linear
@@ -258,6 +260,21 @@ def expressions(prior, *sequences):
     """Codes of a capture's sequences, with noise of a tracker."""
     arkit = torch.from_numpy(np.concatenate([motion(name, 10, 0).arkit for name in sequences])).float()
     return prior.from_arkit(arkit + 0.03 * torch.randn(arkit.shape, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.slow
+def test_the_closed_form_passes_all_gates_on_ict(real_data):
+    folder = real_data / "ict_facekit"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    ict = load_prior("ict", folder)
+    ident = ict.random_ident(0)
+    cloud = start_cloud(ict, ident, CloudConfig(points=22_000, mouth=1500, eyes=800))[1]
+    codes, config = expressions(ict, *(name for name in SEQUENCES if name != "FREE")), BEST.distil
+    field = coarse_field(ict, ident, codes, None, config)
+    latents = distill(field, cloud, ict, codes, ident, config)
+    report = gates(field, latents, Subject(ict, cloud, codes, ident), expressions(ict, "FREE"))
+    assert report.passed, report.failures
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def test_its_code_is_the_52_arkit_coefficients(anny):
 def test_the_head_is_whole(anny):
     check_head(anny)
     counts = torch.bincount(anny.mesh.face_parts, minlength=len(Part))
-    assert (counts > 100).all()
+    assert (counts[[part for part in Part if part != Part.GUM_UPPER]] > 100).all()
     assert counts[Part.TOOTH_UPPER] == counts[Part.TOOTH_LOWER] == 48 * 16 * 2
     assert counts[Part.EYE] == 280 and counts[Part.TONGUE_GUM] == 448
 

@@ -41,6 +41,14 @@ def test_parts_move_as_they_should(ict):
     check_gaze(ict)
 
 
+def test_gums_stay_with_the_skull_or_go_with_the_jaw(ict):
+    """No triangle is between them: those that the file has turn inside out in the throat as the mouth opens."""
+    opened = ict.vertices(arkit_code(ict, jawOpen=1.0)) - ict.vertices(ict.neutral)
+    motion = opened.norm(dim=1)[ict.mesh.faces] * ict.unit_m
+    assert motion[ict.mesh.face_parts == Part.GUM_UPPER].max() < 1e-4
+    assert motion[ict.mesh.face_parts == Part.TONGUE_GUM].min() > 0.01
+
+
 def test_the_eyeballs_turn_by_30_and_25_degrees(ict):
     rest = ict.vertices(ict.neutral)
     eye = ict.mesh.vertex_parts == Part.EYE

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.priors.mesh import MeshPrior
-from gs_reg.priors.regions import LASHES, SOCKET
+from gs_reg.priors.regions import GUMS, LASHES, SOCKET
 from gs_reg.priors.types import Part
 from gs_reg.types import Cameras
 
@@ -39,9 +39,9 @@ MATERIAL_OF = {
     **dict.fromkeys(LASHES, LASH),
     Part.TOOTH_UPPER: TOOTH,
     Part.TOOTH_LOWER: TOOTH,
-    Part.TONGUE_GUM: TONGUE,
+    **dict.fromkeys(GUMS, TONGUE),
 }
-OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, Part.TONGUE_GUM: 0.3, **dict.fromkeys(SOCKET, 0.45)}
+OCCLUSION = {Part.TOOTH_UPPER: 0.2, Part.TOOTH_LOWER: 0.25, **dict.fromkeys(GUMS, 0.3), **dict.fromkeys(SOCKET, 0.45)}
 """Share of the light that does not come into the mouth."""
 LASH_STRIPE = 0.0011
 TOOTH_WIDTH = 0.0075

@@ -17,12 +17,12 @@ from gs_reg.fields.inputs import GATES
 from gs_reg.geometry import project
 from gs_reg.models.avatar.config import AvatarConfig
 from gs_reg.neighbors import morton_order, nearest
-from gs_reg.priors.regions import LASHES, SOCKET
+from gs_reg.priors.regions import GUMS, LASHES, SOCKET
 from gs_reg.priors.types import ExpressionPrior, Part, SurfaceSample, Track
 from gs_reg.render import render
 from gs_reg.types import Splats, Views
 
-MOUTH = (Part.TOOTH_UPPER, Part.TOOTH_LOWER, Part.TONGUE_GUM, *SOCKET)
+MOUTH = (Part.TOOTH_UPPER, Part.TOOTH_LOWER, *GUMS, *SOCKET)
 RIMS = (Part.LIP_UPPER, Part.LIP_LOWER, Part.LID_UPPER, Part.LID_LOWER, *LASHES)
 SPARE, RAREST = 1.2, 0.01
 """Times as many points are drawn of the surface as should hold enough of a part; smaller shares of it count as this."""
