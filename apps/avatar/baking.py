@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.bake import BakeConfig, Baked, bake, bake_error, sampled_codes, save_basis
+from gs_reg.bake.bake import FEWEST
 from gs_reg.bake.page import MOST_COLUMNS
 from gs_reg.errors import InputError
 from gs_reg.io.atomic import atomic_path
@@ -31,8 +32,10 @@ def bake_avatar(avatar: TrainedAvatar, folder: Path, rank: int, count: int, moti
     """Writes avatar.gsbasis, bake.json and the page that plays the motion, and says what the bake loses.
 
     Raises:
-        InputError: more columns than a page can hold.
+        InputError: more columns than a page can hold, or too few codes.
     """
+    if count < FEWEST:
+        raise InputError(f"--codes: expected at least {FEWEST} to learn from, got {count}")
     if not 1 <= rank <= MOST_COLUMNS:
         raise InputError(f"--rank: expected 1 to {MOST_COLUMNS} columns, got {rank}")
     codes = sampled_codes(avatar.track.codes[avatar.train_frames], count)

@@ -12,7 +12,7 @@ from torch import Tensor
 from gs_reg.driving import Bridge, Landmarker, fit_bridge
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
-from gs_reg.priors import ARKIT, ExpressionPrior, load_prior
+from gs_reg.priors import ARKIT, arkit_matrix
 
 from ..runs.progress import say
 from .drawing import as_bytes, draw_posed
@@ -29,12 +29,8 @@ def codes_of(avatar: TrainedAvatar, arkit: Float[Tensor, "T 52"], task: Path | N
     Raises:
         MissingPart: a bridge is needed, and MediaPipe's model is not given.
     """
-    codes = prior_of(avatar).from_arkit(arkit)
-    return bridge_of(avatar, task)(arkit) if codes is None else codes
-
-
-def prior_of(avatar: TrainedAvatar) -> ExpressionPrior:
-    return load_prior(avatar.info.prior, avatar.details.prior_folder)
+    matrix = arkit_matrix(avatar.info.prior, avatar.info.channels)
+    return bridge_of(avatar, task)(arkit) if matrix is None else arkit @ matrix
 
 
 @torch.no_grad()

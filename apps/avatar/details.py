@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,6 @@ class Details:
     """What the header says beside the model: of the capture and of the prior."""
 
     unit_m: float
-    prior_folder: Path | None
     neutral: Float[Tensor, "D"]
     frame_names: tuple[str, ...]
     sequences: dict[str, range]
@@ -42,10 +40,8 @@ class Details:
         seen = content["cameras"]
         viewmats, Ks = (torch.tensor(seen[name], dtype=torch.float64).float() for name in ("viewmats", "Ks"))
         width, height = map(int, seen["size"])
-        folder = content["prior_folder"]
         made = Details(
             float(content["unit_m"]),
-            None if folder is None else Path(folder),
             torch.tensor(content["neutral"], dtype=torch.float32),
             tuple(map(str, content["frame_names"])),
             {str(name): range(*map(int, ends)) for name, ends in content["sequences"].items()},

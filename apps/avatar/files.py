@@ -68,7 +68,6 @@ def write_avatar(job: Job, model: Head, result: dict[str, Any]) -> None:
     prior, capture = job.source.prior, job.source.capture
     details = {
         "unit_m": prior.unit_m,
-        "prior_folder": None if job.config.prior_folder is None else str(job.config.prior_folder.resolve()),
         "ident": None if capture.ident is None else capture.ident.tolist(),
         "neutral": prior.neutral.tolist(),
         "frame_names": list(capture.frame_names),

@@ -22,6 +22,8 @@ from gs_reg.types import Splats
 log = logging.getLogger(__name__)
 
 HIDDEN = (64, 64)
+FEWEST = 10
+"""Codes to learn from."""
 ROUNDING = 1e-6
 """Of the energy of the first column: deviations are kept in 16 bits, and columns below it are their noise."""
 
@@ -63,10 +65,10 @@ def bake(
     Gaussian and code.
 
     Raises:
-        ValueError: fewer than ten codes, a rank that is not positive, or channel names of another number.
+        ValueError: fewer than FEWEST codes, a rank that is not positive, or channel names of another number.
     """
-    if len(codes) < 10:
-        raise ValueError(f"codes: expected at least ten to learn from, got {len(codes)}")
+    if len(codes) < FEWEST:
+        raise ValueError(f"codes: expected at least {FEWEST} to learn from, got {len(codes)}")
     if config.rank < 1:
         raise ValueError(f"rank: expected at least 1, got {config.rank}")
     if len(channels) != codes.shape[1]:

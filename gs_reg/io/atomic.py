@@ -7,12 +7,15 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}(\..*)?")
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # it can only be read by setting it
 ORPHAN_SECONDS = 3600
 """A temporary file that is older is a left-over, even where some process has the number of its writer again."""
 
@@ -20,6 +23,12 @@ ORPHAN_SECONDS = 3600
 def temporary_sibling(path: Path) -> Path:
     """A hidden temporary name in the same folder; keeps the suffix, as many writers choose the format by it."""
     return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _readable(path: Path) -> None:
+    """Gives a file that its writer made for the owner alone, as safetensors does, the mode that files have here."""
+    if stat.S_IMODE(path.stat().st_mode) == 0o600:
+        path.chmod(0o666 & ~_UMASK)
 
 
 def _flush(path: Path) -> None:
@@ -56,6 +65,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = temporary_sibling(path)
     try:
         yield temporary
+        _readable(temporary)
         # the content must be on disk before the name, and the name (the folder's entry) before we report success
         _flush(temporary)
         os.replace(temporary, path)
@@ -76,6 +86,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
+            _readable(file)
             _flush(file)
         _flush(temporary)
         if path.exists():

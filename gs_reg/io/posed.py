@@ -70,6 +70,8 @@ def save_sequence(
 ) -> list[Path]:
     """Writes frame_00000.ply and so on, posed clouds as plain_splats makes them, and returns the files.
 
+    Other frames in the folder, of an earlier and longer sequence, are removed.
+
     Raises:
         InputError: no frames, or another number of rotations.
     """
@@ -84,4 +86,6 @@ def save_sequence(
         written.append(path)
     if not written:
         raise InputError(f"{folder}: expected at least one frame to write, got none")
+    for path in {path for kind in ("ply", "spz") for path in folder.glob(f"frame_?????.{kind}")} - set(written):
+        path.unlink()
     return written

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from gs_reg.errors import InputError
 from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.regions import REGIONS, region_masks
@@ -19,6 +23,7 @@ __all__ = [
     "Part",
     "SurfaceSample",
     "Track",
+    "arkit_matrix",
     "check_codes",
     "load_prior",
     "region_masks",
@@ -57,6 +62,18 @@ def load_prior(name: str, folder: Path | None = None) -> ExpressionPrior:
     from gs_reg.priors.flame import flame_prior
 
     return flame_prior(folder, int(name.removeprefix("flame")))
+
+
+def arkit_matrix(name: str, channels: tuple[str, ...]) -> Float[Tensor, "52 D"] | None:
+    """By which ARKit's coefficients become codes of a prior with these channels, without the prior's files; None if
+    that needs a learned bridge."""
+    if name == "anny":
+        return torch.tensor([[float(unit == channel) for channel in channels] for unit in ARKIT])
+    if name == "ict":
+        from gs_reg.priors.ict import from_units
+
+        return from_units(channels)
+    return None
 
 
 def check_codes(track: Track, prior: ExpressionPrior) -> None:

@@ -104,7 +104,7 @@ def ict_prior(path: Path) -> MeshPrior:
         points,
         torch.from_numpy(arrays["expr_delta"][:, kept]).float() * CENTIMETRE,
         torch.from_numpy(arrays["id_delta"][:, kept]).float() * CENTIMETRE,
-        _from_units(names),
+        from_units(names),
         _gaze(names),
         eyeballs[points[eyeballs, 0] > 0],
         eyeballs[points[eyeballs, 0] < 0],
@@ -171,8 +171,8 @@ def _parts(arrays: dict[str, np.ndarray], names: tuple[str, ...], faces: np.ndar
     )
 
 
-def _from_units(names: tuple[str, ...]) -> Float[Tensor, "52 57"]:
-    """XLeft is X_L; browInnerUp and cheekPuff drive both sides."""
+def from_units(names: tuple[str, ...]) -> Float[Tensor, "52 57"]:
+    """Of ARKit's coefficients to channels of these names: XLeft is X_L; browInnerUp and cheekPuff drive both sides."""
     matrix = torch.zeros(len(ARKIT), len(names))
     for row, unit in enumerate(ARKIT):
         own = unit.removesuffix("Left") + "_L" if unit.endswith("Left") else unit.removesuffix("Right") + "_R"

@@ -141,7 +141,7 @@ def test_broken_files_are_told(bases, tmp_path):
 
 def test_what_cannot_be_baked_is_refused():
     args = (toy.NEUTRAL, toy.CHANNELS, toy.UNIT_M)
-    with pytest.raises(ValueError, match="at least ten"):
+    with pytest.raises(ValueError, match="at least 10"):
         bake(DEFORMED, toy.codes(9), *args)
     with pytest.raises(ValueError, match="rank"):
         bake(DEFORMED, toy.codes(12), *args, BakeConfig(rank=0))

@@ -52,7 +52,6 @@ def make_avatar(root: Path) -> None:
     }
     details = {
         "unit_m": PRIOR.unit_m,
-        "prior_folder": None,
         "ident": None,
         "neutral": PRIOR.neutral.tolist(),
         "frame_names": list(track(FRAMES).names),

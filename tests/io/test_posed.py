@@ -128,3 +128,10 @@ def test_colours_of_a_network_and_empty_sequences_are_refused(tmp_path):
         save_sequence(tmp_path / "a", [])
     with pytest.raises(InputError, match="for every frame, got 1"):
         save_sequence(tmp_path / "a", [splats, splats], ROTATION[None])
+
+
+def test_a_shorter_sequence_leaves_no_frames_of_a_longer_one(tmp_path):
+    (tmp_path / "frame_notes.txt").touch()
+    save_sequence(tmp_path, [bent(5)] * 3)
+    kept = save_sequence(tmp_path, [bent(5)] * 2, suffix=".spz")
+    assert sorted(tmp_path.iterdir()) == [*kept, tmp_path / "frame_notes.txt"]

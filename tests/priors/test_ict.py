@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gs_reg.errors import InputError
-from gs_reg.priors import ARKIT, Part, load_prior
+from gs_reg.priors import ARKIT, Part, arkit_matrix, load_prior
 from tests.priors.heads import arkit_code, check_gaze, check_head, check_motion
 
 
@@ -34,6 +34,14 @@ def test_the_map_from_arkit_is_complete(ict):
     never = set(ict.channels) - {name for channels in driven.values() for name in channels}
     never -= {"browInnerUp_L", "browInnerUp_R", "cheekPuff_L", "cheekPuff_R"}
     assert never == {"cheekRaiser_L", "cheekRaiser_R", "PupilDilate_L", "PupilDilate_R"}
+
+
+def test_its_codes_come_from_arkit_without_its_files_too(ict, anny):
+    a52 = torch.rand(3, 52, generator=torch.Generator().manual_seed(0))
+    for prior in (ict, anny):
+        matrix = arkit_matrix(prior.name, prior.channels)
+        assert matrix is not None and torch.allclose(a52 @ matrix, prior.from_arkit(a52))
+    assert arkit_matrix("flame2023", ("expr_0",)) is None
 
 
 def test_parts_move_as_they_should(ict):

@@ -14,9 +14,8 @@ from gs_reg.apps.avatar.motions import Reading, motion_of, neutral_pose, video_f
 from gs_reg.apps.avatar.player import from_rest, head_cameras
 from gs_reg.geometry import project
 from gs_reg.io import load_splats
+from gs_reg.priors import ARKIT
 from gs_reg.priors.types import HeadPose
-
-from .ball import BallPrior
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,9 @@ def avatar(finished):
 @pytest.fixture(autouse=True)
 def smile_by_arkit(monkeypatch):
     """The ball speaks two of the coefficients."""
-    from gs_reg.priors.arkit import ARKIT
-
-    class Speaking(BallPrior):
-        def from_arkit(self, a52):
-            left = a52[:, ARKIT.index("mouthSmileLeft")]
-            return torch.stack([a52[:, ARKIT.index("jawOpen")], left, torch.zeros_like(left)], 1)
-
-    monkeypatch.setattr(bridges, "load_prior", lambda *_: Speaking())
+    matrix = torch.zeros(len(ARKIT), 3)
+    matrix[ARKIT.index("jawOpen"), 0] = matrix[ARKIT.index("mouthSmileLeft"), 1] = 1
+    monkeypatch.setattr(bridges, "arkit_matrix", lambda *_: matrix)
 
 
 def test_held_out_codes_are_used_as_they_are(avatar, capture):
@@ -93,6 +87,8 @@ def test_exports_are_read_again(finished, avatar, tmp_path):
     scene = json.loads(re.search(r'id="scene"[^>]*>(.*?)</script>', (tmp_path / "bake" / "player.html").read_text())[1])
     assert len(scene["track"]["codes"]) == 6 and len(scene["cameras"]) == len(avatar.cameras)
     assert cli.main([*words, "--format", "bake", "--rank", "49"]) == 2
+    assert cli.main([*words, "--format", "bake", "--codes", "9", "--out", str(tmp_path / "few")]) == 2
+    assert not (tmp_path / "few").exists()
 
 
 def test_the_page_sees_the_head_as_the_capture_does(avatar):

@@ -17,8 +17,6 @@ from gs_reg.driving import Calibration, landmarker, training_range
 from gs_reg.driving.landmarker import Face
 from gs_reg.driving.types import INDEX
 
-from .ball import BallPrior
-
 FRAMES = 25
 JAW = INDEX["jawOpen"]
 
@@ -42,19 +40,16 @@ class Detector:
         return Face(arkit, torch.eye(4), torch.zeros(1, 2)) if bright > 0.02 else None
 
 
-class Speaking(BallPrior):
+def jaw_alone(*_):
     """The ball opens its jaw by the coefficient."""
-
-    def from_arkit(self, a52):
-        zeros = torch.zeros_like(a52[:, 0])
-        return torch.stack([a52[:, JAW], zeros, zeros], 1)
+    return torch.eye(52)[JAW, :, None] * torch.tensor([1.0, 0, 0])
 
 
 @pytest.fixture(autouse=True)
 def detector(monkeypatch):
     monkeypatch.setattr(landmarker, "Landmarker", Detector)
     monkeypatch.setattr(bridges, "Landmarker", Detector)
-    monkeypatch.setattr(bridges, "load_prior", lambda *_: Speaking())
+    monkeypatch.setattr(bridges, "arkit_matrix", jaw_alone)
 
 
 @pytest.fixture
@@ -178,7 +173,7 @@ Frame Time: 0.05
 
 
 def test_a_prior_without_coefficients_gets_a_bridge_from_its_own_pictures(avatar, monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(bridges, "load_prior", lambda *_: BallPrior())
+    monkeypatch.setattr(bridges, "arkit_matrix", lambda *_: None)
     table = tmp_path / "clip.csv"
     table.write_text("jawOpen\n0\n0.1\n")
     with pytest.raises(bridges.MissingPart, match="prior ball does not speak ARKit coefficients: give MediaPipe's"):

@@ -20,7 +20,6 @@ def write_avatar_run(folder: Path) -> Path:
     cameras = rig()
     details = {
         "unit_m": PRIOR.unit_m,
-        "prior_folder": None,
         "ident": None,
         "neutral": PRIOR.neutral.tolist(),
         "frame_names": [f"{t:05d}" for t in range(7)],
