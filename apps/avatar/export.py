@@ -62,6 +62,10 @@ def main(config: Config) -> int:
         bake_avatar(avatar, out, config.rank, config.codes, played(avatar, config))
         return 0
     if config.format == "ply" and config.frame is None:
+        if config.source != HELD_OUT:
+            raise InputError(
+                "--source without --frame: a .ply is one face: say which with --frame, or --format sequence"
+            )
         write_neutral(avatar, out)
         return 0
     motion = motion_of(avatar, config.source, reading(config))

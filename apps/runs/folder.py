@@ -180,8 +180,8 @@ def new_run(out: Path | None, parent: Path, fill: Callable[[Run], None]) -> Run:
     if not inside and path.parent.is_dir():
         _remove_unfinished(path.parent, path.stem if out else None)
     hidden = temporary_sibling(path / STAGING if inside else path)
-    hidden.mkdir()
     try:
+        hidden.mkdir()
         with locked(hidden):
             fill(Run(hidden))
             _move_out(hidden, path) if inside else hidden.rename(path)
@@ -247,7 +247,8 @@ def open_run(path: Path) -> Run:
         with reading(latest):
             path = path / latest.read_text(encoding="utf-8")
     if not (path / "config.yaml").is_file():
-        raise InputError(f"{path}: not the folder of a run (no config.yaml)")
+        what = "not the folder of a run (no config.yaml)" if path.is_dir() else "no such folder; expected that of a run"
+        raise InputError(f"{path}: {what}")
     return Run(path)
 
 

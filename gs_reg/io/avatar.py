@@ -38,11 +38,16 @@ class AvatarInfo:
     """Plain values of whoever made it: the report of distillation, the split, metrics, a bridge of codes ..."""
 
     def __post_init__(self) -> None:
-        """Raises InputError where the ranges are not those of the channels."""
+        """Raises InputError where two channels have one name, or the ranges are not those of the channels."""
         for name in ("lo", "hi"):
             values = getattr(self, name)
             if len(values) != len(self.channels) or not all(map(math.isfinite, values)):
                 raise InputError(f"{name}: expected a finite number for each of {len(self.channels)} channels")
+        if len(set(self.channels)) < len(self.channels):
+            raise InputError(f"channels: expected {len(self.channels)} different names")
+        for name, lo, hi in zip(self.channels, self.lo, self.hi, strict=True):
+            if lo > hi:
+                raise InputError(f"{name}: expected a range from lo to hi, got {lo} to {hi}")
 
 
 def save_avatar_files(

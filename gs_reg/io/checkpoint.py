@@ -187,10 +187,11 @@ def _read_tensors(path: Path, encoded: Any, sha256: str | None) -> Any:
     from safetensors.torch import load_file
 
     with reading(path):
-        tensors, otherwise = load_file(path), f"delete {path.parent}, so that the one before it is used"
+        otherwise = f"delete {path.parent}, so that the one before it is used"
+        if sha256 is not None and sha256 != file_sha256(path):
+            raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
+        tensors = load_file(path)
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
                 raise InputError(f"{path}: {name} has NaN: {otherwise}")
-        if sha256 is not None and sha256 != file_sha256(path):
-            raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
         return _decode(encoded, tensors)

@@ -125,7 +125,7 @@ def test_broken_files_and_values_are_named(tmp_path):
     path = checkpoint.save(tmp_path, 1, model={"x": torch.ones(99)}, optim={}, state={})
     raw = (path / "model.safetensors").read_bytes()
     (path / "model.safetensors").write_bytes(raw[:-8])
-    with pytest.raises(InputError, match="step_000000001"):
+    with pytest.raises(InputError, match=r"damaged: .* delete .*step_000000001, so that the one"):
         checkpoint.load(path)
     (path / "model.safetensors").write_bytes(raw[:-1] + b"\x40")  # still a number
     with pytest.raises(InputError, match=r"model\.safetensors: damaged: .* delete .*step_000000001, so that the one"):

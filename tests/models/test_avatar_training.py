@@ -114,6 +114,13 @@ def test_a_file_of_an_avatar_with_less(tmp_path, heads, coarse):
     assert (loaded.coarse is None) == (not coarse) and loaded.detail.heads == heads
 
 
+def test_channels_have_names_and_ranges():
+    with pytest.raises(InputError, match="channels: expected 8 different names"):
+        replace(INFO, channels=(INFO.channels[1], *INFO.channels[1:]))
+    with pytest.raises(InputError, match=f"{INFO.channels[0]}: expected a range from lo to hi, got 2 to 1"):
+        replace(INFO, lo=(2, *INFO.lo[1:]), hi=(1, *INFO.hi[1:]))
+
+
 def test_files_that_are_no_avatar(tmp_path):
     with pytest.raises(InputError, match=r"avatar\.safetensors: no such file"):
         load_avatar(tmp_path)

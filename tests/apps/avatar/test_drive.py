@@ -89,6 +89,8 @@ def test_exports_are_read_again(finished, avatar, tmp_path):
     assert cli.main([*words, "--format", "bake", "--rank", "49"]) == 2
     assert cli.main([*words, "--format", "bake", "--codes", "9", "--out", str(tmp_path / "few")]) == 2
     assert not (tmp_path / "few").exists()
+    assert cli.main([*words, "--source", "B", "--out", str(tmp_path / "b.ply")]) == 2
+    assert not (tmp_path / "b.ply").exists()
 
 
 def test_the_page_sees_the_head_as_the_capture_does(avatar):
