@@ -31,8 +31,8 @@ class Config:
     """Folder of a capture: NeRSemble (v1, v2, benchmark), GaussianAvatars, Gaussian-Head-Avatar, or of `avatar
     synth`."""
     preset: presets.Name = "best"
-    """Values of all flags that are not given. best: ours, for a GPU; paper: as near to NPGA as is known; fast: an hour
-    on two cores; short, demo, ci: less."""
+    """Values of all flags that are not given. best: ours, for a GPU; paper: as near to NPGA as is known; fast: half an
+    hour on two cores; short, demo, ci: less."""
     prior_folder: Path | None = None
     """Folder or file of the expression prior whose codes the capture has, where it is no part of a package."""
     held_out: tuple[str, ...] | None = None
