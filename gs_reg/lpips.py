@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.errors import InputError
+
 Net = Literal["vgg", "alex"]
 
 # normalisation of inputs in [-1, 1] (the ScalingLayer of LPIPS)
@@ -143,6 +145,21 @@ def _search(places: list[Path], pattern: str, digests: tuple[str, ...]) -> tuple
     if named:
         return None, f"{named[0]} is not the published file (its SHA-256 should begin with {digests[0]})"
     return None, f"no {pattern} found"
+
+
+def check_lpips(paths: Iterable[str | Path]) -> None:
+    """That weights are found where they were said to be; nothing if no place was named.
+
+    Raises:
+        InputError: says what is missing.
+    """
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; expected the weights of LPIPS there")
+    found, reason = find_lpips(paths) if paths else (None, "")
+    if paths and found is None:
+        raise InputError(reason)
 
 
 def find_lpips(paths: Iterable[str | Path] = (), net: Net = "vgg") -> tuple[Lpips | None, str]:

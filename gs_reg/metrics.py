@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gs_reg.lpips import Lpips, find_lpips
+from gs_reg.lpips import Lpips, check_lpips, find_lpips
 from gs_reg.ssim import ssim_map
 
-__all__ = ["Lpips", "coverage", "find_lpips", "psnr", "ssim", "ssim_map", "white_outside"]
+__all__ = ["Lpips", "check_lpips", "coverage", "find_lpips", "psnr", "ssim", "ssim_map", "white_outside"]
 
 
 def _check_same_shape(a: Tensor, b: Tensor) -> None:

@@ -3,8 +3,9 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from gs_reg.errors import InputError
 from gs_reg.lpips import NETS
-from gs_reg.metrics import Lpips, coverage, find_lpips, psnr, ssim, ssim_map
+from gs_reg.metrics import Lpips, check_lpips, coverage, find_lpips, psnr, ssim, ssim_map
 
 
 def pair(h=40, w=52, seed=0, n=1):
@@ -153,3 +154,12 @@ def test_heads_alone_are_not_lpips(real_data, tmp_path, monkeypatch):
     found, reason = find_lpips([real_data / "weights"])
     assert found is None
     assert reason == "lpips_vgg: backbone: no vgg16-*.pth found"
+
+
+def test_weights_of_lpips_must_be_where_they_are_said_to_be(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    check_lpips(())
+    with pytest.raises(InputError, match="nowhere: no such file or folder; expected the weights of LPIPS there"):
+        check_lpips([tmp_path / "nowhere"])
+    with pytest.raises(InputError, match="lpips_vgg: backbone"):
+        check_lpips([tmp_path])

@@ -23,6 +23,11 @@ BRIDGE = "bridge.safetensors"
 BRIDGE_FRAMES = 300
 
 
+def speaks_arkit(avatar: TrainedAvatar) -> bool:
+    """Whether the avatar's codes follow from ARKit coefficients without a bridge."""
+    return arkit_matrix(avatar.info.prior, avatar.info.channels) is not None
+
+
 def codes_of(avatar: TrainedAvatar, arkit: Float[Tensor, "T 52"], task: Path | None) -> Float[Tensor, "T D"]:
     """By the prior where it speaks ARKit coefficients, else by a bridge that the avatar's own pictures teach.
 

@@ -16,7 +16,7 @@ from gs_reg.io.atomic import atomic_path
 
 from ..runs.progress import say
 from .protocols import evenly
-from .sources import described, open_source
+from .sources import check_pixels, described, open_source
 
 COLUMNS = 8
 """Of the sheet of overlays."""
@@ -50,6 +50,7 @@ def main(config: Config) -> int:
         say(f"  {line}")
     capture, prior = source.capture, source.prior
     frames = evenly(range(len(capture)), config.frames)
+    check_pixels(capture, frames, range(len(capture.cameras)))
     checks = check_silhouettes(capture, prior, frames)
     out = config.out or Path(config.data) / "check"
     rows = [overlay(capture, prior, frames[0], c) for c in range(len(capture.cameras))]

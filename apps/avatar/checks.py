@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gs_reg.errors import InputError, did_you_mean
 from gs_reg.fields.detail import HEADS
+from gs_reg.metrics import check_lpips
 
 from .config import Config
 
@@ -29,3 +30,4 @@ def check_flags(config: Config) -> None:
         raise InputError(f"--eval-frames: expected at least 1, got {config.eval_frames}")
     if sum(config.stage_steps.values()) < 1:
         raise InputError("--steps: expected at least 1 step of training")
+    check_lpips(config.lpips)

@@ -18,8 +18,9 @@ from gs_reg.types import Splats
 from ..runs.devices import pick_device
 from ..runs.progress import say, stage_bar
 from .baking import bake_avatar
+from .driven_by import HELD_OUT, Reading
 from .files import TrainedAvatar, open_avatar
-from .motions import HELD_OUT, Motion, Reading, motion_of
+from .motions import Motion, motion_of
 
 Format = Literal["ply", "sequence", "bake"]
 

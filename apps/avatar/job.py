@@ -61,25 +61,35 @@ def start(config: Config, source: Source, device: torch.device) -> Job:
     """A job in a new run, or in the one that --resume names.
 
     Raises:
-        InputError: the run was begun with other settings or another capture.
+        InputError: the run was begun with other settings or another capture, or a picture that the evaluation needs
+            is broken.
     """
     if not config.resume:
-        return Job(_begin(config, source), config, source, device)
+        return Job(_begin(config, source, device), config, source, device)
     run = open_run(config.out or config.home)
     check_settings(run, config)
     if run.read_json(DATASET)["sha256"] != dataset_of(source)["sha256"]:
         raise InputError(f"{source.capture.folder}: not the capture that {run.path} began with; start a new run")
-    return Job(run, config, source, device)
+    job = Job(run, config, source, device)
+    _check_evaluated(job)
+    return job
 
 
-def _begin(config: Config, source: Source) -> Run:
+def _begin(config: Config, source: Source, device: torch.device) -> Run:
     check_free(config.out)
 
     def fill(run: Run) -> None:
+        _check_evaluated(Job(run, config, source, device))
         write_settings(run, with_absolute_paths(config))
         run.write_json(DATASET, dataset_of(source))
 
     return new_run(config.out, config.home, fill)
+
+
+def _check_evaluated(job: Job) -> None:
+    from .held_out import check_evaluated  # it imports this module
+
+    check_evaluated(job)
 
 
 def with_absolute_paths(config: Config) -> Config:

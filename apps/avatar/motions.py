@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from gs_reg.data_tools.heads import read_capture
@@ -24,21 +22,22 @@ from gs_reg.driving import (
     training_range,
 )
 from gs_reg.driving.csv import read_table
-from gs_reg.driving.retarget import Neutral
+from gs_reg.driving.retarget import Neutral, near_rest, neutral_frames
+from gs_reg.driving.types import LEAST_FPS, MOST_FPS
+from gs_reg.driving.video import video_frames
 from gs_reg.errors import InputError, MissingPart, reading
 from gs_reg.io.atomic import atomic_path
 from gs_reg.io.avatar import HEADER
 from gs_reg.priors import UNIT_M, HeadPose
 
-from ..look.video import SUFFIXES
 from .bridges import codes_of
+from .driven_by import HELD_OUT, Kind, Reading, check_applies, file_kind, kind_of, table_beside
 from .files import TrainedAvatar, open_avatar
 
-HELD_OUT = "held-out"
-VIDEOS = (*SUFFIXES, ".avi", ".webm", ".m4v")
 TRACK_FPS = 24.0
 """Of tracked codes, whose capture says no rate."""
-MOST_FPS = 1000
+SHORT = 1.0
+"""Seconds of a video that need not show the face at rest."""
 
 
 @dataclass(frozen=True)
@@ -60,48 +59,24 @@ class Motion:
         return replace(self, codes=drive.codes, pose=drive.pose, fps=fps)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a source is read."""
-
-    fps: float | None = None
-    """Of the motion; None = the source's."""
-    task: Path | None = None
-    """MediaPipe's model of faces."""
-    calibration: Path | None = None
-    neutral: int | None = None
-    """Frame of the source, at its own rate, in which its face is at rest."""
-    focal: float | None = None
-    """Of the video's camera, in pixels."""
-    turn: bool = True
-    """False = the head stays where the avatar's neutral frame has it."""
-
-
 def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
     """The motion that `source` names: held-out, a sequence of the avatar's capture, a folder of another avatar or
     capture, a CSV of ARKit coefficients, a BVH, a video, or the JSON that was written beside one.
 
     Raises:
-        InputError: no such source, or one that cannot drive this avatar.
+        InputError: no such source, one that cannot drive this avatar, or a part of `how` that does not apply to it.
         MissingPart: a video without MediaPipe's model.
     """
-    track, path = avatar.track, Path(source)
-    sequences = avatar.details.sequences
-    if source == HELD_OUT or source in sequences:
-        names = avatar.details.held_out_sequences if source == HELD_OUT else (source,)
-        frames = [frame for name in names for frame in sequences[name]]
-        if not frames:
-            raise InputError("held-out: the avatar was trained on all sequences; name one of them")
-        motion = Motion(track.codes[frames], track.pose[frames], TRACK_FPS, f"tracked codes of {', '.join(names)}")
-    elif path.is_dir():
+    kind, path = kind_of(avatar, source), Path(source)
+    check_applies(avatar, source, kind, how)
+    if kind == "sequence":
+        motion = _of_sequence(avatar, source)
+    elif kind == "folder":
         motion = _of_person(avatar, path, how)
-    elif path.suffix.lower() == ".json" and path.is_file():
+    elif kind == "driven":
         motion = read_motion(avatar, path)
-    elif path.is_file():
-        motion = _of_drive(avatar, read_drive(path, how), str(path), how)
     else:
-        known = ", ".join([HELD_OUT, *sequences])
-        raise InputError(f"{source}: no such file or folder, and no sequence of the avatar's: it has {known}")
+        motion = _of_drive(avatar, read_drive(path, how), path, kind, how)
     motion = motion if how.fps is None else motion.resampled(how.fps)
     if how.turn:
         return motion
@@ -126,15 +101,13 @@ def read_drive(path: Path, how: Reading) -> Drive:
         InputError: another kind of file, or one that is broken.
         MissingPart: a video without MediaPipe's model.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return read_csv(path)
-    if suffix == ".bvh":
-        beside = path.with_suffix(".csv")
-        return read_bvh(path, read_table(beside) if beside.is_file() else None)
-    if suffix in VIDEOS:
-        return smoothed(calibrated(tracked(path, how), path, how))
-    raise InputError(f"{path}: expected .csv, .bvh or a video ({', '.join(VIDEOS)}), got {suffix or 'no ending'}")
+    kind = file_kind(path)
+    if kind == "table":
+        return read_csv(path, angles=how.angles)
+    if kind == "skeleton":
+        beside = table_beside(path)
+        return read_bvh(path, read_table(beside, angles=how.angles) if beside.is_file() else None)
+    return smoothed(calibrated(tracked(path, how), path, how))
 
 
 def tracked(path: Path, how: Reading) -> Drive:
@@ -164,29 +137,11 @@ def calibrated(drive: Drive, path: Path, how: Reading) -> Drive:
     check_neutral(how.neutral, len(drive), path)
     if how.calibration is not None:
         return Calibration.load(how.calibration).applied_to(drive)
-    return Calibration.from_clip(drive.arkit, how.neutral).applied_to(drive)
+    return Calibration.from_clip(drive.arkit, how.neutral, is_short(drive)).applied_to(drive)
 
 
-def video_frames(path: Path) -> tuple[Iterator[UInt8[np.ndarray, "H W 3"]], float]:
-    """The frames of a video one by one, and their rate.
-
-    Raises:
-        InputError: no video that can be read.
-    """
-    import imageio_ffmpeg
-
-    with reading(path):
-        stream = imageio_ffmpeg.read_frames(str(path))
-        meta = next(stream)
-        width, height = meta["source_size"]
-        fps = float(meta["fps"])
-
-    def frames() -> Iterator[np.ndarray]:
-        with reading(path):
-            for data in stream:
-                yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-
-    return frames(), fps
+def is_short(drive: Drive) -> bool:
+    return len(drive) < SHORT * drive.fps
 
 
 def _own_neutral(avatar: TrainedAvatar) -> Neutral:
@@ -195,15 +150,19 @@ def _own_neutral(avatar: TrainedAvatar) -> Neutral:
     return Neutral.of(track.codes[rows], track.pose[rows], avatar.details.neutral)
 
 
-def retarget_from(
-    avatar: TrainedAvatar, codes: Float[Tensor, "T D"], pose: HeadPose, neutral: int | None, source: str
-) -> Retarget:
+def retarget_from(avatar: TrainedAvatar, theirs: Neutral) -> Retarget:
     """From a source's neutral face to the avatar's, within the range that it was trained on."""
-    check_neutral(neutral, len(codes), source)
     own = avatar.track.codes[avatar.train_frames]
-    reference = avatar.details.neutral
-    theirs = Neutral.of(codes, pose, reference, neutral)
-    return Retarget(theirs, _own_neutral(avatar), training_range(own, reference))
+    return Retarget(theirs, _own_neutral(avatar), training_range(own, avatar.details.neutral))
+
+
+def _of_sequence(avatar: TrainedAvatar, name: str) -> Motion:
+    names = avatar.details.held_out_sequences if name == HELD_OUT else (name,)
+    frames = [frame for name in names for frame in avatar.details.sequences[name]]
+    if not frames:
+        raise InputError("held-out: the avatar was trained on all sequences; name one of them")
+    track = avatar.track
+    return Motion(track.codes[frames], track.pose[frames], TRACK_FPS, f"tracked codes of {', '.join(names)}")
 
 
 def _of_person(avatar: TrainedAvatar, folder: Path, how: Reading) -> Motion:
@@ -220,18 +179,44 @@ def _of_person(avatar: TrainedAvatar, folder: Path, how: Reading) -> Motion:
             f"{folder}: codes of prior {prior} with {track.codes.shape[1]} channels: expected {avatar.info.prior} with "
             f"{len(avatar.info.channels)}, as the avatar has"
         )
-    retarget = retarget_from(avatar, track.codes, track.pose, how.neutral, str(folder))
+    check_neutral(how.neutral, len(track.codes), folder)
+    retarget = retarget_from(avatar, Neutral.of(track.codes, track.pose, avatar.details.neutral, how.neutral))
     return Motion(retarget.codes(track.codes), retarget.pose(track.pose), TRACK_FPS, f"{folder}, relative to neutral")
 
 
-def _of_drive(avatar: TrainedAvatar, drive: Drive, source: str, how: Reading) -> Motion:
+def _of_drive(avatar: TrainedAvatar, drive: Drive, path: Path, kind: Kind, how: Reading) -> Motion:
     assert drive.arkit is not None
-    rest = torch.zeros_like(drive.arkit[:1])
-    codes, rest = codes_of(avatar, torch.cat([drive.arkit, rest]), how.task).split([len(drive), 1])
-    retarget = retarget_from(avatar, codes, drive.pose, how.neutral, source)
-    if how.calibration is not None and how.neutral is None:  # it has told already what the face at rest is
-        retarget = replace(retarget, source=replace(retarget.source, codes=rest[0]))
-    return Motion(retarget.codes(codes), retarget.pose(drive.pose), drive.fps, f"{source}, relative to neutral")
+    check_neutral(how.neutral, len(drive), path)
+    zero = torch.zeros_like(drive.arkit[:1])
+    codes, zero = codes_of(avatar, torch.cat([drive.arkit, zero]), how.task).split([len(drive), 1])
+    theirs, words = at_rest(avatar, drive, codes, zero[0], kind, how)
+    retarget = retarget_from(avatar, theirs)
+    return Motion(retarget.codes(codes), retarget.pose(drive.pose), drive.fps, f"{path}, relative to {words}")
+
+
+def at_rest(
+    avatar: TrainedAvatar, drive: Drive, codes: Float[Tensor, "T D"], zero: Float[Tensor, "D"], kind: Kind, how: Reading
+) -> tuple[Neutral, str]:
+    """The source's face at rest, and in words where it comes from.
+
+    It is the frame of --neutral, or the mean of the most neutral frames where that is near rest, else a face with
+    coefficients of 0, whose codes are `zero`. Of tables the head's pose is 0 then too; other sources have no such pose,
+    and theirs is the mean of those frames.
+    """
+    assert drive.arkit is not None
+    reference = avatar.details.neutral
+    calmest = neutral_frames(codes, reference)
+    of_frames = Neutral.of(codes, drive.pose, reference, how.neutral)
+    if how.neutral is not None:
+        return of_frames, f"frame {how.neutral}"
+    long_video = kind == "video" and not is_short(drive)
+    if how.calibration is None and (long_video or near_rest(drive.arkit[calmest])):
+        return of_frames, f"the mean of frames {', '.join(map(str, sorted(calmest.tolist())))}"
+    words = "a face with all coefficients 0"
+    if kind != "table":
+        return replace(of_frames, codes=zero), words
+    still = HeadPose.identity(1)
+    return Neutral(zero, still.rotation[0], still.translation[0], still.scale[0]), words
 
 
 def write_motion(path: Path, motion: Motion) -> None:
@@ -263,6 +248,9 @@ def read_motion(avatar: TrainedAvatar, path: Path) -> Motion:
             raise InputError(f"{path}: expected codes of {dim} channels, as the avatar has, got {list(codes.shape)}")
         if matrices.shape != (len(codes), 4, 4):
             raise InputError(f"{path}: expected a pose of 4x4 for each of {len(codes)} frames")
-        if not (codes.isfinite().all() and matrices.isfinite().all() and 0 < fps <= MOST_FPS and 0 < unit_m < 100):
-            raise InputError(f"{path}: expected finite codes and poses, and a rate from 0 to {MOST_FPS}")
+        finite = bool(codes.isfinite().all() and matrices.isfinite().all())
+        if not (finite and LEAST_FPS <= fps <= MOST_FPS and 0 < unit_m < 100):
+            raise InputError(
+                f"{path}: expected finite codes and poses, and {LEAST_FPS} to {MOST_FPS} frames a second, got {fps:g}"
+            )
         return Motion(codes, HeadPose.of_matrices(matrices, unit_m), fps, f"{words}, by {path}")

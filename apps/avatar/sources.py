@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gs_reg.data_tools.heads import Capture, ReadOptions, check_codes, gaussian_avatars, read_capture
+from gs_reg.data_tools.heads import (
+    Capture,
+    ReadOptions,
+    check_codes,
+    check_prior_folder,
+    gaussian_avatars,
+    read_capture,
+)
 from gs_reg.errors import InputError
 from gs_reg.priors import PRIORS, ExpressionPrior, load_prior
 from gs_reg.priors.mesh import MeshPrior
@@ -43,11 +50,11 @@ def open_source(
     held_out_cameras: Sequence[str] | None = None,
     width: int | None = None,
 ) -> Source:
-    """Reads a capture and loads its prior.
+    """Reads a capture and loads its prior; the headers of all picture files are looked at.
 
     Raises:
-        InputError: no capture, a split that names what is not there or leaves nothing, or codes that are not the
-            prior's.
+        InputError: no capture, a split that names what is not there or leaves nothing, codes that are not the prior's,
+            or a file that is no picture of its camera's size.
         MissingPart: a prior that must be brought.
     """
     if not folder:
@@ -65,6 +72,8 @@ def open_source(
     prior = _prior_of(capture, prior_folder) if inside is None else inside
     check_codes(capture, prior)
     _check_ident(capture, prior)
+    if capture.files is not None:
+        capture.files.check_headers()
     return Source(within_ends(capture, prior), prior)
 
 
@@ -88,8 +97,22 @@ def within_ends(capture: Capture, prior: ExpressionPrior) -> Capture:
     return dataclasses.replace(capture, tracks=tracks, notes=(*capture.notes, note))
 
 
+def check_pixels(capture: Capture, frames: Iterable[int], cameras: Sequence[int]) -> None:
+    """Reads picture files of some frames and cameras whole.
+
+    Raises:
+        InputError: one is broken or of another size than its camera's others, or a mask is empty.
+    """
+    if capture.files is None:
+        return
+    for frame in frames:
+        for camera in cameras:
+            capture.files.check_pixels(frame, camera)
+
+
 def _prior_of(capture: Capture, folder: Path | None) -> ExpressionPrior:
     """The one whose codes the capture has; what is wrong with it is told with the capture's name."""
+    check_prior_folder(capture.prior, folder)
     try:
         return load_prior(capture.prior, folder)
     except InputError as error:

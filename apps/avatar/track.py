@@ -14,6 +14,7 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
+from gs_reg.data_tools.heads import check_prior_folder
 from gs_reg.data_tools.heads.assemble import ReadOptions
 from gs_reg.data_tools.heads.tracks import CODES
 from gs_reg.data_tools.heads.untracked import Untracked, read_untracked
@@ -61,6 +62,7 @@ def main(config: Config) -> int:
     capture = read_untracked(Path(config.data), ReadOptions(sequences=config.sequences, cameras=config.cameras))
     check(config, capture)
     picked = frame_of(capture, config.neutral) if config.neutral else None
+    check_prior_folder(config.prior, config.prior_folder)
     prior = load_prior(config.prior, config.prior_folder)
     count = len(capture) * len(capture.cameras)
     say(f"{plural(len(capture), 'frame')} of {plural(len(capture.cameras), 'camera')}: {count:,} photos to look at")

@@ -8,6 +8,7 @@ from typing import Any
 
 from gs_reg.diffusion.editors import open_editor, parse_editor
 from gs_reg.errors import InputError, MissingPart, did_you_mean
+from gs_reg.metrics import check_lpips
 from gs_reg.parts.teachers import parse
 from gs_reg.parts.teachers.lifting import Scenery
 from gs_reg.parts.teachers.marks import check_marks, parse_mark
@@ -121,6 +122,7 @@ def check_edit(config: Config) -> None:
         open_editor(choice, None)
     if not config.remove and sum(step_counts(config.steps, config.coarse, config.fine)) < 1:
         raise InputError("--steps: expected at least 1 step of optimising")
+    check_lpips(config.lpips)
 
 
 def check_view_export(config: Config) -> None:

@@ -22,10 +22,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("start", "stop", "multisample_from", "sh_from", "sizes_from", "prune_opacity"), (0, 1)),
     **dict.fromkeys(("min_opacity", "min_alpha"), (0, 1)),
     "crop": (-INF, INF),
+    "fps": (0.1, 1000),
 }
 """Least and largest value of fields by their name; all others are at least 0. What a config's own class checks is not
 said again here."""
-ABOVE_0 = {"fps", "scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
+ABOVE_0 = {"scale", "sd", "sigma_pixels", "depth_range", "edge", "downscale", "png_scale"}
 BETWEEN_0_AND_1 = {"opacity"}
 UNBOUNDED = {"checkpoint_minutes", "far"}
 """Infinity is a value of theirs, as of all fields whose default it is."""

@@ -55,6 +55,7 @@ def main(config: Config) -> int:
     from ..look.report import write_report
 
     run = open_run(config.run)
+    metrics.check_lpips(config.lpips)
     remove_leftovers(run.path)
     with stage_bar("evaluation") as progress:
         result = evaluate(run, config.lpips, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from .types import HELD_OUT_CAMERAS, Capture, SequenceInfo
 from .videos import Unpacked
 
 HELD_OUT_SEQUENCE = "FREE"
+MOST_LISTED = 5
+"""Numbers of frames in a message."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class FoundSequence:
     photos: Sequence[Mapping[int, Picture]]
     masks: Sequence[Mapping[int, Picture]]
     track: SequenceTrack
+    without_camera: str
+    """For messages: what a user does to leave a camera out."""
+    without_sequence: str
+    """The same of the sequence."""
 
 
 def assembled(
@@ -125,6 +132,7 @@ def assembled(
         held[1],
         CachedPixels(files.photo, files.mask, options.budget),
         tuple(notes),
+        files,
     )
     if not capture.train_frames or not capture.train_cameras:
         raise InputError(f"{folder}: every sequence or every camera is held out: nothing is left to train on")
@@ -163,15 +171,33 @@ def _matched(sequence: FoundSequence, cameras: Sequence[str], every: int) -> tup
             lost = [number for number in numbers if number not in pictures]
             if lost:
                 count = f"{len(pictures)} {what} for {len(numbers)} frames; the first that is missing is {lost[0]}"
-                raise InputError(f"{sequence.folder}: camera {name}: {count}: copy them again, or leave the camera out")
+                remedy = f"copy them again, or {sequence.without_camera}"
+                raise InputError(f"{sequence.folder}: camera {name}: {count}: {remedy}")
     track = sequence.track
     if track.frames is None and len(track.codes) != len(numbers):
-        raise InputError(f"{track.source}: {len(track.codes)} codes for {len(numbers)} frames in {sequence.folder}")
+        count = f"{len(track.codes)} codes for {len(numbers)} frames in {sequence.folder}"
+        raise InputError(f"{track.source}: {count}: {_count_remedy(numbers, len(track.codes))}")
     rows = {number: row for row, number in enumerate(numbers if track.frames is None else track.frames)}
     used = [number for number in numbers if number in rows][::every]
     if len(used) < 2:
-        raise InputError(f"{sequence.folder}: {len(used)} frame with codes: expected 2 or more; leave it out")
+        count = f"{len(used)} frame{'' if len(used) == 1 else 's'} with codes"
+        remedy = f"add frames, or {sequence.without_sequence}"
+        raise InputError(f"{sequence.folder}: {count}: expected 2 or more: {remedy}")
     return used, track.rows([rows[number] for number in used])
+
+
+def _count_remedy(numbers: Sequence[int], codes: int) -> str:
+    """What to do about codes that are not as many as frames; frames that all cameras lack are named if it is clear."""
+    from_0_or_1 = [range(start, start + codes) for start in (0, 1)]
+    possible = [frames for frames in from_0_or_1 if set(numbers) < set(frames)]
+    if len(possible) != 1:
+        return "expected one code a frame: copy photos that are missing, or track the sequence again"
+    lost = sorted(set(possible[0]) - set(numbers))
+    listed = ", ".join(map(str, lost[:MOST_LISTED])) + (", ..." if len(lost) > MOST_LISTED else "")
+    return (
+        f"expected one code a frame, and no camera has frame{'' if len(lost) == 1 else 's'} {listed}: copy the photos "
+        "and masks again, or track the sequence again"
+    )
 
 
 def placed_cameras(
@@ -182,10 +208,7 @@ def placed_cameras(
     Raises:
         InputError: pictures of several sizes, or a camera that is none.
     """
-    sizes = {picture.size() for picture in first}
-    if len(sizes) != 1:
-        raise InputError(f"{first[0].path.parent}: pictures of sizes {sorted(sizes)}: expected one size for all")
-    full_width, full_height = sizes.pop()
+    full_width, full_height = _one_size(first)
     for camera in cameras:
         params = pinhole_params(camera.K, camera.place)
         check_camera(SourceCamera("PINHOLE", params, full_width, full_height), camera.place)
@@ -198,6 +221,18 @@ def placed_cameras(
     height = max(1, round(full_height * working / full_width))
     placed = Cameras(viewmats.double(), Ks.double(), full_width, full_height).resized(working, height)
     return dataclasses.replace(placed, viewmats=placed.viewmats.float(), Ks=placed.Ks.float()), working, height
+
+
+def _one_size(first: Sequence[Picture]) -> tuple[int, int]:
+    """Width and height of the first photos of all cameras."""
+    sizes = [picture.size() for picture in first]
+    usual = Counter(sizes).most_common(1)[0][0]
+    for picture, size in zip(first, sizes, strict=True):
+        if size != usual:
+            same = first[sizes.index(usual)].path
+            expected = f"expected one size for all cameras, {usual[0]}x{usual[1]} as {same} has"
+            raise InputError(f"{picture.path}: {size[0]}x{size[1]} pixels: {expected}")
+    return usual
 
 
 def unpacked(options: ReadOptions, width: int) -> Unpacked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -55,9 +56,9 @@ class PictureFiles:
     def photo(self, frame: int, camera: int) -> UInt8[Tensor, "H W 3"]:
         """
         Raises:
-            InputError: missing or broken.
+            InputError: missing, broken, or of another size than the camera's first photo.
         """
-        pixels = resize_area(self._file(self.photos[frame][camera]), self.width, self.height)
+        pixels = resize_area(self._file(self.photos[frame][camera], camera), self.width, self.height)
         if camera in self.color_matrices:
             pixels = corrected(pixels, self.color_matrices[camera])
         return torch.from_numpy(pixels.copy())
@@ -65,16 +66,52 @@ class PictureFiles:
     def mask(self, frame: int, camera: int) -> UInt8[Tensor, "H W"]:
         """
         Raises:
-            InputError: missing, broken or empty.
+            InputError: missing, broken, empty, or of another size than the camera's first photo.
         """
         picture = self.masks[frame][camera]
-        pixels = resize_area(self._file(picture)[..., 1], self.width, self.height)
+        pixels = resize_area(self._file(picture, camera)[..., 1], self.width, self.height)
         if not pixels.any():
-            raise InputError(f"{picture.label}: an empty mask: expected the person in white; mend it, or leave it out")
+            raise InputError(f"{picture.label}: an empty mask: expected the person in white; draw it again")
         return torch.from_numpy(pixels.copy())
 
-    def _file(self, picture: Picture) -> UInt8[ndarray, "H W 3"]:
-        path = picture.path
+    def check_headers(self) -> None:
+        """Opens every picture file without decoding it; videos are left to those who unpack them.
+
+        Raises:
+            InputError: missing, no picture, or of another size than the camera's first photo.
+        """
+        for row in (*self.photos, *self.masks):
+            for camera, picture in enumerate(row):
+                if picture.frame is None:
+                    self._check_header(picture, camera)
+
+    def check_pixels(self, frame: int, camera: int) -> None:
+        """Reads a photo and its mask whole, where they are picture files.
+
+        Raises:
+            InputError: one is missing, broken or of another size, or the mask is empty.
+        """
+        photo = self.photos[frame][camera]
+        if photo.frame is None:
+            self._file(photo, camera)
+        if self.masks[frame][camera].frame is None:
+            self.mask(frame, camera)
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, int] | None, ...]:
+        """Of each camera's first photo; None where that is a frame of a video."""
+        return tuple(photo.size() if photo.frame is None else None for photo in self.photos[0])
+
+    def _check_header(self, picture: Picture, camera: int) -> None:
+        size, expected = picture.size(), self._sizes[camera]
+        if expected is not None and size != expected:
+            first = self.photos[0][camera].label
+            raise InputError(
+                f"{picture.label}: {size[0]}x{size[1]} pixels: expected {expected[0]}x{expected[1]}, as {first} has"
+            )
+
+    def _file(self, picture: Picture, camera: int) -> UInt8[ndarray, "H W 3"]:
         if picture.frame is not None:
-            path = self.unpacked.frame(path, picture.frame)
-        return read_pixels(path, upright=False)
+            return read_pixels(self.unpacked.frame(picture.path, picture.frame), upright=False)
+        self._check_header(picture, camera)
+        return read_pixels(picture.path, upright=False)

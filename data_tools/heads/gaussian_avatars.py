@@ -27,6 +27,7 @@ PARTS = ("train", "val", "test")
 PRIOR = "flame2023"
 """What current VHAP tracks with; the folders do not say it."""
 CODE = (("expr", 100), ("jaw_pose", 3), ("eyes_pose", 6), ("neck_pose", 3))
+WITHOUT = "delete its frames from transforms_train.json, transforms_val.json and transforms_test.json"
 Entry = Mapping[str, object]
 
 
@@ -149,7 +150,8 @@ def _sequence(name: str, shots: list[Shot], cameras: list[str], prior: Expressio
             row = cameras.index(shot.camera)
             photos[row][shot.timestep] = Picture(shot.photo)
             masks[row][shot.timestep] = Picture(shot.mask)
-    return FoundSequence(name, shots[0].sequence, photos, masks, _track(dict(sorted(flames.items())), prior))
+    track = _track(dict(sorted(flames.items())), prior)
+    return FoundSequence(name, shots[0].sequence, photos, masks, track, WITHOUT, WITHOUT)
 
 
 def _track(flames: Mapping[int, Path], prior: ExpressionPrior | None) -> SequenceTrack:

@@ -19,6 +19,7 @@ from .types import Capture
 
 PRIOR = "bfm"
 CODE = 64
+WITHOUT_CAMERA = "delete its camera_*.npz from the folders of cameras/"
 
 
 def find(root: Path) -> bool:
@@ -45,7 +46,9 @@ def read(root: Path, options: ReadOptions) -> Capture:
                 raise InputError(f"{path}: the camera moves: expected the pose of frame {frames[0]}")
     photos = [{int(f): _picture(root / "images" / f, "image", name) for f in frames} for name in names]
     masks = [{int(f): _picture(root / "images" / f, "mask", name) for f in frames} for name in names]
-    sequence = FoundSequence(root.name, root, photos, masks, _track(root / "params", frames))
+    track = _track(root / "params", frames)
+    way_out = "use another capture: this layout has one sequence"
+    sequence = FoundSequence(root.name, root, photos, masks, track, WITHOUT_CAMERA, way_out)
     return assembled(root, cameras, [sequence], options, usual_held_out([root.name]))
 
 
@@ -70,7 +73,7 @@ def _picture(folder: Path, kind: str, camera: str) -> Picture:
         path = folder / f"{kind}_{camera}{suffix}"
         if path.is_file():
             return Picture(path)
-    raise InputError(f"{folder}: no {kind}_{camera}.jpg: copy it again, or leave the camera out")
+    raise InputError(f"{folder}: no {kind}_{camera}.jpg: copy it again, or leave camera {camera} out: {WITHOUT_CAMERA}")
 
 
 def _track(folder: Path, frames: list[str]) -> SequenceTrack:

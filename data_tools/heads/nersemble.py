@@ -29,6 +29,9 @@ from .videos import frame_count
 
 PARAMS = "camera_params.json"
 COLORS = "color_calibration.json"
+WITHOUT_CAMERA = f"delete the camera from {PARAMS}"
+BROKEN_OFF = "synth.json.part"
+"""In a synthetic capture that is not finished."""
 NO_TAKES = ("BACKGROUND",)
 """Folders beside the sequences that are none."""
 
@@ -47,7 +50,8 @@ def find(root: Path, participant: str | None = None) -> Person | None:
     """The participant of a folder: the folder itself, or one in it.
 
     Raises:
-        InputError: several participants and no choice, or not the one asked for.
+        InputError: several participants and no choice, not the one asked for, or a synthetic capture that was broken
+            off.
     """
     people = {person.folder.name: person for person in _people(root)}
     if not people:
@@ -57,6 +61,10 @@ def find(root: Path, participant: str | None = None) -> Person | None:
     chosen = participant if participant is not None else next(iter(people))
     if chosen not in people:
         raise InputError(f"{root}: no participant {chosen!r}: it has {', '.join(people)}")
+    folder = people[chosen].folder
+    if (folder / BROKEN_OFF).is_file():
+        remedy = "remove it, and run `gs-reg avatar synth` again"
+        raise InputError(f"{folder}: it holds a capture that was broken off: {remedy}")
     return people[chosen]
 
 
@@ -139,7 +147,8 @@ def _sequence(folder: Path, cameras: list[str]) -> FoundSequence:
     if not (folder / "alpha_maps").is_dir():
         raise InputError(f"{folder}: no alpha_maps: masks of the person are needed: add them as images/ are")
     masks = [pictures_of(folder / "alpha_maps", camera) for camera in cameras]
-    return FoundSequence(folder.name, folder, photos, masks, read_track(folder))
+    track = read_track(folder)
+    return FoundSequence(folder.name, folder, photos, masks, track, WITHOUT_CAMERA, "move the folder away")
 
 
 def pictures_of(folder: Path, camera: str) -> Mapping[int, Picture]:
@@ -158,6 +167,6 @@ def pictures_of(folder: Path, camera: str) -> Mapping[int, Picture]:
     if not found:
         raise InputError(
             f"{folder}: nothing of camera {camera}: expected cam_{camera}.mp4, pictures in cam_{camera}/ or "
-            f"cam_{camera}_FRAME.jpg; or leave the camera out"
+            f"cam_{camera}_FRAME.jpg; or {WITHOUT_CAMERA}"
         )
     return found

@@ -18,6 +18,8 @@ LOOKED_FOR = (
     "transforms_train.json with flame_param_path (GaussianAvatars, VHAP)",
     "cameras/FRAME/camera_*.npz with params/ (Gaussian Head Avatar)",
 )
+PACKAGED = ("anny", "toy")
+"""Priors that come with a package."""
 
 
 def read_capture(
@@ -38,6 +40,17 @@ def read_capture(
     if gha.find(root):
         return gha.read(root, options)
     raise InputError(f"{folder}: no capture of a head: looked for {'; '.join(LOOKED_FOR)}")
+
+
+def check_prior_folder(prior: str, folder: Path | None) -> None:
+    """
+    Raises:
+        InputError: a folder for a prior that reads none.
+    """
+    if folder is not None and prior in PACKAGED:
+        raise InputError(
+            f"--prior-folder {folder}: prior {prior} comes with its package and needs no folder: leave the flag out"
+        )
 
 
 def check_codes(capture: Capture, prior: ExpressionPrior) -> None:

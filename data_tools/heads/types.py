@@ -14,6 +14,7 @@ from gs_reg.errors import InputError
 from gs_reg.priors.types import Track
 from gs_reg.types import Cameras, Views
 
+from .files import PictureFiles
 from .pixels import Pixels
 
 HELD_OUT_CAMERAS = ("222200046", "222200037", "222200039")
@@ -53,6 +54,8 @@ class Capture:
     pixels: Pixels = field(repr=False)
     notes: tuple[str, ...] = ()
     """What the reader left out or changed, one line each."""
+    files: PictureFiles | None = field(default=None, repr=False)
+    """That the pixels are read from; None where they are made in memory."""
 
     def __len__(self) -> int:
         """Frames."""

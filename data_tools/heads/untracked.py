@@ -15,7 +15,7 @@ from gs_reg.types import Cameras
 from .assemble import ReadOptions, placed_cameras, unpacked, wanted
 from .colors import read_color_matrices
 from .files import Picture, PictureFiles
-from .nersemble import NO_TAKES, PARAMS, find, pictures_of, read_cameras
+from .nersemble import NO_TAKES, PARAMS, WITHOUT_CAMERA, find, pictures_of, read_cameras
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ def _common(folder: Path, cameras: Sequence[str], found: Sequence[Mapping[int, P
         if lost:
             raise InputError(
                 f"{folder}: camera {camera}: {len(pictures)} photos for {len(numbers)} frames; the first that is "
-                f"missing is {lost[0]}: copy them again, or leave the camera out"
+                f"missing is {lost[0]}: copy them again, or {WITHOUT_CAMERA}"
             )
     return numbers

@@ -41,7 +41,7 @@ def _opened(path: Path):
     import cv2
 
     if not path.is_file():
-        raise InputError(f"{path}: the file is missing: put it back, or leave the camera out")
+        raise InputError(f"{path}: the file is missing: put it back, or delete its camera from camera_params.json")
     video = cv2.VideoCapture(str(path))
     if not video.isOpened() or not video.get(cv2.CAP_PROP_FRAME_COUNT) >= 1:
         raise InputError(f"{path}: not a video that can be read: copy it again")

@@ -185,4 +185,5 @@ def _opened(path: Path, whole: bool = False) -> PillowImage:
         raise InputError(f"{path}: says to have more than {MOST_PIXELS} pixels: shrink or export it again") from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].removesuffix(f" {str(path)!r}")
+        reason = reason.partition(" <_io.")[0]  # of a file that was read into memory
         raise InputError(f"{path}: not a picture that can be read ({reason}): copy or export it again") from None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gs_reg.driving.csv import Table
 from gs_reg.driving.gaze import with_gaze
-from gs_reg.driving.types import INDEX, Drive, head_angles
+from gs_reg.driving.types import INDEX, Drive, check_rate, head_angles
 from gs_reg.errors import InputError, reading
 from gs_reg.priors import HeadPose
 
@@ -145,7 +145,7 @@ def read_motion(path: str | Path) -> Motion:
     """The skeleton and the frames of a file.
 
     Raises:
-        InputError: no BVH, broken, or fewer numbers than it promises.
+        InputError: no BVH, broken, fewer numbers than it promises, or no rate that a motion has.
     """
     path = Path(path)
     with reading(path):
@@ -163,7 +163,9 @@ def read_motion(path: str | Path) -> Motion:
         raise InputError(
             f"{path}: expected {count} frames of {width} finite numbers every {seconds:g} s, got {len(values)} numbers"
         )
-    return Motion(joints, values.reshape(count, width), 1 / seconds)
+    fps = 1 / seconds
+    check_rate(fps, f"{path}: Frame Time")
+    return Motion(joints, values.reshape(count, width), fps)
 
 
 def _hierarchy(words: list[str]) -> tuple[Joint, ...]:

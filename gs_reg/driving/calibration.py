@@ -58,14 +58,16 @@ class Calibration(TensorDataclass):
         return tuple(name for name, value in zip(ARKIT, self.values, strict=True) if not bool(value.any()))
 
     @staticmethod
-    def from_clip(arkit: Float[Tensor, "T 52"], neutral: int | None = None) -> Calibration:
+    def from_clip(arkit: Float[Tensor, "T 52"], neutral: int | None = None, short: bool = False) -> Calibration:
         """Neutral offset and gain of one clip: its neutral frame becomes 0, the 98 % quantile above it becomes 1.
 
-        `neutral` is a frame that the user picked; None = the mean of the five with the least scores.
+        `neutral` is a frame that the user picked; None = the mean of the five with the least scores, or scores of 0
+        in a `short` clip in which those five are no face at rest.
         """
-        rest = (
-            arkit[neutral] if neutral is not None else arkit[neutral_frames(arkit, torch.zeros_like(arkit[0]))].mean(0)
-        )
+        rows = [neutral] if neutral is not None else neutral_frames(arkit, torch.zeros_like(arkit[0]))
+        rest = arkit[rows].mean(0)
+        if short and neutral is None and bool((rest > LEAST_RANGE).any()):
+            rest = torch.zeros_like(rest)
         rise = (arkit.quantile(0.98, dim=0) - rest).clamp_min(LEAST_RANGE)
         scores = torch.stack([rest, rest + rise], dim=1)
         return Calibration(scores, torch.tensor([0.0, 1.0]).to(scores).expand_as(scores).clone())

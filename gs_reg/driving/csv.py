@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gs_reg.driving.gaze import with_gaze
-from gs_reg.driving.types import SNAP, Drive, filled, head_rotation
+from gs_reg.driving.types import SNAP, Drive, check_count, check_rate, filled, head_rotation
 from gs_reg.errors import InputError, reading
 from gs_reg.priors import ARKIT, HeadPose
 
@@ -28,6 +28,9 @@ EYES = ("lefteyeyaw", "lefteyepitch", "righteyeyaw", "righteyepitch")
 IGNORED = ("frame", "frameindex", "blendshapecount", "lefteyeroll", "righteyeroll")
 LARGEST = 2.0
 """A coefficient beyond it is a percentage or something else; recorders go a little beyond 1."""
+LARGEST_ANGLE = {"radians": 2 * math.pi, "degrees": 360.0}
+LISTED = 3
+"""Names of columns that a line in the log gives; their number stands beside them."""
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+(?:\.\d+)?)")
 
 
@@ -53,13 +56,14 @@ class Table:
 def read_csv(path: str | Path, fps: float | None = None, source_fps: float = 60.0, angles: Angles = "radians") -> Drive:
     """The drive in a table with a header. Names may have any letter case, underscores, and L or R for a side.
 
-    Columns that are missing count as 0; those that are not known are listed in the log. Times are those of a column
-    in seconds or of a timecode, whose frames are of `source_fps`; without either, rows are `source_fps` a second. The
-    head's angles, positive to the subject's left, downwards and counter-clockwise, and those of the eyes are in
-    `angles`. Rows without any coefficient are frames without a face.
+    Columns that are missing count as 0; the log names some of them, and of those that are not known. Times are those
+    of a column in seconds or of a timecode, whose frames are of `source_fps`; without either, rows are `source_fps` a
+    second. The head's angles, positive to the subject's left, downwards and counter-clockwise, and those of the eyes,
+    positive to the subject's left and upwards, are in `angles`. Rows without any coefficient are frames without a face.
 
     Raises:
-        InputError: no ARKit column, a cell that is no number, times that do not increase, or another unit.
+        InputError: no ARKit column, a row with more cells than the header, a cell that is no number, times that do
+            not increase, or another unit.
     """
     table = read_table(path, source_fps, angles)
     return table.drive if fps is None else table.drive.resampled(fps)
@@ -70,7 +74,7 @@ def read_table(path: str | Path, source_fps: float = 60.0, angles: Angles = "rad
     path = Path(path)
     with reading(path):
         header, rows = _cells(path)
-    columns = _known_columns(header, path)
+    columns, unknown = _known_columns(header, path)
     arkit_columns = {name: i for name, i in columns.items() if name in _COLUMNS}
     seen = torch.tensor([any(row[i].strip() for i in arkit_columns.values()) for row in rows])
     if not bool(seen.any()):
@@ -91,7 +95,8 @@ def read_table(path: str | Path, source_fps: float = 60.0, angles: Angles = "rad
     drive = filled(arkit[rows_seen], pose[rows_seen], seen, source_fps)
     times = _times(rows, columns, source_fps, path)
     if times is not None:
-        drive = _even(drive, times)
+        drive = _even(drive, times, path)
+    _log_columns(columns, unknown, path)
     return Table(drive, tuple(ARKIT[_COLUMNS[name]] for name in arkit_columns), has_eyes)
 
 
@@ -103,11 +108,15 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     delimiter = max(",;\t", key=lines[0].count)
     header, *rows = csv.reader(lines, delimiter=delimiter)
     rows = [row for row in rows if any(cell.strip() for cell in row)]
+    for t, row in enumerate(rows):
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise InputError(f"{path}: row {t + 1}: expected {len(header)} cells, as in the header, got {len(row)}")
     # recorders leave out the cells of a frame without a face
     return header, [row + [""] * (len(header) - len(row)) for row in rows]
 
 
-def _known_columns(header: list[str], path: Path) -> dict[str, int]:
+def _known_columns(header: list[str], path: Path) -> tuple[dict[str, int], list[str]]:
+    """Places of the columns that are read, and names of those that are not known."""
     columns: dict[str, int] = {}
     unknown = []
     for i, name in enumerate(header):
@@ -118,14 +127,24 @@ def _known_columns(header: list[str], path: Path) -> dict[str, int]:
             columns[plain] = i
         elif plain and plain not in IGNORED:
             unknown.append(name.strip())
-    missing = sorted(set(range(52)) - {_COLUMNS[name] for name in columns if name in _COLUMNS})
-    if len(missing) == 52:
+    if not any(name in _COLUMNS for name in columns):
         raise InputError(f"{path}: expected columns of ARKit names such as jawOpen, got {', '.join(header[:5])[:80]!a}")
+    return columns, unknown
+
+
+def _log_columns(columns: dict[str, int], unknown: list[str], path: Path) -> None:
+    given = {_COLUMNS[name] for name in columns if name in _COLUMNS}
+    missing = [name for i, name in enumerate(ARKIT) if i not in given]
     if unknown:
-        log.warning("%s: columns that are not known and not used: %s", path, ", ".join(unknown))
+        log.warning("%s: columns that are not known and not used: %s", path, _listed(unknown))
     if missing:
-        log.warning("%s: missing columns count as 0: %s", path, ", ".join(ARKIT[i] for i in missing))
-    return columns
+        log.warning("%s: missing columns count as 0: %s", path, _listed(missing))
+
+
+def _listed(names: list[str]) -> str:
+    """The number of names and the first of them."""
+    more = ", ..." if len(names) > LISTED else ""
+    return f"{len(names)} ({', '.join(names[:LISTED])}{more})"
 
 
 def _numbers(rows: list[list[str]], i: int, name: str, seen: torch.Tensor, path: Path) -> np.ndarray:
@@ -162,9 +181,13 @@ def _angles(
     for k, name in enumerate(names):
         if name in columns:
             out[:, k] = _numbers(rows, columns[name], header[columns[name]], seen, path)
-    largest = float(np.abs(out).max())
-    if angles == "radians" and largest > 2 * math.pi:
-        raise InputError(f"{path}: expected angles in radians, got {largest:g}: read it with angles in degrees")
+    t, k = np.unravel_index(np.abs(out).argmax(), out.shape)
+    if abs(out[t, k]) > LARGEST_ANGLE[angles]:
+        remedy = ": if the angles are degrees, give --degrees or write radians" if angles == "radians" else ""
+        raise InputError(
+            f"{path}: row {t + 1}, column {header[columns[names[k]]].strip()}: expected {angles} of at most "
+            f"{LARGEST_ANGLE[angles]:.4g}, got {out[t, k]:g}{remedy}"
+        )
     return torch.from_numpy(np.radians(out) if angles == "degrees" else out)
 
 
@@ -195,11 +218,13 @@ def _of_timecode(cell: str, fps: float) -> float:
     return 3600 * hours + 60 * minutes + seconds + frames / fps
 
 
-def _even(drive: Drive, times: np.ndarray) -> Drive:
+def _even(drive: Drive, times: np.ndarray, path: Path) -> Drive:
     """Rows at uneven times as frames at the rate of the rows' middle distance."""
     if len(times) < 2:
         return drive
     fps = 1 / float(np.median(np.diff(times)))
+    check_rate(fps, f"{path}: times in seconds")
+    check_count(float(times[-1]), fps, f"{path}: times in seconds")
     even = np.arange(int(times[-1] * fps + SNAP) + 1) / fps
     positions = np.interp(even, times, np.arange(len(times)))
     return drive.at(torch.from_numpy(positions), fps)

@@ -12,6 +12,8 @@ from gs_reg.priors import HeadPose
 from gs_reg.tensor_dataclass import TensorDataclass
 
 NEUTRAL_FRAMES = 5
+NEAR_REST = 0.15
+"""Largest coefficient of a person's resting face as a phone tracks it; more is an expression."""
 QUANTILES = 0.005, 0.995
 WIDENED = 0.1
 """Share of the range by which a code may go beyond what was trained, ever more slowly."""
@@ -90,6 +92,11 @@ def neutral_frames(codes: Float[Tensor, "T dim"], reference: Float[Tensor, "dim"
     """The five frames nearest to a neutral code, or all if there are fewer."""
     distance = (codes - reference).square().sum(-1)
     return distance.argsort(stable=True)[:NEUTRAL_FRAMES]
+
+
+def near_rest(arkit: Float[Tensor, "n 52"]) -> bool:
+    """Whether the mean of these frames is a face at rest, which is 0 in every coefficient."""
+    return bool((arkit.mean(0).abs() <= NEAR_REST).all())
 
 
 def training_range(codes: Float[Tensor, "T dim"], neutral: Float[Tensor, "dim"]) -> Range:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gs_reg.errors import InputError
 from gs_reg.priors import ARKIT, HeadPose
 from gs_reg.rotations import quat_to_rotmat, rotmat_to_quat
 from gs_reg.tensor_dataclass import TensorDataclass
@@ -18,6 +19,22 @@ INDEX = {name: i for i, name in enumerate(ARKIT)}
 
 SNAP = 1e-3
 """Frames: times of files are rounded, and a position so near to a frame is that frame."""
+LEAST_FPS, MOST_FPS = 0.1, 1000
+"""Below it times are in another unit, and videos cannot be written."""
+MOST_FRAMES = 500_000
+"""Four hours and a half at 30 a second; more are a wrong unit of time, and would fill the memory."""
+
+
+def check_rate(fps: float, place: str) -> None:
+    """Raises InputError, with its text beginning with `place`, where no motion has so many frames a second."""
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise InputError(f"{place}: expected {LEAST_FPS} to {MOST_FPS} frames a second, got {fps:g}")
+
+
+def check_count(seconds: float, fps: float, place: str) -> None:
+    """Raises InputError, with its text beginning with `place`, where a motion of this length has too many frames."""
+    if not seconds * fps <= MOST_FRAMES:
+        raise InputError(f"{place}: expected at most {MOST_FRAMES:,} frames, got {seconds:g} s with {fps:g} a second")
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,10 @@ class Drive(TensorDataclass):
         """The same motion at another rate, linear between frames; rotations along the shorter arc.
 
         Raises:
-            ValueError: a rate that is not positive.
+            InputError: no rate that a motion has, or too many frames.
         """
-        if not fps > 0:
-            raise ValueError(f"fps: expected a positive rate, got {fps}")
+        check_rate(fps, "fps")
+        check_count((len(self) - 1) / self.fps, fps, "fps")
         count = int((len(self) - 1) / self.fps * fps + SNAP) + 1
         times = torch.arange(count, dtype=torch.float64) * self.fps / fps
         return self.at(times, fps)

@@ -6,7 +6,6 @@ from functools import cache
 
 import torch
 from jaxtyping import Float
-from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from gs_reg.geometry import similarity_scale, transform_points
@@ -32,6 +31,8 @@ def sh_rotation(rotation: Float[Tensor, "3 3"], degree: int) -> Float[Tensor, "K
 @cache
 def _rule(degree: int) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P"]]:
     """Directions and weights that integrate products of two functions of the degree."""
+    from scipy.integrate import lebedev_rule
+
     points, weights = lebedev_rule(max(2 * degree + 1, LEAST))
     return torch.from_numpy(points.T.copy()), torch.from_numpy(weights)
 

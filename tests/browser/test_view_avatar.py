@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from gs_reg.apps.avatar.files import open_avatar
-from gs_reg.apps.avatar.motions import video_frames
 from gs_reg.apps.view.avatar.page import AvatarPage
 from gs_reg.apps.view.avatar.panels import Controls
 from gs_reg.apps.view.drawing import camera_of
 from gs_reg.apps.view.server import Address, served
+from gs_reg.driving.video import video_frames
 from gs_reg.geometry import transform_cameras
 from gs_reg.io import load_splats
 from gs_reg.render import render

@@ -84,8 +84,12 @@ def test_resampling_keeps_times():
             head_angles(out.pose.rotation)[:, 0], 0.6 * torch.arange(count) / fps, atol=1e-5, rtol=0
         )
     assert len(drive_of(torch.zeros(1), torch.zeros(1)).resampled(60)) == 1
-    with pytest.raises(ValueError, match="positive rate"):
+    with pytest.raises(ValueError, match=r"fps: expected 0\.1 to 1000 frames a second, got 0"):
         drive.resampled(0)
+    with pytest.raises(ValueError, match="got nan"):
+        drive.resampled(math.nan)
+    with pytest.raises(ValueError, match="expected at most 500,000 frames, got 600 s with 1000 a second"):
+        drive_of(torch.zeros(601), torch.zeros(601), fps=1.0).resampled(1000)
 
 
 def test_frames_that_were_not_seen_lie_between_those_that_were():

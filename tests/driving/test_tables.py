@@ -37,7 +37,8 @@ def test_names_in_any_spelling(tmp_path, names, delimiter, caplog):
     for k, name in enumerate(("jawOpen", "eyeBlinkLeft", "mouthSmileRight")):
         torch.testing.assert_close(drive.arkit[:, INDEX[name]], torch.tensor([0.1, 0.4]) + 0.1 * k)
     assert int((drive.arkit != 0).any(0).sum()) == 3  # missing columns are 0
-    assert "missing columns count as 0" in caplog.text and "tongueOut" in caplog.text
+    told = "missing columns count as 0: 49 (browDownLeft, browDownRight, browInnerUp, ...)"
+    assert caplog.messages == [f"{tmp_path / 'a.csv'}: {told}"]
 
 
 def test_a_live_link_recording(tmp_path, caplog):
@@ -58,7 +59,7 @@ def test_a_live_link_recording(tmp_path, caplog):
     angles = head_angles(drive.pose.rotation)
     torch.testing.assert_close(angles[0], torch.tensor([0.0, 0.2, -0.1]), atol=1e-5, rtol=0)
     assert float(angles[4, 0]) == pytest.approx(0.3, abs=1e-5)
-    assert "not known and not used: Mood" in caplog.text and "missing" not in caplog.text
+    assert "not known and not used: 1 (Mood)" in caplog.text and "missing" not in caplog.text
 
 
 def test_seconds_and_another_rate(tmp_path):
@@ -98,7 +99,20 @@ def test_gaze_goes_there_and_back():
         (["jawOpen,mouthLeft", "0,1", "x,1"], "row 2, column jawOpen: expected a number, got 'x'"),
         (["jawOpen,mouthLeft", "0,nan"], "row 1, column mouthLeft: expected a number"),
         (["jawOpen", "87"], "row 1: expected coefficients from 0 to 1, got jawOpen = 87"),
-        (["jawOpen,HeadYaw", "0,25"], "expected angles in radians, got 25"),
+        (
+            ["jawOpen,HeadYaw,HeadPitch", "0,1,0", "0,1,-25"],
+            "row 2, column HeadPitch: expected radians of at most 6.283, got -25: if the angles are degrees, give",
+        ),
+        (["jawOpen,mouthLeft", "0,1", "0,1,0.5"], "row 2: expected 2 cells, as in the header, got 3"),
+        (["time,jawOpen", "0,0", "1e-9,1"], "times in seconds: expected 0.1 to 1000 frames a second, got 1e"),
+        (
+            ["time,jawOpen", "0,0", "0.1,1", "0.2,1", "1e9,1"],
+            "times in seconds: expected at most 500,000 frames, got 1e",
+        ),
+        (
+            ["time,jawOpen", "0,0", "16700,1", "33400,1"],
+            "times in seconds: expected 0.1 to 1000 frames a second, got 5",
+        ),
         (["time,jawOpen", "1,0", "1,0"], "row 2: expected a time after that of the row before"),
         (["timecode,jawOpen", "noon,0"], "row 1: expected a timecode HH:MM:SS:FF, got 'noon'"),
         (["jawOpen,time", ",1", ",2"], "at least one row with coefficients"),
@@ -108,6 +122,19 @@ def test_wrong_tables_are_told(tmp_path, lines, words):
     with pytest.raises(InputError, match=words) as raised:
         read_csv(wrote(tmp_path / "a.csv", *lines))
     assert str(raised.value).startswith(str(tmp_path / "a.csv"))
+
+
+def test_columns_are_told_of_once_the_table_is_read(tmp_path, caplog):
+    with pytest.raises(InputError):
+        read_csv(wrote(tmp_path / "a.csv", "jawOpen,Mood", "x,good"))
+    assert not caplog.messages
+    assert len(read_csv(wrote(tmp_path / "b.csv", "jawOpen,mouthLeft", "0,1,", "0,1, ,"))) == 2  # empty cells more
+
+
+def test_angles_in_degrees_are_limited_too(tmp_path):
+    file = wrote(tmp_path / "a.csv", "jawOpen,HeadYaw", "0,15", "0,400")
+    with pytest.raises(InputError, match=r"row 2, column HeadYaw: expected degrees of at most 360, got 400$"):
+        read_csv(file, angles="degrees")
 
 
 def skeleton(order: str, head="Head", rows=("0 0 0 0 0 0 10 20 30 25 0 0 5 -8 0 5 -8 0",)):
@@ -170,6 +197,10 @@ def test_an_expression_beside_it_is_matched_by_time(tmp_path):
     ("change", "words"),
     [
         (lambda lines: ["no"], "expected a BVH file"),
+        (
+            lambda lines: ["Frame Time: 1e-9" if "Time" in line else line for line in lines],
+            "Frame Time: expected 0.1 to 1000 frames a second, got 1e",
+        ),
         (lambda lines: lines[:-1], "expected 1 frames of 18 finite numbers"),
         (lambda lines: [*lines, "7"], "expected 1 frames of 18 finite numbers"),
         (lambda lines: [*lines[:2], *lines[3:]], "broken"),

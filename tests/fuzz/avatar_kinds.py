@@ -15,9 +15,10 @@ from gs_reg.apps.avatar import bridges, sources
 from gs_reg.apps.avatar.config import Config
 from gs_reg.apps.avatar.distilling import distilled_field
 from gs_reg.apps.avatar.drive import cameras_of
+from gs_reg.apps.avatar.driven_by import HELD_OUT, Reading
 from gs_reg.apps.avatar.files import open_avatar
 from gs_reg.apps.avatar.job import start
-from gs_reg.apps.avatar.motions import HELD_OUT, Reading, motion_of, read_drive
+from gs_reg.apps.avatar.motions import motion_of, read_drive
 from gs_reg.apps.avatar.player import from_rest, head_cameras
 from gs_reg.apps.avatar.training import stages_of
 from gs_reg.apps.runs.folder import Run

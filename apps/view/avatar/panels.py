@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gs_reg.errors import InputError
 
-from ...avatar.motions import Motion, Reading, motion_of, neutral_pose
+from ...avatar.driven_by import Reading
+from ...avatar.motions import Motion, motion_of, neutral_pose
 from . import gaze
 from .keyframes import add_keyframes
 from .page import AvatarPage

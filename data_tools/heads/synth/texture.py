@@ -13,7 +13,7 @@ from numpy import ndarray
 from gs_reg.priors.regions import SOCKET
 from gs_reg.priors.types import Part
 
-from ...photos.images import read_pixels
+from ...photos.images import read_header, read_pixels
 from .config import Scan
 from .mesh import Head, smoothed
 
@@ -101,6 +101,7 @@ def scanned(mesh: Head, rest: Float[ndarray, "P 3"], scan: Scan) -> Float[ndarra
     """
     from scipy.ndimage import map_coordinates
 
+    read_header(scan.path)  # which names a file that is no picture better than reading it whole does
     pixels = read_pixels(scan.path, upright=True) / 255.0
     middle = mesh.eyes[:, :3].mean(0)
     mouth = mesh.neutral[mesh.vertices_of(Part.LIP_UPPER, Part.LIP_LOWER), 1].mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,19 +17,23 @@ from numpy import ndarray
 from torch import Tensor
 
 from gs_reg.cores import available_cores
-from gs_reg.errors import InputError
+from gs_reg.errors import InputError, did_you_mean
 from gs_reg.priors import load_prior
 from gs_reg.priors.arkit import ARKIT
 from gs_reg.priors.mesh import MeshPrior
 from gs_reg.types import Cameras
 
+from ..nersemble import BROKEN_OFF
+from ..read import check_prior_folder
 from .config import SynthConfig
 from .rig import rig
 from .scene import Snapshot, SynthHead, lags, photograph
 from .sequences import Motion, motion
 
 DESCRIPTION = "synth.json"
-"""Written last: a folder without it was broken off."""
+"""Has its name once all is written."""
+DRAWN = ("anny", "ict")
+"""Priors whose mesh has a texture and follows ARKit's coefficients."""
 GAZES = tuple((f"eyeLookIn{s}", f"eyeLookOut{s}", f"eyeLookUp{s}", f"eyeLookDown{s}") for s in ("Left", "Right"))
 
 
@@ -48,15 +53,17 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
         InputError: the folder is not empty, or the prior is no mesh with texture.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        broken_off = (folder / "calibration").is_dir() and not (folder / DESCRIPTION).is_file()
+        begun = (folder / "calibration").is_dir() or (folder / BROKEN_OFF).is_file()
+        broken_off = begun and not (folder / DESCRIPTION).is_file()
         remedy = "it holds a capture that was broken off: remove it" if broken_off else "choose another"
         raise InputError(f"{folder}: expected a new or an empty folder for the capture: {remedy}")
-    prior = load_prior(config.prior, config.prior_folder)
-    if not isinstance(prior, MeshPrior) or prior.from_arkit(torch.zeros(len(ARKIT))) is None:
-        raise InputError(f"synthetic capture: prior {config.prior!r}: expected anny or ict")
+    prior = _prior_of(config)
     ident = prior.random_ident(config.seed)
     cameras = rig(config)
     head = SynthHead.build(config, prior, ident)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = dataclasses.asdict(config) | {"licence": prior.licence}
+    (folder / BROKEN_OFF).write_text(json.dumps(described, indent=1, default=str) + "\n")
     _write_calibration(folder / "calibration", cameras, config.serials)
     done, total = 0, len(config.sequences) * config.frames * len(cameras)
     cores = available_cores()
@@ -71,8 +78,21 @@ def synthesize(config: SynthConfig, folder: Path) -> Iterator[Progress]:
                 yield Progress(sequence, done, total)
     finally:
         pool.shutdown(cancel_futures=True)
-    described = dataclasses.asdict(config) | {"licence": prior.licence}
-    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1, default=str) + "\n")
+    os.replace(folder / BROKEN_OFF, folder / DESCRIPTION)
+
+
+def _prior_of(config: SynthConfig) -> MeshPrior:
+    if config.prior not in DRAWN:
+        near = did_you_mean(config.prior, DRAWN)
+        raise InputError(f"--prior {config.prior}: expected {' or '.join(DRAWN)} for a synthetic capture{near}")
+    check_prior_folder(config.prior, config.prior_folder)
+    try:
+        prior = load_prior(config.prior, config.prior_folder)
+    except InputError as error:
+        flag = " with --prior-folder" if config.prior_folder is None else ""
+        raise InputError(f"{error}{flag}") from None
+    assert isinstance(prior, MeshPrior)
+    return prior
 
 
 def _draw(

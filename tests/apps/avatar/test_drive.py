@@ -9,9 +9,11 @@ import torch
 
 from gs_reg.apps import cli
 from gs_reg.apps.avatar import bridges
+from gs_reg.apps.avatar.driven_by import Reading
 from gs_reg.apps.avatar.files import open_avatar
-from gs_reg.apps.avatar.motions import Reading, motion_of, neutral_pose, video_frames
+from gs_reg.apps.avatar.motions import motion_of, neutral_pose
 from gs_reg.apps.avatar.player import from_rest, head_cameras
+from gs_reg.driving.video import video_frames
 from gs_reg.geometry import project
 from gs_reg.io import load_splats
 from gs_reg.priors import ARKIT

@@ -102,7 +102,10 @@ MISTAKES = {
         lambda p: change(p, "EMO-1", z=np.eye(3, 52, dtype=np.float32), head_pose=np.tile(np.eye(4), (3, 1, 1))),
         "EMO-1/codes.npz: 3 codes for 4 frames",
     ),
-    "one frame": (one_frame, "sequences/FREE: 1 frame with codes: expected 2 or more; leave it out"),
+    "one frame": (
+        one_frame,
+        "sequences/FREE: 1 frame with codes: expected 2 or more: add frames, or move the folder away",
+    ),
     "NaN in a code": (not_a_number, "EMO-1/codes.npz: z of frame 2 is not finite: track the sequence again"),
     "NaN in a pose": (in_all(head_pose=np.full((FRAMES, 4, 4), np.nan)), "head_pose of frame 0 is not finite"),
     "an unknown prior": (in_all(prior=np.array("smplx")), "017: its codes: prior: expected one of anny, ict"),

@@ -10,8 +10,9 @@ import torch
 from gs_reg.apps import cli
 from gs_reg.apps.avatar import bridges
 from gs_reg.apps.avatar.drive import with_inset
+from gs_reg.apps.avatar.driven_by import Reading
 from gs_reg.apps.avatar.files import open_avatar
-from gs_reg.apps.avatar.motions import Reading, motion_of
+from gs_reg.apps.avatar.motions import motion_of
 from gs_reg.apps.look.video import write_video
 from gs_reg.driving import Calibration, landmarker, training_range
 from gs_reg.driving.landmarker import Face
@@ -106,7 +107,15 @@ def test_a_calibration_by_range_stretches_what_the_clip_shows(sweep, tmp_path):
     [
         ([], 2, "no video named"),
         (["{tmp}/sweep.mp4"], 3, "give the path of face_landmarker.task"),
-        (["{tmp}/none.mp4", "--task", "t"], 2, "none.mp4"),
+        (["{tmp}/none.mp4", "--task", "t"], 2, "none.mp4: no such file: expected a video"),
+        (["{tmp}/short.csv", "--task", "t"], 2, "short.csv: not a video that ffmpeg reads"),
+        (["{tmp}/sweep.mp4", "--task", "t", "--degrees"], 2, "--degrees: expected it only with --truth"),
+        (["{tmp}/sweep.mp4", "--task", "t", "--out", "{tmp}/short.csv/me.json"], 2, "me.json: cannot be written"),
+        (
+            ["{tmp}/sweep.mp4", "--task", "t", "--truth", "{tmp}/short.csv", "--neutral", "0"],
+            2,
+            "--neutral: with --truth the table tells which frames are at rest",
+        ),
         (["{tmp}/sweep.mp4", "--task", "t", "--neutral", "25"], 2, "--neutral 25: expected a frame of"),
         (["{tmp}/sweep.mp4", "--task", "t", "--truth", "{tmp}/short.csv"], 2, "short.csv: expected 25 rows"),
         (
@@ -128,11 +137,21 @@ def test_mistakes_of_calibrating_are_one_line(sweep, tmp_path, capsys, words, co
 
 def test_the_rate_of_any_source_can_be_changed(avatar, finished, sweep):
     for source, count in (("held-out", 6), (str(finished), 12), (str(sweep), FRAMES)):
-        how = Reading(task=Path("t"))
-        own = motion_of(avatar, source, how)
-        half = motion_of(avatar, source, Reading(fps=own.fps / 2, task=Path("t")))
+        task = Path("t") if source == str(sweep) else None
+        own = motion_of(avatar, source, Reading(task=task))
+        half = motion_of(avatar, source, Reading(fps=own.fps / 2, task=task))
         assert len(own) == count and len(half) == (count + 1) // 2 and half.fps == own.fps / 2
         assert torch.allclose(half.codes, own.codes[::2], atol=1e-5)
+
+
+def test_a_short_clip_that_is_never_at_rest_counts_from_scores_of_0(avatar, tmp_path):
+    how = Reading(task=Path("t"))
+    short, long = (motion_of(avatar, str(video(tmp_path / "a.mp4", [1.0] * count)), how) for count in (3, 30))
+    assert short.words.endswith("a.mp4, relative to a face with all coefficients 0")
+    assert long.words.endswith("a.mp4, relative to the mean of frames 0, 1, 2, 3, 4")
+    assert float(short.codes[0, 0]) > float(long.codes[0, 0]) + 0.3
+    rests = motion_of(avatar, str(video(tmp_path / "b.mp4", [0.0, 0.1, 0.1, 0.1, 0.2, 1.0])), how)
+    assert rests.words.endswith("b.mp4, relative to the mean of frames 0, 1, 2, 3, 4")
 
 
 def test_the_inset_shows_the_source_at_the_same_time(sweep):

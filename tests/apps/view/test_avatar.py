@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from gs_reg.apps.avatar.drawing import as_bytes, draw_posed
+from gs_reg.apps.avatar.driven_by import Reading
 from gs_reg.apps.avatar.files import open_avatar
-from gs_reg.apps.avatar.motions import Reading, motion_of, write_motion
+from gs_reg.apps.avatar.motions import motion_of, write_motion
 from gs_reg.apps.view.avatar import gaze
 from gs_reg.apps.view.avatar.head import Head, Pose
 from gs_reg.apps.view.avatar.keyframes import drawn, motion_through

