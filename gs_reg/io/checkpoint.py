@@ -184,14 +184,18 @@ def load(path: str | Path) -> Checkpoint:
 
 def _read_tensors(path: Path, encoded: Any, sha256: str | None) -> Any:
     """The nested value whose tensors are in the file, none of them with NaN; checksum None = not known."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     with reading(path):
         otherwise = f"delete {path.parent}, so that the one before it is used"
-        if sha256 is not None and sha256 != file_sha256(path):
-            raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
-        tensors = load_file(path)
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path}: damaged: {error}: {otherwise}") from None
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
                 raise InputError(f"{path}: {name} has NaN: {otherwise}")
+        if sha256 is not None and sha256 != file_sha256(path):
+            raise InputError(f"{path}: damaged: it is not the file that was saved: {otherwise}")
         return _decode(encoded, tensors)
