@@ -14,8 +14,8 @@ from gs_reg.driving.csv import Angles
 from gs_reg.errors import InputError, MissingPart
 from gs_reg.priors import ARKIT
 
+from ..runs.outputs import check_writable
 from ..runs.progress import say
-from .drive import check_writable
 from .driven_by import Reading
 from .motions import check_neutral, tracked
 

@@ -10,14 +10,13 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from gs_reg.driving.types import check_rate
 from gs_reg.driving.video import video_frames
 from gs_reg.errors import InputError
-from gs_reg.io.atomic import temporary_sibling
 from gs_reg.types import Cameras
 
 from ..look.video import check_name, write_video
 from ..runs.devices import pick_device
+from ..runs.outputs import check_writable
 from ..runs.progress import counted, say, stage_bar
 from .drawing import driven_frames
 from .driven_by import HELD_OUT, VIDEOS, Reading
@@ -29,7 +28,7 @@ INSET = 0.28
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Reading):
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = ""
     """Folder of a training run, or of an avatar's files."""
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = HELD_OUT
@@ -41,20 +40,6 @@ class Config:
     """A camera of the capture by name, frontal, or orbit: an arc around the face."""
     scale: float = 1.0
     """Size of the pictures over that of the photos."""
-    task: Path | None = None
-    """MediaPipe's face_landmarker.task, for videos, and for coefficients where the avatar's prior has others."""
-    calibration: Path | None = None
-    """Videos: curves of the person (JSON); default the clip's own range."""
-    neutral: int | None = None
-    """Frame of the source in which its face is at rest; default found by its codes. Not for own sequences and .json."""
-    focal: float | None = None
-    """Videos: focal length of the camera in pixels; default that of the model's own."""
-    degrees: bool = False
-    """Tables: angles of head and eyes are in degrees and not in radians."""
-    fps: float | None = None
-    """Frames a second, 0.1 to 1,000; default those of the source."""
-    head: Literal["turns", "still"] = "turns"
-    """still: the head stays as in the avatar's neutral frame."""
     inset: bool = True
     """Show a driving video in the corner."""
     screen: bool = True
@@ -68,13 +53,11 @@ def main(config: Config) -> int:
         raise InputError("no avatar named: expected the folder of a run of `gs-reg avatar train`")
     if config.out is not None:
         check_name(config.out)
-    if config.fps is not None:
-        check_rate(config.fps, "--fps")
     avatar = open_avatar(Path(config.run), pick_device(config.device))
     out = config.out or avatar.folder.parent / "videos" / f"{Path(config.source).stem}.mp4"
     for path in (out, out.with_suffix(".json")):
         check_writable(path)
-    motion = motion_of(avatar, config.source, reading(config))
+    motion = motion_of(avatar, config.source, config)
     say(f"{len(motion)} frames of {motion.words}")
     frames = drawn(avatar, motion, config)
     if config.inset and Path(config.source).suffix.lower() in VIDEOS and Path(config.source).is_file():
@@ -85,36 +68,6 @@ def main(config: Config) -> int:
     write_motion(out.with_suffix(".json"), motion)
     say(f"wrote {out}")
     return 0
-
-
-def reading(config: Config) -> Reading:
-    return Reading(
-        config.fps,
-        config.task,
-        config.calibration,
-        config.neutral,
-        config.focal,
-        config.degrees,
-        turn=config.head == "turns",
-    )
-
-
-def check_writable(path: Path) -> None:
-    """Makes the folder of a file that is written at the end of long work.
-
-    Raises:
-        InputError: no file can be written there.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder: expected the name of a file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = temporary_sibling(path)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = f"{path.parent} is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise InputError(f"{path}: cannot be written ({reason}): name another place with --out") from error
 
 
 def drawn(avatar: TrainedAvatar, motion: Motion, config: Config) -> Iterator[np.ndarray]:

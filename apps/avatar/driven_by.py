@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gs_reg.driving.csv import Angles
+from gs_reg.driving.types import check_rate
 from gs_reg.errors import InputError
 
 from ..look.video import SUFFIXES
@@ -29,21 +30,23 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source is read."""
+    """How a source is read; flags of all commands that take a source."""
 
-    fps: float | None = None
-    """Of the motion; None = the source's."""
     task: Path | None = None
-    """MediaPipe's model of faces."""
+    """MediaPipe's face_landmarker.task, for videos, and for coefficients where the avatar's prior has others."""
     calibration: Path | None = None
+    """Videos: curves of the person (JSON); default the clip's own range."""
     neutral: int | None = None
-    """Frame of the source, at its own rate, in which its face is at rest."""
+    """Frame of the source, at its own rate, in which its face is at rest; default found by its codes. Not for own
+    sequences and .json."""
     focal: float | None = None
-    """Of the video's camera, in pixels."""
+    """Videos: focal length of the camera in pixels; default that of the model's own."""
     degrees: bool = False
-    """Angles of a table are in degrees."""
-    turn: bool = True
-    """False = the head stays where the avatar's neutral frame has it."""
+    """Tables: angles of head and eyes are in degrees and not in radians."""
+    fps: float | None = None
+    """Frames a second, 0.1 to 1,000; default those of the source."""
+    head: Literal["turns", "still"] = "turns"
+    """still: the head stays as in the avatar's neutral frame."""
 
     @property
     def angles(self) -> Angles:
@@ -75,7 +78,10 @@ def file_kind(path: Path) -> Literal["table", "skeleton", "video"]:
 
 
 def check_applies(avatar: TrainedAvatar, source: str, kind: Kind, how: Reading) -> None:
-    """Raises InputError, which names the flag, where something is asked for that does not apply to the source."""
+    """Raises InputError, which names the flag, where something is asked for that does not apply to the source, or that
+    no source can give."""
+    if how.fps is not None:
+        check_rate(how.fps, "--fps")
     on_tables = kind == "table" or (kind == "skeleton" and table_beside(Path(source)).is_file())
     by_bridge = kind in ("table", "skeleton") and not speaks_arkit(avatar)
     others = "tables and skeletons where the avatar's prior does not speak ARKit coefficients"

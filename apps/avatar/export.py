@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,10 +23,12 @@ from .files import TrainedAvatar, open_avatar
 from .motions import Motion, motion_of
 
 Format = Literal["ply", "sequence", "bake"]
+OF_A_SOURCE = {"source", *(field.name for field in fields(Reading))}
+"""Flags that say nothing about the neutral face."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Reading):
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AVATAR")] = ""
     """Folder of a training run, or of an avatar's files."""
     format: Format = "ply"
@@ -40,14 +42,10 @@ class Config:
     """ply: a frame of the source; default the neutral face, in the head's own frame."""
     suffix: Literal[".ply", ".spz"] = ".ply"
     """Of the files of a sequence."""
-    head: Literal["turns", "still"] = "turns"
-    """still: the head stays as in the avatar's neutral frame."""
     rank: int = 20
     """bake: columns; more cost memory and time and lower the error."""
     codes: int = 600
     """bake: codes that it is made from."""
-    task: Path | None = None
-    """MediaPipe's face_landmarker.task, where the source is a video."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto = cuda where it is usable."""
 
@@ -63,13 +61,13 @@ def main(config: Config) -> int:
         bake_avatar(avatar, out, config.rank, config.codes, played(avatar, config))
         return 0
     if config.format == "ply" and config.frame is None:
-        if config.source != HELD_OUT:
+        if given := [f.name for f in fields(Config) if f.name in OF_A_SOURCE and getattr(config, f.name) != f.default]:
             raise InputError(
-                "--source without --frame: a .ply is one face: say which with --frame, or --format sequence"
+                f"--{given[0]} without --frame: a .ply is one face: say which with --frame, or --format sequence"
             )
         write_neutral(avatar, out)
         return 0
-    motion = motion_of(avatar, config.source, reading(config))
+    motion = motion_of(avatar, config.source, config)
     if config.format == "ply":
         frame = config.frame
         if frame is None or not 0 <= frame < len(motion):
@@ -84,16 +82,12 @@ def main(config: Config) -> int:
     return 0
 
 
-def reading(config: Config) -> Reading:
-    return Reading(task=config.task, turn=config.head == "turns")
-
-
 def played(avatar: TrainedAvatar, config: Config) -> Motion | None:
     """What the page of a bake plays; nothing where no sequence is held out and no source is named."""
     if config.source == HELD_OUT and not avatar.details.held_out_sequences:
         say("  no sequence is held out: the page has sliders alone; name one with --source to have it played")
         return None
-    return motion_of(avatar, config.source, reading(config))
+    return motion_of(avatar, config.source, config)
 
 
 def write_neutral(avatar: TrainedAvatar, out: Path) -> None:

@@ -21,7 +21,7 @@ from ..runs.stage_times import StageTimes
 from ..view.live.flags import LiveConfig
 from .config import Config
 from .regions import Surface
-from .sources import Source, dataset_of
+from .sources import PRIOR_POINTS, Source, dataset_of, digest_of, same_prior
 
 SHARES: Mapping[str, float] = {"distil": 20, "training": 65, "evaluation": 15}
 """Stages in their order, and the percentage of the whole that each usually takes."""
@@ -61,15 +61,19 @@ def start(config: Config, source: Source, device: torch.device) -> Job:
     """A job in a new run, or in the one that --resume names.
 
     Raises:
-        InputError: the run was begun with other settings or another capture, or a picture that the evaluation needs
-            is broken.
+        InputError: the run was begun with other settings, another capture or other files of the prior, or a picture
+            that the evaluation needs is broken.
     """
     if not config.resume:
         return Job(_begin(config, source, device), config, source, device)
     run = open_run(config.out or config.home)
     check_settings(run, config)
-    if run.read_json(DATASET)["sha256"] != dataset_of(source)["sha256"]:
+    begun = run.read_json(DATASET)
+    if begun["sha256"] != digest_of(source.capture):
         raise InputError(f"{source.capture.folder}: not the capture that {run.path} began with; start a new run")
+    if not same_prior(source, begun.get(PRIOR_POINTS)):
+        place = config.prior_folder or source.capture.folder
+        raise InputError(f"{place}: not the files of {source.prior.name} that {run.path} began with; start a new run")
     job = Job(run, config, source, device)
     _check_evaluated(job)
     return job

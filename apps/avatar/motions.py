@@ -78,7 +78,7 @@ def motion_of(avatar: TrainedAvatar, source: str, how: Reading) -> Motion:
     else:
         motion = _of_drive(avatar, read_drive(path, how), path, kind, how)
     motion = motion if how.fps is None else motion.resampled(how.fps)
-    if how.turn:
+    if how.head == "turns":
         return motion
     return replace(motion, pose=neutral_pose(avatar, len(motion)))
 

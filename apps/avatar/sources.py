@@ -26,6 +26,8 @@ from gs_reg.priors import PRIORS, ExpressionPrior, load_prior
 from gs_reg.priors.mesh import MeshPrior
 
 FLAME = "flame2023"
+PRIOR_POINTS = "prior_points"
+"""Their entry in dataset.json."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,30 @@ def dataset_of(source: Source) -> dict[str, Any]:
         "held_out_sequences": list(capture.held_out_sequences),
         "notes": list(capture.notes),
         "sha256": digest_of(capture),
+        PRIOR_POINTS: [[round(x, 6) for x in point] for point in prior_points(source).tolist()],
     }
+
+
+def prior_points(source: Source) -> Float[Tensor, "n 3"]:
+    """Where points of a grid about the head go with all that a face can do at its utmost: they tell a prior's files
+    from others."""
+    prior, ident = source.prior, source.ident
+    along = torch.linspace(-0.3, 0.3, 3)
+    points = torch.cartesian_prod(along, along, along)
+    moved = prior.forward(points, prior.hi, ident)
+    if moved is None:
+        back = prior.backward(points, prior.hi, ident)
+        assert back is not None
+        moved = back[0]
+    return moved.detach().cpu()
+
+
+def same_prior(source: Source, points: list[list[float]] | None) -> bool:
+    """Whether these are its `prior_points`, but for what another machine rounds otherwise; None = an older run's."""
+    if points is None:
+        return True
+    now = prior_points(source)
+    return torch.allclose(now, torch.tensor(points).to(now), atol=1e-4)
 
 
 def digest_of(capture: Capture) -> str:

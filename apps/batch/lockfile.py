@@ -25,7 +25,7 @@ from .specs import Resources, Retry, Spec
 LOCK, SCHEMA = "jobs.lock.json", 1
 JOBS = "jobs"
 JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,110}")
-NO_PART_OF_THE_RESULT = {*OF_THE_BATCH, *IGNORED_ON_RESUME} - {"data", "stop_after"}
+NO_PART_OF_THE_RESULT = {*OF_THE_BATCH, *IGNORED_ON_RESUME} - {"data", "prior_folder", "lpips", "stop_after"}
 
 
 @dataclass(frozen=True)

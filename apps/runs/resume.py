@@ -38,6 +38,8 @@ T = TypeVar("T", bound=Resumable)
 
 IGNORED_ON_RESUME = (
     "data",
+    "prior_folder",
+    "lpips",
     "out",
     "name",
     "config",
@@ -53,7 +55,8 @@ IGNORED_ON_RESUME = (
     "json",
     "live",
 )
-"""Settings that may change on resume: the result does not depend on them. Photos in `data` are compared by content."""
+"""Settings that may change on resume: the result does not depend on them. What lies in `data` and `prior_folder` is
+compared by content; files of LPIPS by their shapes."""
 
 
 def stored_config(flags: T) -> T:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -70,22 +72,48 @@ def save_sequence(
 ) -> list[Path]:
     """Writes frame_00000.ply and so on, posed clouds as plain_splats makes them, and returns the files.
 
-    Other frames in the folder, of an earlier and longer sequence, are removed.
+    Other frames in the folder, of an earlier and longer sequence, are removed. A warning that holds for many frames is
+    given for the first of them.
 
     Raises:
         InputError: no frames, or another number of rotations.
     """
     folder, written = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
-    for t, splats in enumerate(frames):
-        if head_rotations is not None and t >= len(head_rotations):
-            raise InputError(f"{folder}: expected a head rotation for every frame, got {len(head_rotations)}")
-        rotation = None if head_rotations is None else head_rotations[t]
-        path = folder / f"frame_{t:05d}{suffix}"
-        save_splats(path, plain_splats(splats.detach(), rotation))
-        written.append(path)
+    with _warned_once():
+        for t, splats in enumerate(frames):
+            if head_rotations is not None and t >= len(head_rotations):
+                raise InputError(f"{folder}: expected a head rotation for every frame, got {len(head_rotations)}")
+            rotation = None if head_rotations is None else head_rotations[t]
+            path = folder / f"frame_{t:05d}{suffix}"
+            save_splats(path, plain_splats(splats.detach(), rotation))
+            written.append(path)
     if not written:
         raise InputError(f"{folder}: expected at least one frame to write, got none")
     for path in {path for kind in ("ply", "spz") for path in folder.glob(f"frame_?????.{kind}")} - set(written):
         path.unlink()
     return written
+
+
+@contextmanager
+def _warned_once() -> Iterator[None]:
+    """Lets each warning of the writers pass once, whatever the file and the numbers in it."""
+    said = set()
+
+    def fresh(record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        words = record.msg, *(word for word in arguments[1:] if isinstance(word, str))
+        seen = words in said
+        said.add(words)
+        return not seen
+
+    # a filter holds for the logger it is added to, not for those below
+    names = [name for name in logging.Logger.manager.loggerDict if f"{name}.".startswith("gs_reg.io.")]
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(fresh)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(fresh)

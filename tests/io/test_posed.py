@@ -130,6 +130,17 @@ def test_colours_of_a_network_and_empty_sequences_are_refused(tmp_path):
         save_sequence(tmp_path / "a", [splats, splats], ROTATION[None])
 
 
+def test_what_holds_for_all_frames_is_warned_of_once(tmp_path, caplog):
+    far = [replace(s := bent(5), means=s.means + 2000.0 * (t + 1)) for t in range(3)]
+    bad = replace(bent(5), means=bent(5).means.index_fill(0, torch.tensor([1]), torch.nan))
+    save_sequence(tmp_path, [*far, bad], suffix=".spz")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "frame_00000.spz" in first and "steps of" in first
+    assert "frame_00003.spz" in second and "not finite" in second
+    save_sequence(tmp_path, far[:1], suffix=".spz")
+    assert len(caplog.records) == 3
+
+
 def test_a_shorter_sequence_leaves_no_frames_of_a_longer_one(tmp_path):
     (tmp_path / "frame_notes.txt").touch()
     save_sequence(tmp_path, [bent(5)] * 3)

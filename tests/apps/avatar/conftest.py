@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gs_reg.apps import cli
 from gs_reg.apps.avatar import sources
+from gs_reg.data_tools.heads import read_capture
 from gs_reg.data_tools.heads.types import Capture
+from gs_reg.priors import load_prior
+from tests.data_tools.heads import folders
+from tests.data_tools.heads.folders import Shoot
 
 from .ball import BallPrior, ball_capture
 
@@ -43,3 +48,21 @@ def finished(capture, ball_for_a_head, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("avatar") / "run"
     assert train(capture, out, "--log", "tensorboard", "--eval-every", "8") == 0
     return out
+
+
+@pytest.fixture
+def real_readers(monkeypatch):
+    """Not those of the ball."""
+    monkeypatch.setattr(sources, "read_capture", read_capture)
+    monkeypatch.setattr(sources, "load_prior", load_prior)
+
+
+@pytest.fixture
+def person(tmp_path, real_readers) -> Path:
+    """A small capture in folders as NeRSemble has them, of a mean head of anny, which is its prior."""
+    pytest.importorskip("anny")
+    folder = folders.nersemble_2(tmp_path, Shoot())
+    ident = np.zeros(len(load_prior("anny").random_ident(0)), np.float32)
+    for path in folder.glob("sequences/*/codes.npz"):
+        np.savez(path, **{**np.load(path), "ident": ident})
+    return folder

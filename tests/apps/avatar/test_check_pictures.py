@@ -6,20 +6,12 @@ import numpy as np
 import pytest
 
 from gs_reg.apps import cli
-from gs_reg.apps.avatar import sources, train
-from gs_reg.data_tools.heads import read_capture
-from gs_reg.priors import load_prior
+from gs_reg.apps.avatar import train
 from tests.data_tools.heads import folders
-from tests.data_tools.heads.folders import HEIGHT, SERIALS, WIDTH, Shoot
+from tests.data_tools.heads.folders import HEIGHT, SERIALS, WIDTH
 
+pytestmark = pytest.mark.usefixtures("real_readers")
 NOISE = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def real_readers(monkeypatch):
-    """Not those of the ball."""
-    monkeypatch.setattr(sources, "read_capture", read_capture)
-    monkeypatch.setattr(sources, "load_prior", load_prior)
 
 
 @pytest.fixture(autouse=True)
@@ -28,16 +20,6 @@ def no_training(monkeypatch):
         raise AssertionError("the training has begun")
 
     monkeypatch.setattr(train, "make_avatar", begun)
-
-
-@pytest.fixture
-def person(tmp_path):
-    pytest.importorskip("anny")
-    person = folders.nersemble_2(tmp_path, Shoot())
-    ident = np.zeros(len(load_prior("anny").random_ident(0)), np.float32)
-    for path in person.glob("sequences/*/codes.npz"):
-        np.savez(path, **{**np.load(path), "ident": ident})
-    return person
 
 
 def picture(person: Path, sequence: str, kind: str, camera: int, number: int) -> Path:

@@ -37,7 +37,7 @@ def test_held_out_codes_are_used_as_they_are(avatar, capture):
     motion = motion_of(avatar, "held-out", Reading())
     assert torch.allclose(motion.codes, capture.tracks.codes[6:]) and len(motion) == 6
     assert torch.allclose(motion.pose.matrices(), capture.tracks.pose.matrices()[6:], atol=1e-5)
-    still = motion_of(avatar, "A", Reading(turn=False))
+    still = motion_of(avatar, "A", Reading(head="still"))
     assert torch.allclose(still.pose.rotation, still.pose.rotation[:1].expand(6, 3, 3))
 
 
@@ -83,6 +83,7 @@ def test_exports_are_read_again(finished, avatar, tmp_path):
     expected = avatar.model.posed(avatar.track.codes[8], pose).means
     assert torch.allclose(frame.means, expected.detach(), atol=1e-5)
     assert cli.main([*words, "--frame", "9", "--source", "B", "--out", str(tmp_path / "x.ply")]) == 2
+    assert cli.main([*words, "--degrees", "--out", str(tmp_path / "x.ply")]) == 2
     assert cli.main([*words, "--format", "bake", "--codes", "24", "--rank", "4", "--out", str(tmp_path / "bake")]) == 0
     error = json.loads((tmp_path / "bake" / "bake.json").read_text())
     assert error["psnr"] > 20 and error["mm_mean"] < 3 and (tmp_path / "bake" / "avatar.gsbasis").is_file()

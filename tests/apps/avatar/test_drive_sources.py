@@ -131,6 +131,10 @@ def test_angles_in_degrees(avatar, finished, tmp_path, capsys):
     assert "clip.csv: row 6, column headYaw: expected radians of at most 6.283, got 15" in line and "--degrees" in line
     motion = motion_of(avatar, source, Reading(degrees=True))
     assert yaw_from_rest(avatar, motion)[5] == pytest.approx(15, abs=0.1)
+    words = ["avatar", "export", str(finished), "--source", source, "--format", "sequence", "--out"]
+    assert cli.main([*words, str(tmp_path / "radians")]) == 2
+    assert cli.main([*words, str(tmp_path / "degrees"), "--degrees", "--fps", str(motion.fps / 2)]) == 0
+    assert len(list((tmp_path / "degrees").iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", ["file/driven.mp4", "file/deep/driven.mp4", "folder.mp4"])

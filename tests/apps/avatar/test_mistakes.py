@@ -7,31 +7,12 @@ import numpy as np
 import pytest
 
 from gs_reg.apps import cli
-from gs_reg.apps.avatar import sources
-from gs_reg.data_tools.heads import read_capture
-from gs_reg.priors import load_prior
 from tests.data_tools.heads import folders
 from tests.data_tools.heads.folders import FRAMES, HEIGHT, SERIALS, WIDTH, Shoot
 
 CHECK, TRAIN = ("avatar", "check"), ("avatar", "train", "--preset", "ci", "--dry-run")
 ALL = ("EMO-1", "FREE")
-
-
-@pytest.fixture(autouse=True)
-def real_readers(monkeypatch):
-    """Not those of the ball."""
-    monkeypatch.setattr(sources, "read_capture", read_capture)
-    monkeypatch.setattr(sources, "load_prior", load_prior)
-
-
-@pytest.fixture
-def person(tmp_path):
-    pytest.importorskip("anny")
-    person = folders.nersemble_2(tmp_path, Shoot())
-    ident = np.zeros(len(load_prior("anny").random_ident(0)), np.float32)
-    for sequence in ALL:
-        change(person, sequence, ident=ident)
-    return person
+pytestmark = pytest.mark.usefixtures("real_readers")
 
 
 def change(person, sequence, **arrays):

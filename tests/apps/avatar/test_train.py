@@ -22,6 +22,7 @@ from gs_reg.apps.runs.folder import Run
 from gs_reg.fields.distill import Distillation
 from gs_reg.io import checkpoint
 
+from .ball import BallPrior
 from .conftest import train
 
 
@@ -131,6 +132,23 @@ def test_the_log_has_scalars_and_held_out_frames(finished):
 def test_resume_keeps_settings_and_capture(finished, capsys):
     assert cli.main(["avatar", "train", "--resume", "--out", str(finished), "--joint", "31"]) == 2
     assert "joint (was 14, now 31)" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_its_prior_was_moved_to(finished, tmp_path, capsys, monkeypatch):
+    run, moved = shutil.copytree(finished, tmp_path / "run"), tmp_path / "moved"
+    (run / "result.json").unlink()
+    words = ["avatar", "train", "--resume", "--out", str(run), "--prior-folder", str(moved)]
+    assert cli.main(words) == 0
+    name = "avatar/avatar.safetensors"
+    assert (run / name).read_bytes() == (finished / name).read_bytes()
+    monkeypatch.setattr(sources, "load_prior", lambda *_: OtherBall())
+    assert cli.main(words) == 2
+    assert f"{moved}: not the files of ball that {run} began with" in capsys.readouterr().err
+
+
+class OtherBall(BallPrior):
+    def moves(self, points):
+        return 1.01 * super().moves(points)
 
 
 def test_a_plan_writes_nothing(capture, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Camera paths, videos, and depth as colours."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +156,25 @@ def test_bad_frames_leave_no_file(tmp_path):
     with pytest.raises(InputError, match=r"frame 1: expected uint8 \(8, 8, 3\)"):
         write_video(tmp_path / "a.mp4", sizes)
     assert list(tmp_path.iterdir()) == []
+
+
+def noise(count):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("missing", [1, 100, 20_000])
+def test_a_video_that_cannot_be_written_to_its_end_leaves_the_old_one(tmp_path, monkeypatch, missing):
+    write_video(tmp_path / "a.mp4", noise(10))
+    whole = (tmp_path / "a.mp4").read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) - missing, limit[1]))
+    try:
+        with pytest.raises(OSError, match="ffmpeg failed"):
+            write_video(tmp_path / "a.mp4", noise(10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (tmp_path / "a.mp4").read_bytes() == whole and len(list(tmp_path.iterdir())) == 1
 
 
 def test_depth_colours(tmp_path):
