@@ -118,8 +118,12 @@ def _prior_of(capture: Capture, folder: Path | None) -> ExpressionPrior:
     try:
         return load_prior(capture.prior, folder)
     except InputError as error:
-        flag = " with --prior-folder" if folder is None and capture.prior in PRIORS else ""
-        raise InputError(f"{capture.folder}: its codes: {error}{flag}") from None
+        remedy = ""
+        if folder is None and capture.prior in PRIORS:
+            remedy = " with --prior-folder"
+        elif folder is not None and not folder.exists():
+            remedy = ": name where it is with --prior-folder"
+        raise InputError(f"{capture.folder}: its codes: {error}{remedy}") from None
 
 
 def _check_ident(capture: Capture, prior: ExpressionPrior) -> None:

@@ -124,6 +124,13 @@ def test_years_of_flame_do_not_mix(person, capsys, tmp_path):
     assert "flame2023_no_jaw.pkl: is FLAME 2023, while FLAME 2020 is asked for: their codes are not the same" in said
 
 
+def test_files_of_a_prior_that_were_moved(person, capsys, tmp_path):
+    in_all(prior=np.array("ict"), z=np.eye(FRAMES, 57, dtype=np.float32))(person)
+    gone = tmp_path / "gone"
+    said = said_by(capsys, 2, *TRAIN, person, "--prior-folder", gone)
+    assert f"its codes: {gone}: No such file or directory: name where it is with --prior-folder" in said
+
+
 def test_poses_inside_of_flame_need_the_model(tmp_path, capsys):
     root = folders.gaussian_avatars(tmp_path, Shoot())
     said = said_by(capsys, 2, *CHECK, root)
