@@ -164,7 +164,7 @@ def noise(count):
 
 
 @pytest.mark.parametrize("missing", [1, 100, 20_000])
-def test_a_video_that_cannot_be_written_to_its_end_leaves_the_old_one(tmp_path, monkeypatch, missing):
+def test_a_video_that_cannot_be_written_to_its_end_leaves_the_old_one(tmp_path, missing):
     write_video(tmp_path / "a.mp4", noise(10))
     whole = (tmp_path / "a.mp4").read_bytes()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
